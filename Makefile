@@ -1,0 +1,62 @@
+# mb: exactly-once micro-batches for Unix pipes.
+#
+#   make                 build/bin/mb-*
+#   make SQLITE=no       without sqlite: (mb-commit says so when asked for it)
+#   make SAN=1           the same under address and undefined-behaviour
+#                        sanitizers, in build/san
+#   make tests           the unit tests and the fault library
+#   make install         PREFIX=/usr/local, DESTDIR=
+#
+# This file is also the map: every program lists its rooms, every room its
+# files, from left to right as they may include one another.
+
+PREFIX = /usr/local
+BINDIR = $(PREFIX)/bin
+MANDIR = $(PREFIX)/share/man
+
+CC = cc
+CFLAGS = -O2 -g
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Wvla
+MB_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib $(WARN) $(CFLAGS)
+
+SQLITE = yes
+SAN =
+ifneq ($(SAN),)
+BUILD = build/san
+MB_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+MB_LDFLAGS = -fsanitize=address,undefined
+else
+BUILD = build
+endif
+
+# Rooms, in the order in which they may include each other.
+BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
+	base/io.o base/number.o base/exact.o
+DURABLE = durable/lock.o durable/stage.o durable/wal.o
+JOURNAL = journal/state.o journal/journal.o
+RECORD = record/split.o record/csv.o record/json.o record/reader.o \
+	record/writer.o
+FRAME = frame/read.o frame/write.o
+SOURCE = source/file.o source/spool.o source/cut.o
+AGG = agg/expr.o agg/query.o agg/accum.o agg/group.o
+SINK = sink/marker.o sink/target.o sink/dir.o sink/sqlite.o sink/stdout.o
+
+PROGRAMS = mb-collect mb-agg mb-commit mb-replay
+mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
+mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
+mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SINK)
+mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
+
+LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread
+ifeq ($(SQLITE),yes)
+SQLITE_LIBS = -lsqlite3
+else
+MB_CFLAGS += -DMB_NO_SQLITE
+endif
+mb-commit_LIBS = $(SQLITE_LIBS)
+
+all: $(PROGRAMS:%=$(BUILD)/bin/%)
+
+include scripts/rules.mk

@@ -1,0 +1,71 @@
+# How things are made; what is made of what stands in the Makefile.
+
+MAN1 = $(PROGRAMS:%=man/%.1)
+MAN5 = man/mb-frame.5 man/mb-journal.5
+MAN7 = man/mb.7
+
+# One line that names the package beats a page of compiler errors.
+$(BUILD)/libraries: Makefile scripts/rules.mk
+	@mkdir -p $(BUILD)
+	@try() { printf '#include <stdio.h>\n#include <%s>\nint main(void){return 0;}\n' "$$1" | \
+		$(CC) $(CFLAGS) -x c - -o $@.try -l$$2 2>/dev/null || { \
+		echo "mb: <$$1> or lib$$2 is missing; on Debian or Ubuntu: apt-get install $$3$$4" >&2; \
+		exit 1; }; }; \
+	command -v $(firstword $(CC)) >/dev/null || { \
+		echo "mb: no C compiler; on Debian or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }; \
+	try csv.h csv libcsv-dev && try jansson.h jansson libjansson-dev && \
+	try zlib.h z zlib1g-dev && try xxhash.h xxhash libxxhash-dev && \
+	{ [ "$(SQLITE)" != yes ] || try sqlite3.h sqlite3 libsqlite3-dev ", or make SQLITE=no"; }
+	@rm -f $@.try && touch $@
+
+$(BUILD)/obj/%.o: lib/%.c $(BUILD)/libraries
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/cmd/%.o: cmd/%.c $(BUILD)/libraries
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) -MMD -MP -c -o $@ $<
+
+define program
+$(BUILD)/bin/$(1): $(BUILD)/obj/cmd/$(1).o $(addprefix $(BUILD)/obj/,$($(1)_ROOMS))
+	@mkdir -p $$(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS) $($(1)_LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+# Every tests/test_NAME.c is a cmocka program over all rooms.
+TESTS = $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/test_*.c))
+ALL_OBJECTS = $(addprefix $(BUILD)/obj/,$(sort $(foreach p,$(PROGRAMS),$($(p)_ROOMS))))
+
+$(BUILD)/tests/test_%: tests/test_%.c $(ALL_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
+		-lcmocka $(LIBS) $(SQLITE_LIBS)
+
+# The fault library is preloaded into programs, so it is never sanitized.
+$(BUILD)/tests/fault.so: tests/fault.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
+
+tests: all $(TESTS) $(BUILD)/tests/fault.so
+
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 \
+		$(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7
+	install -m 755 $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(BINDIR)
+	install -m 644 $(MAN1) $(DESTDIR)$(MANDIR)/man1
+	install -m 644 $(MAN5) $(DESTDIR)$(MANDIR)/man5
+	install -m 644 $(MAN7) $(DESTDIR)$(MANDIR)/man7
+
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(BINDIR)/%) \
+		$(patsubst man/%,$(DESTDIR)$(MANDIR)/man1/%,$(MAN1)) \
+		$(patsubst man/%,$(DESTDIR)$(MANDIR)/man5/%,$(MAN5)) \
+		$(patsubst man/%,$(DESTDIR)$(MANDIR)/man7/%,$(MAN7))
+
+clean:
+	rm -rf build
+
+.PHONY: all tests install uninstall clean
+.SECONDARY:
+-include $(shell find $(BUILD)/obj $(BUILD)/tests -name '*.d' 2>/dev/null)
