@@ -34,7 +34,7 @@ endif
 # Rooms, in the order in which they may include each other.
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/number.o base/exact.o
-DURABLE = durable/lock.o durable/stage.o durable/wal.o
+DURABLE = durable/lock.o durable/stage.o
 JOURNAL = journal/state.o journal/journal.o
 RECORD = record/split.o record/csv.o record/json.o record/reader.o \
 	record/writer.o

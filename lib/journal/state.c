@@ -1,0 +1,928 @@
+#include "journal/state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *
+mb_batch_state_name(enum mb_batch_state s)
+{
+	static const char *const names[] = {
+		[MB_PLANNED] = "planned", [MB_COMMITTED] = "committed",
+		[MB_PARKED] = "parked", [MB_VOID] = "void",
+	};
+
+	return names[s];
+}
+
+void
+mb_state_init(struct mb_state *s, bool keeps_all)
+{
+	*s = (struct mb_state){
+		.keeps_all = keeps_all,
+		.collector_run = MB_NONE,
+		.committer_of = MB_NONE,
+		.settled = MB_NONE,
+		.last_commit = MB_NONE,
+		.rows_batch = MB_NONE,
+	};
+}
+
+void
+mb_batch_release(struct mb_batch *b)
+{
+	for (size_t i = 0; i < b->n_rejects; i++)
+		free(b->rejects[i].reason);
+	free(b->rejects);
+	free(b->ranges);
+	free(b->reason);
+	*b = (struct mb_batch){ 0 };
+}
+
+void
+mb_generation_release(struct mb_generation *g)
+{
+	free(g->source);
+	free(g->format);
+	free(g->fields);
+	*g = (struct mb_generation){ 0 };
+}
+
+void
+mb_state_release(struct mb_state *s)
+{
+	for (size_t i = 0; i < s->n_batches; i++)
+		mb_batch_release(&s->batches[i]);
+	for (size_t i = 0; i < s->n_generations; i++)
+		mb_generation_release(&s->generations[i]);
+	free(s->batches);
+	free(s->generations);
+	free(s->collector_host);
+	free(s->target);
+	free(s->target_id);
+	*s = (struct mb_state){ 0 };
+}
+
+uint64_t
+mb_batch_records(const struct mb_batch *b)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < b->n_ranges; i++)
+		n += b->ranges[i].records;
+	return n;
+}
+
+uint64_t
+mb_batch_bytes(const struct mb_batch *b)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < b->n_ranges; i++)
+		n += b->ranges[i].end - b->ranges[i].start;
+	return n;
+}
+
+void
+mb_batch_add_range(struct mb_batch *b, const struct mb_range *r)
+{
+	b->ranges = mb_realloc_array(b->ranges, b->n_ranges + 1,
+	    sizeof *b->ranges);
+	b->ranges[b->n_ranges++] = *r;
+}
+
+/* The index of the first batch that isn't below `number`. */
+static size_t
+batch_index(const struct mb_state *s, uint64_t number)
+{
+	size_t low = 0, high = s->n_batches;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->batches[mid].number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct mb_batch *
+mb_state_batch(const struct mb_state *s, uint64_t number)
+{
+	size_t i = batch_index(s, number);
+
+	if (i == s->n_batches || s->batches[i].number != number)
+		return NULL;
+	return &s->batches[i];
+}
+
+struct mb_generation *
+mb_state_generation(const struct mb_state *s, uint64_t id)
+{
+	size_t low = 0, high = s->n_generations;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (s->generations[mid].id < id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == s->n_generations || s->generations[low].id != id)
+		return NULL;
+	return &s->generations[low];
+}
+
+struct mb_generation *
+mb_state_newest(const struct mb_state *s, const char *source)
+{
+	for (size_t i = s->n_generations; i-- > 0;)
+		if (strcmp(s->generations[i].source, source) == 0)
+			return &s->generations[i];
+	return NULL;
+}
+
+bool
+mb_state_may_commit(const struct mb_state *s, uint64_t number, bool is_ordered)
+{
+	const struct mb_batch *b = s->batches;
+
+	for (; b < s->batches + s->n_batches && b->number < number; b++) {
+		if (b->state == MB_COMMITTED || b->state == MB_VOID)
+			continue;
+		if (is_ordered || !b->was_parked)
+			return false;
+	}
+	return true;
+}
+
+struct mb_hash
+mb_state_digest(const struct mb_state *s, const struct mb_batch *b)
+{
+	struct mb_buf text = { 0 };
+	struct mb_hash digest;
+
+	mb_buf_addf(&text, "mb1 %s %" PRIu64 " %s\n", s->id, b->number,
+	    s->digest.hex);
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		const struct mb_range *r = &b->ranges[i];
+
+		mb_buf_addf(&text, "range %" PRIu64 " %" PRIu64 " %" PRIu64
+		    " %" PRIu64 " %s %d\n", r->generation, r->start, r->end,
+		    r->records, r->hash.hex, r->is_partial);
+	}
+	for (size_t i = 0; i < b->n_rejects; i++)
+		mb_buf_addf(&text, "reject %" PRIu64 " %" PRIu64 " %" PRIu64
+		    "\n", b->rejects[i].generation, b->rejects[i].start,
+		    b->rejects[i].end);
+	digest = mb_hash_bytes(text.p, text.len);
+	mb_buf_release(&text);
+	return digest;
+}
+
+/*
+ * Writing.  put_* writes the members; checkpoint and single lines share them.
+ */
+
+static void
+put_generation(struct mb_buf *out, const struct mb_generation *g)
+{
+	char delimiter[2] = { g->delimiter, '\0' };
+	char inode[64];
+
+	mb_line_u64(out, "generation", g->id);
+	mb_line_bytes(out, "source", mb_str(g->source));
+	mb_line_bool(out, "spooled", g->is_spooled);
+	snprintf(inode, sizeof inode, "%" PRIx64 ":%" PRIx64, g->dev, g->ino);
+	mb_line_str(out, "inode", inode);
+	mb_line_str(out, "format", g->format);
+	mb_line_str(out, "delimiter", delimiter);
+	mb_line_raw(out, "fields", g->fields != NULL ? g->fields : "null");
+	mb_line_u64(out, "start", g->start);
+}
+
+static void
+put_batch(struct mb_buf *out, const struct mb_batch *b)
+{
+	mb_line_u64(out, "batch", b->number);
+	mb_line_time(out, "time", b->time_ms);
+	mb_line_str(out, "digest", b->digest.hex);
+	mb_line_u64(out, "run", b->run);
+	if (b->settled != MB_NONE)
+		mb_line_u64(out, "settled", b->settled);
+	mb_line_open(out, "ranges", '[');
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		const struct mb_range *r = &b->ranges[i];
+
+		mb_line_open(out, NULL, '{');
+		mb_line_u64(out, "generation", r->generation);
+		mb_line_u64(out, "start", r->start);
+		mb_line_u64(out, "end", r->end);
+		mb_line_u64(out, "records", r->records);
+		mb_line_str(out, "hash", r->hash.hex);
+		mb_line_str(out, "head", r->head.hex);
+		mb_line_str(out, "tail", r->tail.hex);
+		if (r->is_partial)
+			mb_line_bool(out, "partial", true);
+		mb_line_close(out, '}');
+	}
+	mb_line_close(out, ']');
+	if (b->n_rejects == 0)
+		return;
+	mb_line_open(out, "rejects", '[');
+	for (size_t i = 0; i < b->n_rejects; i++) {
+		const struct mb_reject *r = &b->rejects[i];
+
+		mb_line_open(out, NULL, '{');
+		mb_line_u64(out, "generation", r->generation);
+		mb_line_u64(out, "start", r->start);
+		mb_line_u64(out, "end", r->end);
+		mb_line_str(out, "reason", r->reason);
+		mb_line_close(out, '}');
+	}
+	mb_line_close(out, ']');
+}
+
+void
+mb_put_source(struct mb_buf *out, const struct mb_generation *g)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "source");
+	put_generation(out, g);
+	mb_line_seal(out, start);
+}
+
+void
+mb_put_plan(struct mb_buf *out, const struct mb_batch *b, uint64_t synced)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "plan");
+	put_batch(out, b);
+	mb_line_u64(out, "synced", synced);
+	mb_line_seal(out, start);
+}
+
+void
+mb_put_commit(struct mb_buf *out, const struct mb_commit *c)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "commit");
+	mb_line_u64(out, "batch", c->batch);
+	mb_line_u64(out, "run", c->run);
+	mb_line_time(out, "time", c->time_ms);
+	mb_line_u64(out, "records", c->records);
+	if (c->was_found)
+		mb_line_bool(out, "found", true);
+	else
+		mb_line_u64(out, "rows", c->rows);
+	mb_line_bytes(out, "target", mb_str(c->target));
+	mb_line_str(out, "target_id", c->target_id);
+	mb_line_seal(out, start);
+}
+
+void
+mb_put_fail(struct mb_buf *out, uint64_t batch, uint64_t run, int64_t time_ms,
+    const char *reason)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "fail");
+	mb_line_u64(out, "batch", batch);
+	mb_line_u64(out, "run", run);
+	mb_line_time(out, "time", time_ms);
+	mb_line_str(out, "reason", reason);
+	mb_line_seal(out, start);
+}
+
+static void
+put_u64_unless_none(struct mb_buf *out, const char *name, uint64_t v)
+{
+	if (v != MB_NONE)
+		mb_line_u64(out, name, v);
+}
+
+void
+mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
+    uint64_t synced)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "checkpoint");
+	mb_line_u64(out, "next_run", s->next_run);
+	if (s->collector_run != MB_NONE) {
+		mb_line_u64(out, "collector_run", s->collector_run);
+		mb_line_i64(out, "collector_pid", s->collector_pid);
+		mb_line_bytes(out, "collector_host",
+		    mb_str(s->collector_host));
+		mb_line_time(out, "collector_since", s->collector_ms);
+	}
+	put_u64_unless_none(out, "committer_of", s->committer_of);
+	mb_line_u64(out, "next_batch", s->next_batch);
+	mb_line_str(out, "digest", s->digest.hex);
+	mb_line_time(out, "time", s->time_ms);
+	put_u64_unless_none(out, "settled", s->settled);
+	put_u64_unless_none(out, "last_commit", s->last_commit);
+	if (s->rows_batch != MB_NONE) {
+		mb_line_u64(out, "rows_batch", s->rows_batch);
+		mb_line_str(out, "rows_digest", s->rows_digest.hex);
+	}
+	if (s->target != NULL) {
+		mb_line_bytes(out, "target", mb_str(s->target));
+		mb_line_str(out, "target_id", s->target_id);
+	}
+	mb_line_u64(out, "total_records", s->total_records);
+	mb_line_u64(out, "total_bytes", s->total_bytes);
+	mb_line_u64(out, "total_rejects", s->total_rejects);
+	mb_line_u64(out, "next_generation", s->next_generation);
+	mb_line_open(out, "generations", '[');
+	for (size_t i = 0; i < s->n_generations; i++) {
+		const struct mb_generation *g = &s->generations[i];
+
+		mb_line_open(out, NULL, '{');
+		put_generation(out, g);
+		mb_line_u64(out, "end", g->end);
+		if (g->head.hex[0] != '\0') {
+			mb_line_str(out, "head", g->head.hex);
+			mb_line_str(out, "tail", g->tail.hex);
+		}
+		mb_line_bool(out, "final", g->is_final);
+		mb_line_close(out, '}');
+	}
+	mb_line_close(out, ']');
+	mb_line_open(out, "batches", '[');
+	for (size_t i = 0; i < s->n_batches; i++) {
+		const struct mb_batch *b = &s->batches[i];
+
+		if (s->settled != MB_NONE && b->number <= s->settled &&
+		    b->state != MB_PARKED)
+			continue;	/* kept for a listing only */
+		mb_line_open(out, NULL, '{');
+		put_batch(out, b);
+		mb_line_str(out, "state", mb_batch_state_name(b->state));
+		mb_line_bool(out, "was_parked", b->was_parked);
+		mb_line_u64(out, "fails", b->n_fails);
+		if (b->reason != NULL)
+			mb_line_str(out, "reason", b->reason);
+		if (b->state == MB_COMMITTED) {
+			mb_line_time(out, "committed", b->commit_ms);
+			mb_line_u64(out, "rows", b->rows);
+		}
+		mb_line_close(out, '}');
+	}
+	mb_line_close(out, ']');
+	mb_line_u64(out, "synced", synced);
+	mb_line_seal(out, start);
+}
+
+/*
+ * Reading.
+ */
+
+static int
+corrupt(struct mb_err *err, const char *verb, const char *what)
+{
+	return mb_fail(err, MB_ECORRUPT, "%s: %s", verb, what);
+}
+
+static bool
+get_text(const struct mb_node *n, const char *name, char **out)
+{
+	size_t len;
+
+	return mb_node_bytes(n, name, out, &len);
+}
+
+/* What is true of every complete generation, wherever it stands. */
+static bool
+get_generation(const struct mb_node *n, struct mb_generation *g)
+{
+	const struct mb_node *fields = mb_node_member(n, "fields");
+	const char *text;
+
+	if (!mb_node_u64(n, "generation", &g->id) ||
+	    !get_text(n, "source", &g->source) ||
+	    !mb_node_bool(n, "spooled", &g->is_spooled) ||
+	    !mb_node_str(n, "inode", &text) ||
+	    sscanf(text, "%" SCNx64 ":%" SCNx64, &g->dev, &g->ino) != 2 ||
+	    !mb_node_str(n, "format", &text))
+		return false;
+	g->format = mb_strdup(text);
+	if (!mb_node_str(n, "delimiter", &text) || strlen(text) != 1 ||
+	    !mb_node_u64(n, "start", &g->start))
+		return false;
+	g->delimiter = text[0];
+	if (mb_node_length(fields) > 0)
+		g->fields = mb_node_dump(fields);
+	g->end = g->start;
+	return true;
+}
+
+static bool
+get_range(const struct mb_node *n, struct mb_range *r)
+{
+	(void)mb_node_bool(n, "partial", &r->is_partial);
+	return mb_node_u64(n, "generation", &r->generation) &&
+	    mb_node_u64(n, "start", &r->start) &&
+	    mb_node_u64(n, "end", &r->end) && r->start <= r->end &&
+	    mb_node_u64(n, "records", &r->records) &&
+	    mb_node_hash(n, "hash", &r->hash) &&
+	    mb_node_hash(n, "head", &r->head) &&
+	    mb_node_hash(n, "tail", &r->tail);
+}
+
+static bool
+get_reject(const struct mb_node *n, struct mb_reject *r)
+{
+	const char *reason;
+
+	if (!mb_node_u64(n, "generation", &r->generation) ||
+	    !mb_node_u64(n, "start", &r->start) ||
+	    !mb_node_u64(n, "end", &r->end) || r->start > r->end ||
+	    !mb_node_str(n, "reason", &reason))
+		return false;
+	r->reason = mb_strdup(reason);
+	return true;
+}
+
+static bool
+get_batch(const struct mb_node *n, struct mb_batch *b)
+{
+	const struct mb_node *ranges = mb_node_member(n, "ranges");
+	const struct mb_node *rejects = mb_node_member(n, "rejects");
+	size_t n_ranges = mb_node_length(ranges);
+	size_t n_rejects = mb_node_length(rejects);
+
+	if (!mb_node_u64(n, "batch", &b->number) ||
+	    !mb_node_time(n, "time", &b->time_ms) ||
+	    !mb_node_hash(n, "digest", &b->digest) ||
+	    !mb_node_u64(n, "run", &b->run) || ranges == NULL)
+		return false;
+	if (!mb_node_u64(n, "settled", &b->settled))
+		b->settled = MB_NONE;
+	b->ranges = mb_realloc_array(NULL, n_ranges, sizeof *b->ranges);
+	for (; b->n_ranges < n_ranges; b->n_ranges++) {
+		b->ranges[b->n_ranges] = (struct mb_range){ 0 };
+		if (!get_range(mb_node_at(ranges, b->n_ranges),
+		    &b->ranges[b->n_ranges]))
+			return false;
+	}
+	b->rejects = mb_realloc_array(NULL, n_rejects, sizeof *b->rejects);
+	for (; b->n_rejects < n_rejects; b->n_rejects++) {
+		b->rejects[b->n_rejects] = (struct mb_reject){ 0 };
+		if (!get_reject(mb_node_at(rejects, b->n_rejects),
+		    &b->rejects[b->n_rejects]))
+			return false;
+	}
+	return true;
+}
+
+static void
+append_generation(struct mb_state *s, struct mb_generation *g)
+{
+	if (s->n_generations == s->cap_generations) {
+		s->cap_generations = s->cap_generations * 2 + 4;
+		s->generations = mb_realloc_array(s->generations,
+		    s->cap_generations, sizeof *s->generations);
+	}
+	s->generations[s->n_generations++] = *g;
+	s->next_generation = g->id + 1;
+	*g = (struct mb_generation){ 0 };
+}
+
+static void
+append_batch(struct mb_state *s, struct mb_batch *b)
+{
+	if (s->n_batches == s->cap_batches) {
+		s->cap_batches = s->cap_batches * 2 + 4;
+		s->batches = mb_realloc_array(s->batches, s->cap_batches,
+		    sizeof *s->batches);
+	}
+	s->batches[s->n_batches++] = *b;
+	*b = (struct mb_batch){ 0 };
+}
+
+static bool
+is_settled(const struct mb_batch *b)
+{
+	return b->state != MB_PLANNED;
+}
+
+/* Does an unsettled or parked batch need this generation? */
+static bool
+is_needed(const struct mb_state *s, const struct mb_generation *g)
+{
+	for (size_t i = 0; i < s->n_batches; i++) {
+		const struct mb_batch *b = &s->batches[i];
+
+		if (b->state != MB_PLANNED && b->state != MB_PARKED)
+			continue;
+		for (size_t k = 0; k < b->n_ranges; k++)
+			if (b->ranges[k].generation == g->id)
+				return true;
+	}
+	return false;
+}
+
+/* A final generation that nothing needs has told all it had to. */
+static void
+forget_generations(struct mb_state *s)
+{
+	size_t kept = 0;
+
+	if (s->keeps_all)
+		return;
+	for (size_t i = 0; i < s->n_generations; i++) {
+		struct mb_generation *g = &s->generations[i];
+
+		if (g->is_final && !is_needed(s, g))
+			mb_generation_release(g);
+		else
+			s->generations[kept++] = *g;
+	}
+	s->n_generations = kept;
+}
+
+/*
+ * Move `settled` up, and drop what it passes.  A number that isn't kept any
+ * more was settled before.
+ */
+static void
+advance_settled(struct mb_state *s)
+{
+	size_t kept = 0;
+	uint64_t next = s->settled == MB_NONE ? 0 : s->settled + 1;
+	const struct mb_batch *b;
+
+	for (; next < s->next_batch; next++) {
+		b = mb_state_batch(s, next);
+		if (b != NULL && !is_settled(b))
+			break;
+	}
+	s->settled = next == 0 ? MB_NONE : next - 1;
+	if (s->keeps_all || s->n_batches == 0 || s->settled == MB_NONE)
+		return;
+	for (size_t i = 0; i < s->n_batches; i++) {
+		struct mb_batch *old = &s->batches[i];
+
+		if (old->number <= s->settled && old->state != MB_PARKED)
+			mb_batch_release(old);
+		else
+			s->batches[kept++] = *old;
+	}
+	s->n_batches = kept;
+	forget_generations(s);
+}
+
+static int
+apply_open(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	const char *id;
+	uint64_t version;
+
+	if (s->id[0] != '\0')
+		return corrupt(err, "open", "a second one");
+	if (!mb_node_u64(n, "version", &version) || version != 1)
+		return corrupt(err, "open",
+		    "a version of the format that this mb doesn't know");
+	if (!mb_node_str(n, "id", &id) || !mb_is_hex(mb_str(id), MB_ID_LEN))
+		return corrupt(err, "open", "no id");
+	memcpy(s->id, id, MB_ID_LEN + 1);
+	s->digest = mb_hash_bytes(id, MB_ID_LEN);
+	return 0;
+}
+
+static int
+apply_run(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	const char *role;
+	uint64_t run, pid, of;
+
+	if (!mb_node_u64(n, "run", &run) || run < s->next_run ||
+	    !mb_node_str(n, "role", &role) || !mb_node_u64(n, "pid", &pid))
+		return corrupt(err, "run", "out of order or incomplete");
+	s->next_run = run + 1;
+	if (strcmp(role, "collect") == 0) {
+		free(s->collector_host);
+		s->collector_host = NULL;
+		s->collector_run = run;
+		s->collector_pid = (int64_t)pid;
+		if (!get_text(n, "host", &s->collector_host) ||
+		    !mb_node_time(n, "time", &s->collector_ms))
+			return corrupt(err, "run", "incomplete");
+	} else if (strcmp(role, "commit") == 0 && mb_node_u64(n, "of", &of)) {
+		s->committer_of = of;
+	}
+	return 0;
+}
+
+static int
+apply_source(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_generation g = { 0 };
+	struct mb_generation *before;
+
+	if (!get_generation(n, &g) || g.id < s->next_generation) {
+		mb_generation_release(&g);
+		return corrupt(err, "source", "out of order or incomplete");
+	}
+	/* A source has one generation that grows; its elders are final. */
+	before = mb_state_newest(s, g.source);
+	if (before != NULL)
+		before->is_final = true;
+	append_generation(s, &g);
+	forget_generations(s);
+	return 0;
+}
+
+static int
+apply_plan(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_batch b = { 0 };
+	struct mb_generation *g;
+	struct mb_hash digest;
+
+	if (!get_batch(n, &b) || b.number != s->next_batch) {
+		mb_batch_release(&b);
+		return corrupt(err, "plan", "out of order or incomplete");
+	}
+	digest = mb_state_digest(s, &b);
+	if (strcmp(digest.hex, b.digest.hex) != 0) {
+		mb_batch_release(&b);
+		return corrupt(err, "plan", "its digest isn't that of its "
+		    "ranges and of the plan before");
+	}
+	for (size_t i = 0; i < b.n_ranges; i++) {
+		const struct mb_range *r = &b.ranges[i];
+
+		g = mb_state_generation(s, r->generation);
+		if (g == NULL || r->start < g->end) {
+			mb_batch_release(&b);
+			return corrupt(err, "plan",
+			    "a range that doesn't follow its generation");
+		}
+		g->end = r->end;
+		g->head = r->head;
+		g->tail = r->tail;
+	}
+	for (size_t i = 0; i < b.n_rejects; i++) {
+		g = mb_state_generation(s, b.rejects[i].generation);
+		if (g != NULL && b.rejects[i].end > g->end)
+			g->end = b.rejects[i].end;
+	}
+	s->next_batch = b.number + 1;
+	s->digest = b.digest;
+	s->time_ms = b.time_ms;
+	s->total_records += mb_batch_records(&b);
+	s->total_bytes += mb_batch_bytes(&b);
+	s->total_rejects += b.n_rejects;
+	append_batch(s, &b);
+	return 0;
+}
+
+/* The batch that a line speaks of; NULL with *is_old: settled long ago. */
+static struct mb_batch *
+named_batch(struct mb_state *s, const struct mb_node *n, const char *verb,
+    struct mb_err *err)
+{
+	struct mb_batch *b;
+	uint64_t number;
+
+	if (!mb_node_u64(n, "batch", &number) || number >= s->next_batch) {
+		corrupt(err, verb, "names a batch that isn't planned");
+		return NULL;
+	}
+	b = mb_state_batch(s, number);
+	if (b == NULL)
+		corrupt(err, verb, "names a batch that is settled");
+	return b;
+}
+
+static int
+apply_commit(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_batch *b = named_batch(s, n, "commit", err);
+	bool was_found = false;
+	const char *id;
+	char *target;
+
+	if (b == NULL)
+		return -1;
+	if (b->state != MB_PLANNED && b->state != MB_PARKED)
+		return corrupt(err, "commit", "of a batch that is settled");
+	(void)mb_node_bool(n, "found", &was_found);
+	if (!mb_node_time(n, "time", &b->commit_ms) ||
+	    (!was_found && !mb_node_u64(n, "rows", &b->rows)) ||
+	    !mb_node_str(n, "target_id", &id) ||
+	    !get_text(n, "target", &target))
+		return corrupt(err, "commit", "incomplete");
+	b->state = MB_COMMITTED;
+	free(s->target);
+	free(s->target_id);
+	s->target = target;
+	s->target_id = mb_strdup(id);
+	if (s->last_commit == MB_NONE || b->number > s->last_commit)
+		s->last_commit = b->number;
+	if ((b->rows > 0 || was_found) &&
+	    (s->rows_batch == MB_NONE || b->number > s->rows_batch)) {
+		s->rows_batch = b->number;
+		s->rows_digest = b->digest;
+	}
+	advance_settled(s);
+	return 0;
+}
+
+static void
+set_reason(struct mb_batch *b, const struct mb_node *n)
+{
+	const char *reason;
+
+	if (mb_node_str(n, "reason", &reason)) {
+		free(b->reason);
+		b->reason = mb_strdup(reason);
+	}
+}
+
+static int
+apply_fail(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_batch *b = named_batch(s, n, "fail", err);
+
+	if (b == NULL)
+		return -1;
+	b->n_fails++;
+	set_reason(b, n);
+	return 0;
+}
+
+static int
+apply_park(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_batch *b = named_batch(s, n, "park", err);
+
+	if (b == NULL)
+		return -1;
+	if (b->state != MB_PLANNED)
+		return corrupt(err, "park", "of a batch that isn't planned");
+	b->state = MB_PARKED;
+	b->was_parked = true;
+	set_reason(b, n);
+	advance_settled(s);
+	return 0;
+}
+
+static int
+apply_unpark(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_batch *b = named_batch(s, n, "unpark", err);
+
+	if (b == NULL)
+		return -1;
+	if (b->state != MB_PARKED)
+		return corrupt(err, "unpark", "of a batch that isn't parked");
+	b->state = MB_PLANNED;
+	if (s->settled != MB_NONE && s->settled >= b->number)
+		s->settled = b->number == 0 ? MB_NONE : b->number - 1;
+	return 0;
+}
+
+static int
+apply_checkpoint(struct mb_state *s, const struct mb_node *n,
+    struct mb_err *err)
+{
+	const struct mb_node *generations = mb_node_member(n, "generations");
+	const struct mb_node *batches = mb_node_member(n, "batches");
+
+	if (!mb_node_u64(n, "next_run", &s->next_run) ||
+	    !mb_node_u64(n, "next_batch", &s->next_batch) ||
+	    !mb_node_hash(n, "digest", &s->digest) ||
+	    !mb_node_time(n, "time", &s->time_ms) ||
+	    !mb_node_u64(n, "total_records", &s->total_records) ||
+	    !mb_node_u64(n, "total_bytes", &s->total_bytes) ||
+	    !mb_node_u64(n, "total_rejects", &s->total_rejects) ||
+	    generations == NULL || batches == NULL)
+		return corrupt(err, "checkpoint", "incomplete");
+	(void)mb_node_u64(n, "settled", &s->settled);
+	(void)mb_node_u64(n, "last_commit", &s->last_commit);
+	(void)mb_node_u64(n, "committer_of", &s->committer_of);
+	if (mb_node_u64(n, "collector_run", &s->collector_run)) {
+		uint64_t pid = 0;
+
+		(void)mb_node_u64(n, "collector_pid", &pid);
+		s->collector_pid = (int64_t)pid;
+		(void)mb_node_time(n, "collector_since", &s->collector_ms);
+		if (!get_text(n, "collector_host", &s->collector_host))
+			return corrupt(err, "checkpoint", "incomplete");
+	}
+	if (mb_node_u64(n, "rows_batch", &s->rows_batch) &&
+	    !mb_node_hash(n, "rows_digest", &s->rows_digest))
+		return corrupt(err, "checkpoint", "incomplete");
+	if (get_text(n, "target", &s->target) &&
+	    !get_text(n, "target_id", &s->target_id))
+		return corrupt(err, "checkpoint", "incomplete");
+	for (size_t i = 0; i < mb_node_length(generations); i++) {
+		const struct mb_node *e = mb_node_at(generations, i);
+		struct mb_generation g = { 0 };
+
+		if (!get_generation(e, &g) || !mb_node_u64(e, "end", &g.end) ||
+		    !mb_node_bool(e, "final", &g.is_final)) {
+			mb_generation_release(&g);
+			return corrupt(err, "checkpoint", "a generation");
+		}
+		if (mb_node_hash(e, "head", &g.head))
+			(void)mb_node_hash(e, "tail", &g.tail);
+		append_generation(s, &g);
+	}
+	if (!mb_node_u64(n, "next_generation", &s->next_generation))
+		return corrupt(err, "checkpoint", "incomplete");
+	for (size_t i = 0; i < mb_node_length(batches); i++) {
+		const struct mb_node *e = mb_node_at(batches, i);
+		struct mb_batch b = { 0 };
+		const char *state = "";
+		enum mb_batch_state k = MB_PLANNED;
+
+		(void)mb_node_str(e, "state", &state);
+		while (k <= MB_VOID && strcmp(mb_batch_state_name(k), state) != 0)
+			k++;
+		if (!get_batch(e, &b) || k > MB_VOID) {
+			mb_batch_release(&b);
+			return corrupt(err, "checkpoint", "a batch");
+		}
+		b.state = k;
+		(void)mb_node_bool(e, "was_parked", &b.was_parked);
+		(void)mb_node_u64(e, "fails", &b.n_fails);
+		(void)mb_node_time(e, "committed", &b.commit_ms);
+		(void)mb_node_u64(e, "rows", &b.rows);
+		set_reason(&b, e);
+		append_batch(s, &b);
+	}
+	return 0;
+}
+
+static int
+apply_nothing(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	(void)s;
+	(void)n;
+	(void)err;
+	return 0;
+}
+
+static bool
+is_first(const struct mb_state *s)
+{
+	return s->next_run == 0 && s->next_batch == 0 &&
+	    s->next_generation == 0;
+}
+
+int
+mb_state_apply(struct mb_state *s, struct mb_str line, struct mb_err *err)
+{
+	static const struct {
+		const char *verb;
+		int (*apply)(struct mb_state *, const struct mb_node *,
+		    struct mb_err *);
+	} verbs[] = {
+		{ "open", apply_open }, { "run", apply_run },
+		{ "source", apply_source }, { "plan", apply_plan },
+		{ "commit", apply_commit }, { "fail", apply_fail },
+		{ "park", apply_park }, { "unpark", apply_unpark },
+		{ "checkpoint", apply_nothing },
+	};
+	const struct mb_node *root;
+	struct mb_doc *doc;
+	const char *verb = "";
+	uint64_t synced;
+	int rc = -1;
+
+	if (mb_doc_parse(&doc, line, err) < 0)
+		return -1;
+	root = mb_doc_root(doc);
+	(void)mb_node_str(root, "mb", &verb);
+	if (s->id[0] == '\0' && strcmp(verb, "open") != 0) {
+		corrupt(err, verb, "before the journal's first line");
+	} else if (strcmp(verb, "checkpoint") == 0 && is_first(s)) {
+		rc = apply_checkpoint(s, root, err);
+	} else {
+		size_t i = 0, n = sizeof verbs / sizeof *verbs;
+
+		while (i < n && strcmp(verbs[i].verb, verb) != 0)
+			i++;
+		if (i == n)
+			corrupt(err, "a line of a kind that this mb doesn't "
+			    "know", verb);
+		else
+			rc = verbs[i].apply(s, root, err);
+	}
+	if (rc == 0 && mb_node_u64(root, "synced", &synced) &&
+	    synced > s->synced)
+		s->synced = synced;
+	mb_doc_close(doc);
+	return rc;
+}

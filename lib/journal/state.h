@@ -1,0 +1,181 @@
+/*
+ * state.h - what the lines of a journal say, taken together.
+ *
+ * The state is a pure function of the lines: mb_state_apply folds one line
+ * into it and touches nothing else.  A `checkpoint` line holds a whole state,
+ * so that folding may begin there; for every journal and every checkpoint in
+ * it the two ways give the same state (tests/test_journal.c).
+ *
+ *	(none) -> PLANNED	[plan]
+ *	PLANNED -> COMMITTED	[commit]
+ *	PLANNED -> PARKED	[park]
+ *	PARKED -> PLANNED	[unpark]
+ *	PARKED -> COMMITTED	[commit, from a replay]
+ *	PARKED -> VOID		[requeue]
+ *
+ * The format of the lines is mb-journal(5).
+ */
+#ifndef MB_JOURNAL_STATE_H
+#define MB_JOURNAL_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/line.h"
+#include "base/mem.h"
+
+enum { MB_ID_LEN = 32, MB_ANCHOR = 4096 };
+
+#define MB_NONE UINT64_MAX	/* no batch, no run, no generation */
+
+enum mb_batch_state { MB_PLANNED, MB_COMMITTED, MB_PARKED, MB_VOID };
+
+/* "planned", "committed", … */
+const char *mb_batch_state_name(enum mb_batch_state s);
+
+/* One life of one source's content. */
+struct mb_generation {
+	uint64_t id;		/* counts from 0 in each journal */
+	char *source;		/* absolute path; "-" for standard input */
+	bool is_spooled;	/* its bytes are in <journal>.d/spool/ */
+	uint64_t dev, ino;	/* where it was seen last; a hint */
+	char *format;		/* csv, tsv, ndjson, lines */
+	char delimiter;
+	char *fields;		/* JSON array of names; NULL: no header */
+	uint64_t start;		/* where data begins, after the header */
+	uint64_t end;		/* planned up to here */
+	struct mb_hash head;	/* of the first min(MB_ANCHOR, end) bytes */
+	struct mb_hash tail;	/* of the last min(MB_ANCHOR, end) before end */
+	bool is_final;		/* nothing will be appended to it */
+};
+
+/* [start, end) of one generation, cut after a record. */
+struct mb_range {
+	uint64_t generation;
+	uint64_t start, end;
+	uint64_t records;
+	struct mb_hash hash;	/* XXH3-128 of the bytes */
+	struct mb_hash head, tail;	/* the generation's anchors at end */
+	bool is_partial;	/* the last record has no newline */
+};
+
+/* A record that could not be taken, with its place. */
+struct mb_reject {
+	uint64_t generation;
+	uint64_t start, end;
+	char *reason;
+};
+
+struct mb_batch {
+	uint64_t number;
+	enum mb_batch_state state;
+	bool was_parked;
+	int64_t time_ms;
+	struct mb_hash digest;
+	uint64_t run;			/* the collector's */
+	uint64_t settled;		/* MB_NONE: none yet */
+	struct mb_range *ranges;
+	size_t n_ranges;
+	struct mb_reject *rejects;
+	size_t n_rejects;
+	uint64_t n_fails;		/* attempts that failed */
+	char *reason;			/* of the last failure or parking */
+	int64_t commit_ms;
+	uint64_t rows;			/* written to the sink */
+};
+
+uint64_t mb_batch_records(const struct mb_batch *b);
+uint64_t mb_batch_bytes(const struct mb_batch *b);
+
+struct mb_state {
+	char id[MB_ID_LEN + 1];
+	uint64_t next_run;
+	uint64_t collector_run;		/* the last collector's; MB_NONE */
+	int64_t collector_pid;
+	char *collector_host;
+	int64_t collector_ms;		/* since when */
+	uint64_t committer_of;		/* the collector run that the last committer
+					   belongs to; MB_NONE */
+	uint64_t next_batch;
+	struct mb_hash digest;		/* of the last plan; of the id before */
+	int64_t time_ms;		/* of the last plan */
+	uint64_t settled;		/* as the next plan will say; MB_NONE */
+	uint64_t last_commit;		/* highest; MB_NONE */
+
+	/* The last commit that wrote rows: what the sink must at least have. */
+	uint64_t rows_batch;		/* MB_NONE: none */
+	struct mb_hash rows_digest;
+	char *target;			/* where, "dir:/abs/out"; NULL */
+	char *target_id;
+
+	uint64_t synced;		/* logical offset vouched for */
+	uint64_t total_records, total_bytes, total_rejects;	/* planned */
+
+	/* Everything that isn't settled and, if all are kept, the rest. */
+	struct mb_batch *batches;	/* by number */
+	size_t n_batches, cap_batches;
+	struct mb_generation *generations;	/* by id */
+	size_t n_generations, cap_generations;
+	uint64_t next_generation;
+
+	bool keeps_all;			/* keep settled batches too */
+};
+
+/* Set up an empty state; keeps_all as in the field. */
+void mb_state_init(struct mb_state *s, bool keeps_all);
+void mb_state_release(struct mb_state *s);
+
+/*
+ * Fold a checked line in.  MB_ECORRUPT if the line can't follow what came
+ * before; the state is then unusable.  A checkpoint replaces the state if it
+ * comes first (before any line but `open`), otherwise only `synced` counts.
+ */
+MB_CHECK int mb_state_apply(struct mb_state *s, struct mb_str line,
+    struct mb_err *err);
+
+/* NULL if it isn't kept. */
+struct mb_batch *mb_state_batch(const struct mb_state *s, uint64_t number);
+struct mb_generation *mb_state_generation(const struct mb_state *s,
+    uint64_t id);
+/* The newest generation of a source; NULL. */
+struct mb_generation *mb_state_newest(const struct mb_state *s,
+    const char *source);
+
+/*
+ * Is every batch below `number` settled or once parked?  With is_ordered:
+ * COMMITTED or VOID.
+ */
+bool mb_state_may_commit(const struct mb_state *s, uint64_t number,
+    bool is_ordered);
+
+/* What a plan's digest is, given the batch's number, ranges and rejects. */
+struct mb_hash mb_state_digest(const struct mb_state *s,
+    const struct mb_batch *b);
+
+/* Lines.  Each appends one sealed line to `out`. */
+void mb_put_source(struct mb_buf *out, const struct mb_generation *g);
+void mb_put_plan(struct mb_buf *out, const struct mb_batch *b,
+    uint64_t synced);
+void mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
+    uint64_t synced);
+
+struct mb_commit {
+	uint64_t batch, run;
+	int64_t time_ms;
+	bool was_found;		/* the sink had it already; rows isn't known */
+	uint64_t rows;		/* 0: the sink wasn't touched */
+	uint64_t records;	/* that mb-collect wrote */
+	const char *target, *target_id;
+};
+void mb_put_commit(struct mb_buf *out, const struct mb_commit *c);
+void mb_put_fail(struct mb_buf *out, uint64_t batch, uint64_t run,
+    int64_t time_ms, const char *reason);
+
+/* Free what a batch or generation owns (not the struct itself). */
+void mb_batch_release(struct mb_batch *b);
+void mb_generation_release(struct mb_generation *g);
+void mb_batch_add_range(struct mb_batch *b, const struct mb_range *r);
+
+#endif
