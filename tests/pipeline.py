@@ -1,0 +1,394 @@
+# pipeline.py - run mb's pipelines, undisturbed or not, and look at the sink.
+#
+# Shared by fault-loop and power.  A Case is one combination of source and
+# sink; run() starts its line in a directory W and waits; check() says what is
+# wrong in W afterwards, compared with the undisturbed run.
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections import namedtuple
+
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BIN = os.environ.get("MB_BIN", os.path.join(TOP, "build", "bin"))
+FAULT_SO = os.path.join(TOP, "build", "tests", "fault.so")
+
+# The wall clock of every run, so that plans carry the same times.
+CLOCK = 1795435200
+TIMEOUT = 20
+PER_BATCH = 3
+ROWS = 14
+
+Case = namedtuple("Case", "source sink")
+CASES = [Case(source, sink) for source in ("file", "pipe")
+         for sink in ("dir", "append", "merge")]
+PROGRAMS = ("mb-collect", "mb-agg", "mb-commit")
+
+
+def name(case):
+    return "%s to %s" % (case.source, case.sink)
+
+
+def records():
+    """Records with every nuisance that a cut may meet: the newline in
+    quotes, the empty field; bytes that add up as decimals."""
+    for i in range(ROWS):
+        path = '"/a\n,""b"""' if i % 5 == 2 else "/p%d" % i
+        yield path, (200, 404, 200, 500, 304)[i % 5], "%d.%d" % (i * 7, i % 10)
+
+
+def write_input(path):
+    with open(path, "w") as f:
+        f.write("path,status,bytes\n")
+        for record in records():
+            f.write("%s,%d,%s\n" % record)
+
+
+def expected():
+    """What must be in the sink, computed without mb: per batch its groups in
+    order of appearance, as (batch, status, count, tenths of bytes)."""
+    out = []
+    all_records = list(records())
+    for batch in range(0, (ROWS + PER_BATCH - 1) // PER_BATCH):
+        groups = {}
+        for _, status, amount in all_records[batch * PER_BATCH:
+                                             (batch + 1) * PER_BATCH]:
+            group = groups.setdefault(status, [0, 0])
+            group[0] += 1
+            group[1] += int(amount.replace(".", ""))
+        out += [(batch, s, g[0], g[1]) for s, g in groups.items()]
+    return out
+
+
+class Area:
+    """A scratch place: input, and W, which is what accidents happen to."""
+
+    def __init__(self):
+        memory = "/dev/shm"
+        where = os.environ.get("MB_TEST_DIR")
+        if where is None and os.access(memory, os.W_OK):
+            where = memory
+        self.base = tempfile.mkdtemp(prefix="mb-fault.", dir=where)
+        self.input = os.path.join(self.base, "in.csv")
+        self.w = os.path.join(self.base, "w")
+        self.report = os.path.join(self.base, "report")
+        write_input(self.input)
+        with open(self.input, "rb") as f:
+            self.bytes = f.read()
+
+    def fresh(self):
+        shutil.rmtree(self.w, ignore_errors=True)
+        os.mkdir(self.w)
+
+    def close(self):
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def stages(case, area, retry_for="0"):
+    def program(name):
+        return os.path.join(BIN, name)
+    w = area.w
+    collect = [program("mb-collect"), "-j", w + "/j.mbj", "-i", "1h",
+               "--max-records", str(PER_BATCH)]
+    if case.source == "pipe":
+        collect += ["-F", "csv", "--stdin", "again"]
+    else:
+        collect += [area.input]
+    agg = [program("mb-agg"), "-k", "status", "-a", "count,sum:bytes"]
+    commit = [program("mb-commit"), "--retry-for", retry_for]
+    if case.sink == "merge":
+        commit += ["--merge-on", "status",
+                   "--merge", "count:sum,bytes_sum:sum"]
+    else:
+        agg += ["--stamp"]
+    commit += ["dir:" + w + "/out" if case.sink == "dir"
+               else "sqlite:" + w + "/out.db#t"]
+    return [collect, agg, commit]
+
+
+class Result(namedtuple("Result", "status stderr hung")):
+    @property
+    def ok(self):
+        return not self.hung and all(s == 0 for s in self.status)
+
+    def __str__(self):
+        text = "exit " + " | ".join(
+            "signal %s" % signal.Signals(-s).name if s < 0 else str(s)
+            for s in self.status)
+        if self.hung:
+            text += " (HUNG: killed after %d s)" % TIMEOUT
+        for line in self.stderr:
+            text += "\n        " + line
+        return text
+
+
+def environment(fault=None):
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith("MB_") and k != "LD_PRELOAD"}
+    env["LD_PRELOAD"] = FAULT_SO
+    env["MB_FAULT_TIME"] = str(CLOCK)
+    # fault.so stands before the sanitizer's library on purpose.
+    env["ASAN_OPTIONS"] = "verify_asan_link_order=0:detect_leaks=1"
+    env["UBSAN_OPTIONS"] = "print_stacktrace=1"
+    env.update(fault or {"MB_FAULT_PROG": "-"})
+    return env
+
+
+def run(case, area, fault=None, retry_for="0"):
+    """Start the case's line in area.w; wait for all its processes."""
+    env = environment(fault)
+    err = tempfile.TemporaryFile()
+    procs = []
+    stdin = subprocess.DEVNULL
+    if case.source == "pipe":
+        # The input is shorter than a pipe: no feeder is needed.
+        stdin, feed = os.pipe()
+        os.write(feed, area.bytes)
+        os.close(feed)
+    lines = stages(case, area, retry_for)
+    for i, argv in enumerate(lines):
+        last = i == len(lines) - 1
+        p = subprocess.Popen(argv, stdin=stdin, cwd=area.base, env=env,
+                             stdout=err if last else subprocess.PIPE,
+                             stderr=err)
+        if i > 0:
+            procs[-1].stdout.close()
+        elif isinstance(stdin, int) and stdin >= 0:
+            os.close(stdin)
+        procs.append(p)
+        stdin = p.stdout
+    hung = False
+    until = time.monotonic() + TIMEOUT
+    for p in procs:
+        try:
+            p.wait(max(0.01, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            hung = True
+            for q in procs:
+                q.kill()
+            p.wait()
+    err.seek(0)
+    text = err.read().decode(errors="replace").splitlines()
+    err.close()
+    return Result([p.returncode for p in procs], text, hung)
+
+
+def fired(area):
+    """What the fault library says that it broke; None if it didn't."""
+    try:
+        with open(area.report) as f:
+            for line in f:
+                if line.startswith("fired"):
+                    return line.split(None, 3)[3].strip()
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def count(area):
+    """How many calls were counted, of a process that exited normally."""
+    with open(area.report) as f:
+        for line in f:
+            if line.startswith("count"):
+                return int(line.split()[3])
+    return 0
+
+
+# ---- what is in the sink ----
+
+def dump(path):
+    """A database's rows in order, without what differs from run to run."""
+    if not os.path.exists(path):
+        return {}
+    # A look at a database in WAL mode may change its files: use a copy.
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(
+            os.path.dirname(path))) as copy:
+        for suffix in ("", "-wal", "-journal"):
+            if os.path.exists(path + suffix):
+                shutil.copyfile(path + suffix, copy + "/db" + suffix)
+        db = sqlite3.connect(copy + "/db")
+        try:
+            out = {"integrity": db.execute(
+                "PRAGMA integrity_check").fetchall()}
+            tables = [r[0] for r in db.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' "
+                "AND name NOT LIKE 'sqlite_%' ORDER BY name")]
+            for table in tables:
+                rows = db.execute('SELECT * FROM "%s"' % table)
+                names = [c[0] for c in rows.description]
+                keep = [i for i, n in enumerate(names)
+                        if not (table == "mb_commits" and
+                                any(word in n for word in (
+                                    "journal", "digest", "time", "id")))]
+                out[table] = sorted(repr([(names[i], row[i]) for i in keep])
+                                    for row in rows)
+            return out
+        finally:
+            db.close()
+
+
+def sink(case, area):
+    if case.sink != "dir":
+        return dump(area.w + "/out.db")
+    out = {}
+    try:
+        names = sorted(os.listdir(area.w + "/out"))
+    except FileNotFoundError:
+        return out
+    for n in names:
+        if n.startswith("batch-") and not n.endswith(".tmp"):
+            with open(os.path.join(area.w, "out", n), "rb") as f:
+                out[n] = f.read()
+    return out
+
+
+def sink_is_right(case, area):
+    """Compare the sink of the undisturbed run with expected()."""
+    want = expected()
+    if case.sink == "dir":
+        got = []
+        for n, data in sorted(sink(case, area).items()):
+            lines = data.decode().splitlines()
+            if lines[0] != "batch,batch_time,status,count,bytes_sum":
+                return "header of %s: %s" % (n, lines[0])
+            for line in lines[1:]:
+                batch, _, status, c, b = line.split(",")
+                if n != "batch-%09d.csv" % int(batch):
+                    return "batch %s in %s" % (batch, n)
+                got.append((int(batch), int(status), int(c),
+                            round(float(b) * 10)))
+    else:
+        db = sqlite3.connect(area.w + "/out.db")
+        if case.sink == "merge":
+            total = {}
+            for _, s, c, b in want:
+                t = total.setdefault(s, [0, 0])
+                t[0] += c
+                t[1] += b
+            want = sorted((0, s, t[0], t[1]) for s, t in total.items())
+            columns = "0, status"
+        else:
+            want = sorted(want)
+            columns = "batch, status"
+        got = sorted((b, s, c, round(x * 10)) for b, s, c, x in db.execute(
+            "SELECT %s, count, bytes_sum FROM t" % columns))
+        db.close()
+    if got != want:
+        return "got %s, want %s" % (got, want)
+    return None
+
+
+# ---- what else must hold ----
+
+def listing(area):
+    """Every name below W."""
+    out = set()
+    for root, dirs, files in os.walk(area.w):
+        for n in dirs + files:
+            out.add(os.path.relpath(os.path.join(root, n), area.w))
+    return out
+
+
+def is_kept_on_purpose(path):
+    """The bytes of a torn tail that was cut are kept beside the journal."""
+    return path.startswith("j.mbj.d/") and ("torn" in path or "cut" in path)
+
+
+def journal_lines(area):
+    with open(area.w + "/j.mbj", "rb") as f:
+        return [json.loads(line) for line in f.read().splitlines() if line]
+
+
+def journal_problem(area):
+    """Each batch planned once, committed once; nothing lost."""
+    plans, commits = {}, {}
+    for line in journal_lines(area):
+        verb = line.get("mb") or line.get("rec") or line.get("type") or \
+            next(iter(line.values()))
+        if verb == "plan":
+            plans[line["batch"]] = plans.get(line["batch"], 0) + 1
+        elif verb == "commit":
+            commits[line["batch"]] = commits.get(line["batch"], 0) + 1
+        elif verb == "lost":
+            return "journal says lost: %s" % line
+    n = (ROWS + PER_BATCH - 1) // PER_BATCH
+    if sorted(plans) != list(range(n)) or set(plans.values()) != {1}:
+        return "planned: %s" % plans
+    if sorted(commits) != list(range(n)) or set(commits.values()) != {1}:
+        return "committed: %s" % commits
+    return None
+
+
+class Reference:
+    """The undisturbed run, checked against the independent computation."""
+
+    def __init__(self, case, area):
+        area.fresh()
+        r = run(case, area)
+        if not r.ok or r.stderr:
+            raise RuntimeError("%s: the undisturbed run: %s" % (name(case), r))
+        problem = sink_is_right(case, area) or journal_problem(area)
+        if problem:
+            raise RuntimeError("%s: the undisturbed run is wrong: %s" %
+                               (name(case), problem))
+        self.sink = sink(case, area)
+        self.names = listing(area)
+
+
+def difference(got, want):
+    out = []
+    for key in sorted(set(got) | set(want)):
+        if got.get(key) != want.get(key):
+            out.append("%s: got %s, want %s" % (
+                key, got.get(key, "nothing"), want.get(key, "nothing")))
+    return "; ".join(out)
+
+
+def check(case, area, ref):
+    """None, or what is wrong in W after everything was made good."""
+    got = sink(case, area)
+    if got != ref.sink:
+        return "the sink differs: " + difference(got, ref.sink)
+    extra = {n for n in listing(area) - ref.names if not is_kept_on_purpose(n)}
+    if extra:
+        return "left behind: " + " ".join(sorted(extra))
+    missing = ref.names - listing(area)
+    if missing:
+        return "missing: " + " ".join(sorted(missing))
+    return journal_problem(area)
+
+
+def half_done_problem(case, area, ref):
+    """Right after the accident: a batch is there whole or not at all."""
+    got = sink(case, area)
+    if case.sink == "dir":
+        for n, data in got.items():
+            if ref.sink.get(n) != data:
+                return "%s is neither whole nor absent" % n
+    elif got and got["integrity"] != [("ok",)]:
+        return "integrity check: %s" % got["integrity"]
+    elif case.sink == "append":
+        # The table is created with its first rows.
+        batches = {}
+        for row in got.get("t", []):
+            batches.setdefault(eval(row)[0][1], []).append(row)
+        for batch, rows in batches.items():
+            if rows != [r for r in ref.sink["t"] if eval(r)[0][1] == batch]:
+                return "batch %s is neither whole nor absent" % batch
+    return None
+
+
+def fingerprint(tree):
+    return hashlib.sha256(repr(tree).encode()).hexdigest()
