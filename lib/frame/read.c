@@ -30,6 +30,7 @@ struct mb_frame_reader {
 	size_t given;		/* bytes of the last DATA event, if inside */
 	bool gave_last;
 	bool has_ended;		/* read returned 0 */
+	char before;		/* the byte before `start` */
 	uint64_t line;		/* of the byte at `start`, from 1 */
 	char tag[MB_TAG_LEN + 1];
 	struct mb_doc *doc;	/* of the last control line */
@@ -104,8 +105,11 @@ fill(struct mb_frame_reader *r, struct mb_err *err)
 static void
 advance(struct mb_frame_reader *r, size_t len)
 {
+	if (len == 0)
+		return;
 	r->line += count_newlines(r->buf.p + r->start, len);
 	r->start += len;
+	r->before = r->buf.p[r->start - 1];
 }
 
 static const char hello_start[] = "\x1e{\"mb\":\"hello\"";
@@ -121,7 +125,8 @@ mb_frame_open(struct mb_frame_reader **out, int fd, const char *name,
 
 	*out = NULL;
 	*r = (struct mb_frame_reader){
-		.fd = fd, .watched = watched, .name = name, .line = 1
+		.fd = fd, .watched = watched, .name = name, .line = 1,
+		.before = '\n'
 	};
 	/* Read on only as long as it may still become a hello. */
 	for (;;) {
@@ -376,9 +381,8 @@ has_tag(const struct mb_frame_reader *r, const char *p, size_t len)
 }
 
 /*
- * The next control line from `from` on (an offset into buf), which counts as
- * a line's start if at_start.  1 found at *at; 0 none, and *at is up to where
- * there surely is none.
+ * The next control line from `from` on (an offset into buf).  1 found at *at;
+ * 0 none, and *at is up to where there surely is none.
  */
 static int
 find_control(struct mb_frame_reader *r, size_t from, size_t *at)
@@ -387,7 +391,7 @@ find_control(struct mb_frame_reader *r, size_t from, size_t *at)
 	const char *p = base + from;
 
 	while (p < end && (p = memchr(p, MB_RS, (size_t)(end - p))) != NULL) {
-		if (p == base + r->start || p[-1] == '\n') {
+		if ((p == base + r->start ? r->before : p[-1]) == '\n') {
 			int rc = has_tag(r, p, (size_t)(end - p));
 
 			*at = (size_t)(p - base);
@@ -430,6 +434,7 @@ take_control(struct mb_frame_reader *r, struct mb_frame_event *ev,
 	if (control(r, line, ev, err) < 0)
 		return -1;
 	r->start += line.len + 1;
+	r->before = '\n';
 	r->line++;
 	return 1;
 }
@@ -489,10 +494,7 @@ next_inside(struct mb_frame_reader *r, struct mb_frame_event *ev,
 		scanned = r->given;	/* seen before: no control line in it */
 	r->given = 0;
 	for (;;) {
-		/* Look again from the last line's start: it may have been cut. */
-		size_t from = r->start + scanned;
-
-		rc = find_control(r, from, &at);
+		rc = find_control(r, r->start + scanned, &at);
 		if (rc > 0 && at == r->start)
 			return take_control(r, ev, err);
 		if (r->gave_last)
@@ -542,7 +544,7 @@ next_plain(struct mb_frame_reader *r, struct mb_frame_event *ev,
 
 		if ((size_t)(end - p) >= n &&
 		    memcmp(p, control_start, n) == 0 &&
-		    (p == r->buf.p || p[-1] == '\n')) {
+		    (p == r->buf.p + r->start ? r->before : p[-1]) == '\n') {
 			r->line += count_newlines(r->buf.p + r->start,
 			    (size_t)(p - r->buf.p) - r->start);
 			return bad_line(r, "a control line in a plain stream",

@@ -1,0 +1,238 @@
+#include "sink/marker.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+void
+mb_marker_release(struct mb_marker *m)
+{
+	free(m->holes);
+	*m = (struct mb_marker){ 0 };
+}
+
+void
+mb_marker_copy(struct mb_marker *to, const struct mb_marker *from)
+{
+	*to = *from;
+	to->holes = mb_realloc_array(NULL, from->n_holes, sizeof *to->holes);
+	if (from->n_holes > 0)
+		memcpy(to->holes, from->holes,
+		    from->n_holes * sizeof *to->holes);
+}
+
+bool
+mb_marker_eq(const struct mb_marker *a, const struct mb_marker *b)
+{
+	if (!a->exists || !b->exists)
+		return a->exists == b->exists;
+	return a->first == b->first && a->last == b->last &&
+	    strcmp(a->digest.hex, b->digest.hex) == 0 &&
+	    a->n_holes == b->n_holes && (a->n_holes == 0 ||
+	    memcmp(a->holes, b->holes, a->n_holes * sizeof *a->holes) == 0);
+}
+
+/* The index of the first hole that isn't below `batch`. */
+static size_t
+hole_index(const struct mb_marker *m, uint64_t batch)
+{
+	size_t low = 0, high = m->n_holes;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (m->holes[mid] < batch)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+bool
+mb_marker_has(const struct mb_marker *m, uint64_t batch)
+{
+	size_t i;
+
+	if (!m->exists || batch < m->first || batch > m->last)
+		return false;
+	i = hole_index(m, batch);
+	return i == m->n_holes || m->holes[i] != batch;
+}
+
+/* Insert [from, to) where holes may stand. */
+static void
+insert_holes(struct mb_marker *m, uint64_t from, uint64_t to,
+    const struct mb_state *s, bool is_copy)
+{
+	for (uint64_t k = from; k < to; k++) {
+		const struct mb_batch *b = mb_state_batch(s, k);
+		size_t i;
+
+		/*
+		 * Committed, or settled so long ago that it isn't kept, and
+		 * later than the last commit that had rows: it had none.
+		 */
+		if (!is_copy && (s->rows_batch == MB_NONE ||
+		    k > s->rows_batch) &&
+		    (b == NULL || b->state == MB_COMMITTED))
+			continue;
+		i = hole_index(m, k);
+		m->holes = mb_realloc_array(m->holes, m->n_holes + 1,
+		    sizeof *m->holes);
+		memmove(m->holes + i + 1, m->holes + i,
+		    (m->n_holes - i) * sizeof *m->holes);
+		m->holes[i] = k;
+		m->n_holes++;
+	}
+}
+
+void
+mb_marker_add(struct mb_marker *m, uint64_t batch,
+    const struct mb_hash *digest, const struct mb_state *s, bool is_copy)
+{
+	size_t i;
+
+	if (!m->exists) {
+		m->exists = true;
+		m->first = m->last = batch;
+		m->digest = *digest;
+	} else if (batch > m->last) {
+		insert_holes(m, m->last + 1, batch, s, is_copy);
+		m->last = batch;
+		m->digest = *digest;
+	} else if (batch < m->first) {
+		insert_holes(m, batch + 1, m->first, s, true);
+		m->first = batch;
+	} else {
+		i = hole_index(m, batch);
+		m->n_holes--;
+		memmove(m->holes + i, m->holes + i + 1,
+		    (m->n_holes - i) * sizeof *m->holes);
+	}
+}
+
+void
+mb_marker_put_holes(struct mb_buf *out, const struct mb_marker *m)
+{
+	for (size_t i = 0, k; i < m->n_holes; i = k) {
+		for (k = i + 1; k < m->n_holes &&
+		    m->holes[k] == m->holes[k - 1] + 1; k++)
+			;
+		if (i > 0)
+			mb_buf_addc(out, ',');
+		mb_buf_addf(out, "%" PRIu64, m->holes[i]);
+		if (k > i + 1)
+			mb_buf_addf(out, "-%" PRIu64, m->holes[k - 1]);
+	}
+}
+
+static bool
+parse_number(const char **p, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	if (**p < '0' || **p > '9')
+		return false;
+	for (; **p >= '0' && **p <= '9'; (*p)++)
+		if (__builtin_mul_overflow(v, (uint64_t)10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(**p - '0'), &v))
+			return false;
+	*out = v;
+	return true;
+}
+
+int
+mb_marker_parse_holes(struct mb_marker *m, const char *text,
+    struct mb_err *err)
+{
+	uint64_t from, to, after = m->first;
+	const char *p = text;
+
+	while (*p != '\0') {
+		if (!parse_number(&p, &from))
+			goto bad;
+		to = from;
+		if (*p == '-') {
+			p++;
+			if (!parse_number(&p, &to))
+				goto bad;
+		}
+		if (from <= after || to < from || to >= m->last)
+			goto bad;
+		after = to;
+		m->holes = mb_realloc_array(m->holes,
+		    m->n_holes + (to - from + 1), sizeof *m->holes);
+		for (; from <= to; from++)
+			m->holes[m->n_holes++] = from;
+		if (*p == ',' && p[1] != '\0')
+			p++;
+		else if (*p != '\0')
+			goto bad;
+	}
+	return 0;
+bad:
+	return mb_fail(err, MB_ECORRUPT, "marker: bad holes: \"%s\"", text);
+}
+
+/* What the journal says the digest of batch `number` is; NULL: forgotten. */
+static const struct mb_hash *
+digest_of(const struct mb_state *s, uint64_t number)
+{
+	const struct mb_batch *b = mb_state_batch(s, number);
+
+	if (b != NULL)
+		return &b->digest;
+	return number == s->rows_batch ? &s->rows_digest : NULL;
+}
+
+/* Is the marker's history ours, as far as it goes? */
+static int
+compare_history(const struct mb_greeting *g, struct mb_err *err)
+{
+	const struct mb_state *s = g->state;
+	const struct mb_marker *m = g->marker;
+	const struct mb_hash *ours;
+
+	if (m->last >= s->next_batch)
+		return mb_fail(err, MB_ECORRUPT, "%s: has batch %" PRIu64
+		    ", which the journal has not planned yet: the journal is "
+		    "a copy or was restored from an older one", g->target,
+		    m->last);
+	ours = digest_of(s, m->last);
+	if (ours != NULL && strcmp(ours->hex, m->digest.hex) != 0)
+		return mb_fail(err, MB_ECORRUPT, "%s: its batch %" PRIu64
+		    " is not the journal's batch %" PRIu64 ": the journal is "
+		    "a copy or was restored from an older one", g->target,
+		    m->last, m->last);
+	return 0;
+}
+
+int
+mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
+{
+	const struct mb_state *s = g->state;
+	bool is_other = s->target_id != NULL && (g->target_id == NULL ||
+	    strcmp(s->target_id, g->target_id) != 0);
+
+	if (g->marker->exists && compare_history(g, err) < 0)
+		return -1;
+	if (is_other && g->is_replay && strcmp(s->target, g->target) != 0)
+		return MB_COPY;
+	if (g->accepts_new)
+		return MB_OWN;
+	if (is_other && strcmp(s->target, g->target) != 0)
+		return mb_fail(err, MB_ECORRUPT, "%s: the journal commits to "
+		    "%s; --new-target changes that", g->target, s->target);
+	if (is_other)
+		return mb_fail(err, MB_ECORRUPT, "%s: is not the target that "
+		    "the journal committed to: it was %s; --new-target goes "
+		    "on with it", g->target, g->target_id == NULL ? "removed" :
+		    "dropped and made anew");
+	if (s->rows_batch != MB_NONE &&
+	    (!g->marker->exists || g->marker->last < s->rows_batch))
+		return mb_fail(err, MB_ECORRUPT, "%s: lacks batch %" PRIu64
+		    ", which was committed: it was restored from an older "
+		    "copy; --new-target goes on without", g->target,
+		    s->rows_batch);
+	return MB_OWN;
+}

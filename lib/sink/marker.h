@@ -1,0 +1,81 @@
+/*
+ * marker.h - what a sink knows of a journal, and what follows from it.
+ *
+ * The marker is the first and the last batch in the sink, the digest of the
+ * last, and the holes: batches between the two that are not there.  It moves
+ * in the same atomic step as the data.  A batch is in the sink if it lies in
+ * [first, last] and is no hole.
+ *
+ * Everything here decides and touches nothing; tests/model runs these very
+ * functions over random histories.
+ *
+ * I1. A batch is in the sink at most once: it is only added where
+ *     mb_marker_has says no, by compare and swap of the whole marker.
+ * I2. A number that was passed over without rows of its own in the sink is a
+ *     hole, unless its commit had no rows.
+ * I3. One equal digest proves an equal history: digests are chained.
+ */
+#ifndef MB_SINK_MARKER_H
+#define MB_SINK_MARKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "journal/state.h"
+
+struct mb_marker {
+	bool exists;		/* false: the sink knows nothing of us */
+	uint64_t first, last;
+	struct mb_hash digest;	/* of last */
+	uint64_t *holes;	/* rising */
+	size_t n_holes;
+};
+
+void mb_marker_release(struct mb_marker *m);
+void mb_marker_copy(struct mb_marker *to, const struct mb_marker *from);
+bool mb_marker_eq(const struct mb_marker *a, const struct mb_marker *b);
+
+bool mb_marker_has(const struct mb_marker *m, uint64_t batch);
+
+/*
+ * The marker after `batch` has been added, which it must not hold yet (I1).
+ * What the journal's state says of the numbers passed over makes the holes
+ * (I2).  is_copy: the target isn't the journal's own, so every number passed
+ * over is a hole.
+ */
+void mb_marker_add(struct mb_marker *m, uint64_t batch,
+    const struct mb_hash *digest, const struct mb_state *s, bool is_copy);
+
+/*
+ * Holes as text: "3,5-7"; "" for none.  parse: MB_ECORRUPT if it isn't that,
+ * or lies outside of (first, last), which must be set before.
+ */
+void mb_marker_put_holes(struct mb_buf *out, const struct mb_marker *m);
+MB_CHECK int mb_marker_parse_holes(struct mb_marker *m, const char *text,
+    struct mb_err *err);
+
+/* What mb-commit compares at `hello`. */
+struct mb_greeting {
+	const struct mb_state *state;
+	const struct mb_marker *marker;
+	const char *target;	/* as given: "dir:/abs/out" */
+	const char *target_id;	/* NULL: the target isn't there yet */
+	bool is_replay;
+	bool accepts_new;	/* --new-target */
+};
+
+enum mb_welcome {
+	MB_OWN,		/* the journal's own target: commits settle */
+	MB_COPY,	/* another one: settles nothing */
+};
+
+/*
+ * May this stream be committed there?  The answer, or -1: MB_ECORRUPT with a
+ * line that says which of journal and sink was lost, copied or restored.
+ */
+MB_CHECK int mb_marker_greet(const struct mb_greeting *g, struct mb_err *err);
+
+#endif
