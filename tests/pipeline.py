@@ -149,43 +149,56 @@ def environment(fault=None):
     return env
 
 
+class Running:
+    """A line that was started."""
+
+    def __init__(self, case, area, fault=None, retry_for="0"):
+        env = environment(fault)
+        self.err = tempfile.TemporaryFile()
+        self.procs = []
+        stdin = subprocess.DEVNULL
+        if case.source == "pipe":
+            # The input is shorter than a pipe: no feeder is needed.
+            stdin, feed = os.pipe()
+            os.write(feed, area.bytes)
+            os.close(feed)
+        lines = stages(case, area, retry_for)
+        for i, argv in enumerate(lines):
+            last = i == len(lines) - 1
+            p = subprocess.Popen(argv, stdin=stdin, cwd=area.base, env=env,
+                                 stdout=self.err if last else subprocess.PIPE,
+                                 stderr=self.err)
+            if i > 0:
+                self.procs[-1].stdout.close()
+            elif stdin != subprocess.DEVNULL:
+                os.close(stdin)
+            self.procs.append(p)
+            stdin = p.stdout
+        self.until = time.monotonic() + TIMEOUT
+
+    def wait_for_a_death(self):
+        while all(p.poll() is None for p in self.procs):
+            time.sleep(0.0005)
+
+    def wait(self):
+        hung = False
+        for p in self.procs:
+            try:
+                p.wait(max(0.01, self.until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                hung = True
+                for q in self.procs:
+                    q.kill()
+                p.wait()
+        self.err.seek(0)
+        text = self.err.read().decode(errors="replace").splitlines()
+        self.err.close()
+        return Result([p.returncode for p in self.procs], text, hung)
+
+
 def run(case, area, fault=None, retry_for="0"):
     """Start the case's line in area.w; wait for all its processes."""
-    env = environment(fault)
-    err = tempfile.TemporaryFile()
-    procs = []
-    stdin = subprocess.DEVNULL
-    if case.source == "pipe":
-        # The input is shorter than a pipe: no feeder is needed.
-        stdin, feed = os.pipe()
-        os.write(feed, area.bytes)
-        os.close(feed)
-    lines = stages(case, area, retry_for)
-    for i, argv in enumerate(lines):
-        last = i == len(lines) - 1
-        p = subprocess.Popen(argv, stdin=stdin, cwd=area.base, env=env,
-                             stdout=err if last else subprocess.PIPE,
-                             stderr=err)
-        if i > 0:
-            procs[-1].stdout.close()
-        elif isinstance(stdin, int) and stdin >= 0:
-            os.close(stdin)
-        procs.append(p)
-        stdin = p.stdout
-    hung = False
-    until = time.monotonic() + TIMEOUT
-    for p in procs:
-        try:
-            p.wait(max(0.01, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            hung = True
-            for q in procs:
-                q.kill()
-            p.wait()
-    err.seek(0)
-    text = err.read().decode(errors="replace").splitlines()
-    err.close()
-    return Result([p.returncode for p in procs], text, hung)
+    return Running(case, area, fault, retry_for).wait()
 
 
 def fired(area):
