@@ -36,8 +36,8 @@ BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/number.o base/exact.o
 DURABLE = durable/lock.o durable/stage.o
 JOURNAL = journal/state.o journal/journal.o
-RECORD = record/split.o record/csv.o record/json.o record/reader.o \
-	record/writer.o
+RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
+	record/json.o record/names.o record/reader.o record/writer.o
 FRAME = frame/read.o frame/write.o
 SOURCE = source/file.o source/spool.o source/cut.o
 AGG = agg/expr.o agg/query.o agg/accum.o agg/group.o

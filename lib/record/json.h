@@ -1,0 +1,61 @@
+/*
+ * json.h - JSON as text: valid or not, and where things are.
+ *
+ * RFC 8259 as jansson reads it: strict UTF-8, no lone surrogates, no bare
+ * control characters.  Unlike jansson numbers stay text, so none is too long
+ * or too precise, and \u0000 is a byte like another.  Nothing recurses.
+ */
+#ifndef MB_RECORD_JSON_H
+#define MB_RECORD_JSON_H
+
+#include <stdbool.h>
+
+#include "record/value.h"
+
+enum { MB_JSON_DEPTH = 64 };	/* an object in an object is 2 deep */
+
+/*
+ * A value where it stands in valid JSON.  has_escapes: it is a string with a
+ * backslash, or an object or array with blanks or backslashes in it.
+ */
+struct mb_json {
+	struct mb_str text;	/* a string without its quotes */
+	enum mb_kind kind;	/* never MB_PLAIN */
+	bool has_escapes;
+};
+
+struct mb_json_member {
+	struct mb_str key;	/* without quotes, not decoded */
+	bool key_has_escapes;
+	struct mb_json value;
+};
+
+/* The members of an object in order, equal keys and all; {0} is empty. */
+struct mb_json_members {
+	struct mb_json_member *v;
+	size_t n, cap;
+};
+
+/*
+ * Take apart a text that must be one object, blanks around it allowed.  NULL,
+ * or why it is bad (a constant).  The members are borrowed from the text.
+ */
+MB_CHECK const char *mb_json_object(struct mb_json_members *out,
+    struct mb_str text);
+void mb_json_members_release(struct mb_json_members *m);
+
+/*
+ * Follow a path such as "id" or "tags.0" into an object or array; the last of
+ * equal keys counts.  False: there is no such thing.
+ */
+bool mb_json_path(struct mb_json *out, const struct mb_json *in,
+    struct mb_str path);
+
+/* Append the decoded string; append without blanks between tokens. */
+void mb_json_unescape(struct mb_buf *out, struct mb_str text);
+void mb_json_compact(struct mb_buf *out, struct mb_str text);
+
+/* Exactly a JSON number, nothing around it? */
+bool mb_json_is_number(struct mb_str s);
+
+#endif
