@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "record/format.h"
+#include "record/value.h"
 
 /* A field where it stands in the record. */
 struct mb_csv_field {
@@ -25,7 +26,8 @@ struct mb_csv_fields {	/* {0} is empty */
 
 /*
  * Take apart a record, with or without its line end.  NULL, or why it is bad
- * (a constant).  The fields are borrowed from the record.
+ * (a constant): a quote out of place, more than MB_MAX_FIELDS.  The fields are
+ * borrowed from the record.
  */
 MB_CHECK const char *mb_csv_split(struct mb_csv_fields *out,
     enum mb_format format, char delimiter, struct mb_str record);

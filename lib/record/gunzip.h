@@ -17,7 +17,7 @@ bool mb_is_gzip(struct mb_str head);
 
 struct mb_gunzip;
 
-void mb_gunzip_open(struct mb_gunzip **out);
+MB_CHECK int mb_gunzip_open(struct mb_gunzip **out, struct mb_err *err);
 void mb_gunzip_close(struct mb_gunzip *g);
 
 /*

@@ -15,13 +15,12 @@
 enum { MB_JSON_DEPTH = 64 };	/* an object in an object is 2 deep */
 
 /*
- * A value where it stands in valid JSON.  has_escapes: it is a string with a
- * backslash, or an object or array with blanks or backslashes in it.
+ * A value where it stands in valid JSON.
  */
 struct mb_json {
 	struct mb_str text;	/* a string without its quotes */
 	enum mb_kind kind;	/* never MB_PLAIN */
-	bool has_escapes;
+	bool has_escapes;	/* a string with a backslash in it */
 };
 
 struct mb_json_member {
@@ -51,7 +50,7 @@ void mb_json_members_release(struct mb_json_members *m);
 bool mb_json_path(struct mb_json *out, const struct mb_json *in,
     struct mb_str path);
 
-/* Append the decoded string; append without blanks between tokens. */
+/* Append a valid string decoded; a valid value without its blanks. */
 void mb_json_unescape(struct mb_buf *out, struct mb_str text);
 void mb_json_compact(struct mb_buf *out, struct mb_str text);
 

@@ -8,6 +8,9 @@
 
 #include "base/mem.h"
 
+/* A record of more fields, a header of more names, is bad. */
+enum { MB_MAX_FIELDS = 65536 };
+
 enum mb_kind {
 	MB_NULL,	/* len 0: unquoted empty, JSON null, absent, --null */
 	MB_PLAIN,	/* a csv or tsv field, unquoted and unescaped: a number
