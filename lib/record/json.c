@@ -377,10 +377,12 @@ key_is(const struct mb_json_member *m, struct mb_str name)
 	return is_equal;
 }
 
-/* Is it the number of the i-th element? */
+/* Is it the number of the i-th element, without needless zeros? */
 static bool
 is_index(struct mb_str digits, size_t i)
 {
+	if (digits.len > 1 && digits.p[0] == '0')
+		return false;
 	for (size_t at = digits.len; at > 0; at--, i /= 10)
 		if (digits.p[at - 1] != (char)('0' + i % 10))
 			return false;

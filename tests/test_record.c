@@ -1,0 +1,1015 @@
+/* record/: formats, names, the fields of records, rows written, gzip. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include <csv.h>
+#include <zlib.h>
+
+#include "base/parse.h"
+#include "record/csv.h"
+#include "record/gunzip.h"
+#include "record/reader.h"
+#include "record/writer.h"
+
+static uint64_t rng;
+
+static unsigned
+pick(unsigned n)
+{
+	rng = rng * 6364136223846793005u + 1442695040888963407u;
+	return (unsigned)(rng >> 33) % n;
+}
+
+static void
+seed_random(void)
+{
+	const char *given = getenv("MB_SEED");
+
+	rng = given != NULL ? strtoull(given, NULL, 10) :
+	    (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
+	printf("MB_SEED=%llu\n", (unsigned long long)rng);
+}
+
+static const char *
+show(struct mb_str s)
+{
+	static struct mb_buf b;
+
+	mb_buf_reset(&b);
+	mb_show(&b, s);
+	return mb_buf_str(&b);
+}
+
+/* "a|b|c" as names or fields; NULL is none. */
+static size_t
+cut_bars(struct mb_str *out, const char *text)
+{
+	size_t n = 0;
+
+	while (text != NULL) {
+		size_t len = strcspn(text, "|");
+
+		out[n++] = (struct mb_str){ text, len };
+		text = text[len] == '|' ? text + len + 1 : NULL;
+	}
+	return n;
+}
+
+static void
+a_name_or_the_first_byte_tells_the_format(void **state)
+{
+	static const struct {
+		const char *name;
+		int format;		/* -1: it tells nothing */
+	} names[] = {
+		{ "a.csv", MB_CSV }, { "/x/a.b.tsv", MB_TSV },
+		{ "a.ndjson", MB_NDJSON }, { "a.jsonl", MB_NDJSON },
+		{ "a.json", MB_NDJSON }, { "a.csv.gz", MB_CSV },
+		{ "a.json.gz", MB_NDJSON }, { "a.log", -1 }, { "csv", -1 },
+		{ "a.csv.1", -1 }, { "a.gz", -1 }, { "", -1 },
+		{ "dir/.csv", -1 }, { ".csv", -1 }, { "a.csv/b", -1 },
+	};
+	static const struct {
+		const char *head;
+		enum mb_format format;
+	} heads[] = {
+		{ "{\"a\":1}", MB_NDJSON }, { "\xef\xbb\xbf{", MB_NDJSON },
+		{ "", MB_LINES }, { " {", MB_LINES }, { "a,b\n", MB_LINES },
+		{ "\xef\xbb\xbf", MB_LINES },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		enum mb_format f;
+		bool told = mb_format_of_name(&f, names[i].name);
+
+		if ((told ? (int)f : -1) != names[i].format)
+			fail_msg("%s: got %d", names[i].name,
+			    told ? (int)f : -1);
+	}
+	for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+		assert_int_equal(mb_format_of_content(mb_str(heads[i].head)),
+		    heads[i].format);
+	for (int f = MB_CSV; f <= MB_LINES; f++) {
+		struct mb_err err = { 0 };
+		enum mb_format again;
+
+		assert_int_equal(mb_format_parse(&again, mb_format_name(f),
+		    &err), 0);
+		assert_int_equal(again, f);
+	}
+}
+
+static void
+a_delimiter_is_one_byte_that_ends_no_line(void **state)
+{
+	static const struct {
+		const char *arg;
+		char c;			/* 0: refused */
+	} cases[] = {
+		{ ";", ';' }, { "\\t", '\t' }, { "\t", '\t' }, { "|", '|' },
+		{ "\\", '\\' }, { "", 0 }, { ",,", 0 }, { "\"", 0 },
+		{ "\n", 0 }, { "\r", 0 }, { "\\n", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_err err = { 0 };
+		char c = 0;
+		int rc = mb_delimiter_parse(&c, cases[i].arg, &err);
+
+		if (c != cases[i].c || (rc < 0) != (cases[i].c == 0) ||
+		    (err.code == MB_EUSAGE) != (rc < 0))
+			fail_msg("\"%s\": got %d, code %d", cases[i].arg, c,
+			    err.code);
+	}
+}
+
+static void
+a_field_is_found_by_name_then_by_position(void **state)
+{
+	static const struct {
+		const char *names, *field;
+		ssize_t index, find;
+	} cases[] = {
+		{ "a|b|c", "b", 1, 1 }, { "a|b|c", "2", -1, 1 },
+		{ "a|b|c", "4", -1, -1 }, { "a|b|c", "0", -1, -1 },
+		{ "a|2|3|1", "1", 3, 3 }, { "a|2|3|1", "4", -1, 3 },
+		{ "a|b|a", "a", 0, 0 }, { "a||b", "", 1, 1 },
+		{ "a|b", "", -1, -1 }, { "a|b", "1x", -1, -1 },
+		{ "a|b", "02", -1, 1 },
+		{ "a|b", "99999999999999999999999999", -1, -1 },
+		{ "a|b|c|d|e|f|g|h|i|j|k|e", "e", 4, 4 },
+		{ "a|b|c|d|e|f|g|h|i|j|k|e", "l", -1, -1 },
+		{ "a|b|c|d|e|f|g|h|i|j|k|e", "12", -1, 11 },
+	};
+	struct mb_names names = { 0 };
+	struct mb_str v[20];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_str field = mb_str(cases[i].field);
+		size_t n = cut_bars(v, cases[i].names);
+
+		mb_names_reset(&names);
+		for (size_t k = 0; k < n; k++)
+			mb_names_add(&names, v[k]);
+		assert_int_equal(names.n, n);
+		if (mb_names_index(&names, field) != cases[i].index ||
+		    mb_names_find(&names, field) != cases[i].find)
+			fail_msg("\"%s\" in %s: got %zd, %zd", cases[i].field,
+			    cases[i].names, mb_names_index(&names, field),
+			    mb_names_find(&names, field));
+	}
+	mb_names_number(&names, 3000);
+	assert_int_equal(mb_names_index(&names, MB_STR("1")), 0);
+	assert_int_equal(mb_names_index(&names, MB_STR("2999")), 2998);
+	assert_int_equal(mb_names_index(&names, MB_STR("3001")), -1);
+	mb_names_release(&names);
+}
+
+static void
+headers_are_read_compared_and_written_back(void **state)
+{
+	static const struct {
+		const char *record;
+		enum mb_format format;
+		const char *names;	/* NULL: bad */
+	} cases[] = {
+		{ "a,b\r\n", MB_CSV, "a|b" },
+		{ "\"a,b\",\"c\"\"d\",,e\n", MB_CSV, "a,b|c\"d||e" },
+		{ "a", MB_CSV, "a" },
+		{ "a,\"b", MB_CSV, NULL },
+		{ "a\\tb\tc,d\n", MB_TSV, "a\tb|c,d" },
+	};
+	struct mb_names names = { 0 }, other = { 0 };
+	struct mb_buf text = { 0 };
+	const char *why;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		bool ok = mb_names_parse(&names, cases[i].format,
+		    mb_delimiter_of(cases[i].format), mb_str(cases[i].record),
+		    &why);
+
+		assert_int_equal(ok, cases[i].names != NULL);
+		if (!ok) {
+			assert_non_null(why);
+			continue;
+		}
+		mb_buf_reset(&text);
+		for (size_t k = 0; k < names.n; k++) {
+			mb_buf_adds(&text, k > 0 ? "|" : "");
+			mb_buf_add(&text, names.v[k].p, names.v[k].len);
+		}
+		assert_string_equal(mb_buf_str(&text), cases[i].names);
+		mb_buf_reset(&text);
+		mb_write_header(&text, cases[i].format,
+		    mb_delimiter_of(cases[i].format), names.v, names.n);
+		assert_true(mb_names_parse(&other, cases[i].format,
+		    mb_delimiter_of(cases[i].format),
+		    (struct mb_str){ text.p, text.len }, &why));
+		assert_true(mb_names_equal(&names, &other));
+		assert_true(mb_names_share(&names, &other));
+	}
+	mb_names_number(&other, 3);
+	assert_false(mb_names_equal(&names, &other));
+	assert_false(mb_names_share(&names, &other));
+	mb_names_add(&other, names.v[1]);
+	assert_true(mb_names_share(&names, &other));
+	mb_names_copy(&names, &other);
+	assert_true(mb_names_equal(&names, &other));
+	mb_names_release(&names);
+	mb_names_release(&other);
+	mb_buf_release(&text);
+}
+
+/*
+ * A row as text: P(a) T(a) N(1) J({}) ~, separated by blanks; with all fields
+ * the name and a colon before each.
+ */
+static void
+put_row(struct mb_buf *out, const struct mb_row *row)
+{
+	static const char letters[] = {
+		[MB_NULL] = '~', [MB_PLAIN] = 'P', [MB_TEXT] = 'T',
+		[MB_NUMBER] = 'N', [MB_JSON] = 'J',
+	};
+
+	for (size_t i = 0; row->bad == NULL && i < row->n; i++) {
+		const struct mb_value *v = &row->values[i];
+
+		mb_buf_adds(out, i > 0 ? " " : "");
+		if (row->names != NULL) {
+			mb_show(out, row->names[i]);
+			mb_buf_addc(out, ':');
+		}
+		mb_buf_addc(out, letters[v->kind]);
+		if (v->kind == MB_NULL) {
+			assert_int_equal(v->len, 0);
+			continue;
+		}
+		mb_buf_addc(out, '(');
+		mb_show(out, mb_value_str(*v));
+		mb_buf_addc(out, ')');
+	}
+	if (row->bad != NULL)
+		mb_buf_addf(out, "!%s", row->bad);
+	mb_buf_addc(out, '\n');
+}
+
+struct query {
+	enum mb_format format;
+	const char *header;	/* "a|b"; NULL: none */
+	const char *fields;	/* "a|b"; NULL: all */
+	const char *nulls;
+	uint64_t limit;
+};
+
+/* Read it in pieces, as a stream would come; what is dropped is gone. */
+static void
+read_in_pieces(struct mb_buf *out, const struct query *q, struct mb_str in,
+    size_t piece, struct mb_err *err)
+{
+	struct mb_str fields[20], nulls[20], names[20];
+	struct mb_reader_config config = {
+		.format = q->format, .record_limit = q->limit,
+		.fields = fields, .n_fields = cut_bars(fields, q->fields),
+		.nulls = nulls, .n_nulls = cut_bars(nulls, q->nulls),
+		.wants_all = q->fields == NULL,
+	};
+	struct mb_names header = { 0 };
+	struct mb_reader *r;
+	size_t n_names = cut_bars(names, q->header), had = 0, kept = 0;
+	uint64_t end = 1000;
+	int rc;
+
+	for (size_t i = 0; i < n_names; i++)
+		mb_names_add(&header, names[i]);
+	mb_buf_reset(out);
+	mb_reader_open(&r, &config);
+	rc = mb_reader_begin(r, n_names > 0 ? &header : NULL, 1000, err);
+	while (rc == 0) {
+		size_t more = in.len - had < piece ? in.len - had : piece;
+		char *copy = mb_alloc(kept + more);
+		struct mb_str data = { copy, kept + more };
+		bool is_last = had + more == in.len && (more == 0 || pick(2));
+		struct mb_row row;
+
+		memcpy(copy, in.p + had - kept, kept + more);
+		while ((rc = mb_reader_next(r, &data, is_last, &row, err)) > 0) {
+			assert_true(row.off >= end && row.end > row.off);
+			end = row.end;
+			if (row.raw.len > 0)
+				assert_memory_equal(row.raw.p, in.p +
+				    (row.off - 1000), row.end - row.off);
+			else
+				assert_true(row.end - row.off > q->limit);
+			put_row(out, &row);
+		}
+		had += more;
+		kept = data.len;
+		free(copy);
+		if (is_last)
+			break;
+	}
+	mb_buf_str(out);
+	mb_reader_close(r);
+	mb_names_release(&header);
+}
+
+static void
+fields_are_read_as_the_rules_say(void **state)
+{
+	static const struct {
+		struct query q;
+		const char *in;
+		const char *rows;
+	} cases[] = {
+		/* csv: text, null, empty text */
+		{ { MB_CSV, "a|b|c", "c|a", 0, 0 },
+		  "1,2,3\n,\"\",\"\"\n\"x,y\", z ,\"\"\"q\"\"\"\r\n4,5,",
+		  "P(3) P(1)\nP() ~\nP(\"q\") P(x,y)\n~ P(4)\n" },
+		{ { MB_CSV, "a|b", "b|b|2|a", 0, 0 }, "\"x\"\"y\",z\"\n1,\"\"\"\"\n",
+		  "!a quote inside an unquoted field\n"
+		  "P(\") P(\") P(\") P(1)\n" },
+		{ { MB_CSV, "a|b", "a", 0, 0 }, "1\n1,2,3\n\n1,2\n",
+		  "!1 fields, the header has 2\n!3 fields, the header has 2\n"
+		  "P(1)\n" },
+		{ { MB_CSV, "a|b", NULL, 0, 0 }, "x,\"1\n2\"\r\"a\"b,c\n",
+		  "a:P(x) b:P(1\\x0a2)\n!text behind a closing quote\n" },
+		{ { MB_CSV, "a", NULL, 0, 0 }, "1,\"2\n3\n",
+		  "!a quote is opened and not closed\na:P(3)\n" },
+		/* without header the first whole record gives the number */
+		{ { MB_CSV, NULL, "2|1", 0, 0 }, "a\"\n1,2\n1\n3,4\n",
+		  "!a quote inside an unquoted field\nP(2) P(1)\n"
+		  "!1 fields, the first record has 2\nP(4) P(3)\n" },
+		{ { MB_CSV, NULL, NULL, 0, 0 }, "1,2", "P(1) P(2)\n" },
+		/* --null */
+		{ { MB_CSV, "a|b", NULL, "NA|\\N|-", 0 }, "NA,\"NA\"\n\\N,--\n\"-\",\"\"\n",
+		  "a:~ b:~\na:~ b:P(--)\na:~ b:P()\n" },
+		{ { MB_CSV, "a|b", NULL, "|x\"", 0 }, "\"\",\"x\"\"\"\n",
+		  "a:~ b:~\n" },
+		/* tsv */
+		{ { MB_TSV, "a|b", NULL, "\\N|p\tq", 0 },
+		  "\"x\tc:\\\\d\\te\\nf\\rg\n\t\n\\N\tp\\tq\r\n\\\\N\tx\\\n",
+		  "a:P(\"x) b:P(c:\\d\\x09e\\x0af\\x0dg)\na:~ b:~\na:~ b:~\n"
+		  "a:~ b:P(x\\)\n" },
+		{ { MB_TSV, "a|b", "b", 0, 0 }, "1\n1\t2\n1\t2\t3\n\\q\t\\q\n",
+		  "!1 fields, the header has 2\nP(2)\n"
+		  "!3 fields, the header has 2\nP(\\q)\n" },
+		/* lines */
+		{ { MB_LINES, NULL, "line|1", "-", 0 }, "a,b\r\n\n-\n\r\n c",
+		  "T(a,b) T(a,b)\nT() T()\n~ ~\nT() T()\nT( c) T( c)\n" },
+		{ { MB_LINES, NULL, NULL, 0, 0 }, "\x1e{\"mb\":\n",
+		  "line:T(\\x1e{\"mb\":)\n" },
+		/* ndjson: kinds, escapes, compact nested values */
+		{ { MB_NDJSON, NULL, NULL, 0, 0 },
+		  "{\"a\":1,\"b\":\"x\",\"c\":null,\"d\":true,\"e\":{ \"f\" : [1, 2] } }\n",
+		  "a:N(1) b:T(x) c:~ d:J(true) e:J({\"f\":[1,2]})\n" },
+		{ { MB_NDJSON, NULL, "a", 0, 0 },
+		  "{\"a\":\"\\u00e9\\n\\ud83d\\ude00\\u0000\\/\"}\n{\"a\":\"\"}\n{}\n"
+		  "{\"a\":12345678901234567890123456789.0123e+400}\n",
+		  "T(\xc3\xa9\\x0a\xf0\x9f\x98\x80\\x00/)\nT()\n~\n"
+		  "N(12345678901234567890123456789.0123e+400)\n" },
+		/* of equal keys the last counts */
+		{ { MB_NDJSON, NULL, NULL, 0, 0 },
+		  "{\"a\":1,\"b\":2,\"\\u0061\":3}\n{\"b\":4,\"b\":null}\n",
+		  "a:N(3) b:N(2)\nb:~\n" },
+		{ { MB_NDJSON, NULL, "a|u.x", 0, 0 },
+		  "{\"a\":1,\"a\":\"2\",\"u\":{\"x\":1},\"u\":{}}\n"
+		  "{\"u\":{\"x\":1,\"\\u0078\":2}}\n", "T(2) ~\n~ N(2)\n" },
+		/* paths: a key of exactly this name first */
+		{ { MB_NDJSON, NULL, "u.id|t.0|t.1.x|t.01|2", 0, 0 },
+		  "{\"u\":{\"id\":7},\"t\":[\"p\",{\"x\":\"q\"}],\"2\":3}\n"
+		  "{\"u.id\":null,\"u\":{\"id\":7},\"t\":{\"0\":1,\"01\":2}}\n"
+		  "{\"u\":[],\"t\":\"0\"}\n{\"u\":1,\"t\":[[],[]],\"u.id\":[ ]}\n",
+		  "N(7) T(p) T(q) ~ N(3)\n~ N(1) ~ N(2) ~\n~ ~ ~ ~ ~\n"
+		  "J([]) J([]) ~ ~ ~\n" },
+		{ { MB_NDJSON, NULL, ".|a.|.a||a..b", 0, 0 },
+		  "{\"\":{\"\":1,\"a\":2},\"a\":{\"\":{\"b\":3}}}",
+		  "N(1) J({\"b\":3}) N(2) J({\"\":1,\"a\":2}) N(3)\n" },
+		/* --null is of texts and numbers */
+		{ { MB_NDJSON, NULL, "a", "-1|x\"|true", 0 },
+		  "{\"a\":-1}\n{\"a\":\"-1\"}\n{\"a\":\"x\\\"\"}\n{\"a\":true}\n",
+		  "~\n~\n~\nJ(true)\n" },
+		/* bad ones leave the others alone */
+		{ { MB_NDJSON, NULL, "a", 0, 0 },
+		  "[]\n{\"a\":1}x\n{\"a\":1\n \n{\"a\":2}\r\n{\"a\":tru}\n",
+		  "!not a JSON object\n!text behind the object\n"
+		  "!the object is not closed\nN(2)\n!not a JSON value\n" },
+		/* keys in another order, new ones, fewer */
+		{ { MB_NDJSON, NULL, "b|a", 0, 0 },
+		  "{\"a\":1,\"b\":2}\n{\"b\":3,\"a\":4}\n{\"c\":0,\"a\":5}\n"
+		  "{}\n{\"a\":6,\"b\":7,\"c\":8}\n",
+		  "N(2) N(1)\nN(3) N(4)\n~ N(5)\n~ ~\nN(7) N(6)\n" },
+		/* the record limit */
+		{ { MB_LINES, NULL, NULL, 0, 4 }, "abc\nabcdefgh\nx\n",
+		  "line:T(abc)\n!longer than the record limit\nline:T(x)\n" },
+		{ { MB_CSV, NULL, NULL, 0, 5 }, "\"\nabc\"\n1\n",
+		  "!longer than the record limit\n"
+		  "!a quote inside an unquoted field\nP(1)\n" },
+	};
+	struct mb_buf rows = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (size_t piece = 1; piece < 200; piece += 1 + piece / 4) {
+			struct mb_err err = { 0 };
+
+			read_in_pieces(&rows, &cases[i].q,
+			    mb_str(cases[i].in), piece, &err);
+			if (err.code != MB_OK ||
+			    strcmp(rows.p, cases[i].rows) != 0)
+				fail_msg("\"%s\" in pieces of %zu: got\n%s%s, "
+				    "not\n%s", show(mb_str(cases[i].in)),
+				    piece, rows.p, err.msg, cases[i].rows);
+		}
+	mb_buf_release(&rows);
+}
+
+static void
+a_field_that_is_not_there_is_a_usage_error(void **state)
+{
+	static const struct {
+		struct query q;
+		const char *message;
+	} cases[] = {
+		{ { MB_CSV, "a|b c", "a|x", 0, 0 },
+		  "no field \"x\"; the header has a, b c" },
+		{ { MB_CSV, "a|b", "3", 0, 0 },
+		  "no field \"3\"; the header has a, b" },
+		{ { MB_CSV, NULL, "3", 0, 0 },
+		  "no field 3; the first record has 2" },
+		{ { MB_CSV, NULL, "a", 0, 0 },
+		  "no field \"a\"; without header the fields are 1, 2, 3 …" },
+		{ { MB_TSV, NULL, "0", 0, 0 },
+		  "no field \"0\"; without header the fields are 1, 2, 3 …" },
+		{ { MB_LINES, NULL, "2", 0, 0 },
+		  "no field \"2\"; the header has line" },
+	};
+	struct mb_buf rows = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_err err = { 0 };
+
+		read_in_pieces(&rows, &cases[i].q, MB_STR("1,2\n"), 100, &err);
+		assert_int_equal(err.code, MB_EUSAGE);
+		assert_string_equal(err.msg, cases[i].message);
+	}
+	mb_buf_release(&rows);
+}
+
+static void
+a_reader_begins_anew_and_tells_what_it_saw(void **state)
+{
+	struct mb_str fields[2];
+	struct mb_reader_config config = { .format = MB_NDJSON,
+		.fields = fields, .n_fields = cut_bars(fields, "a|u.x") };
+	struct mb_err err = { 0 };
+	struct mb_reader *r;
+	struct mb_row row;
+
+	(void)state;
+	mb_reader_open(&r, &config);
+	for (int i = 0; i < 3; i++) {
+		struct mb_str data = i == 1 ? MB_STR("{\"u\":{\"x\":null}}\n{") :
+		    MB_STR("{\"a\":1}\n{\"a\"");
+
+		assert_int_equal(mb_reader_begin(r, NULL, 50, &err), 0);
+		assert_false(mb_reader_saw(r, 0) || mb_reader_saw(r, 1));
+		assert_int_equal(mb_reader_next(r, &data, false, &row, &err), 1);
+		assert_true(row.off == 50 && row.bad == NULL);
+		assert_int_equal(mb_reader_next(r, &data, false, &row, &err), 0);
+		assert_true(data.len > 0 && data.p[0] == '{');
+		assert_int_equal(mb_reader_saw(r, 0), i != 1);
+		assert_int_equal(mb_reader_saw(r, 1), i == 1);
+	}
+	mb_reader_close(r);
+
+	/* the width of one reader makes the header of others */
+	config = (struct mb_reader_config){ .format = MB_CSV,
+		.wants_all = true };
+	mb_reader_open(&r, &config);
+	assert_int_equal(mb_reader_begin(r, NULL, 0, &err), 0);
+	assert_int_equal(mb_reader_width(r), 0);
+	struct mb_str data = MB_STR("a,b,c\n");
+	assert_int_equal(mb_reader_next(r, &data, true, &row, &err), 1);
+	assert_int_equal(mb_reader_width(r), 3);
+	assert_int_equal(mb_reader_next(r, &data, true, &row, &err), 0);
+	mb_reader_close(r);
+}
+
+static void
+hostile_records_cost_no_more_than_others(void **state)
+{
+	struct query q = { MB_NDJSON, NULL, NULL, 0, 0 };
+	struct mb_buf in = { 0 }, rows = { 0 };
+	struct mb_err err = { 0 };
+
+	(void)state;
+	/* many keys: all different, then all different again */
+	for (int i = 0; i < 4; i++) {
+		mb_buf_addc(&in, '{');
+		for (int k = 0; k < 60000; k++)
+			mb_buf_addf(&in, "%s\"%d\":1", k > 0 ? "," : "",
+			    k + i % 2 * 60000);
+		mb_buf_adds(&in, "}\n");
+	}
+	read_in_pieces(&rows, &q, (struct mb_str){ in.p, in.len }, in.len,
+	    &err);
+	assert_null(strchr(rows.p, '!'));
+
+	/* too many keys, too many fields, nested too deep */
+	mb_buf_reset(&in);
+	for (int k = 0; k < 70000; k++)
+		mb_buf_addf(&in, "%c\"\":1", k > 0 ? ',' : '{');
+	mb_buf_adds(&in, "}\n{\"\":");
+	for (int k = 0; k < 1000000; k++)
+		mb_buf_addc(&in, '[');
+	read_in_pieces(&rows, &q, (struct mb_str){ in.p, in.len }, in.len,
+	    &err);
+	assert_string_equal(rows.p,
+	    "!more than 65536 keys\n!nested too deep\n");
+	mb_buf_reset(&in);
+	for (int k = 0; k < 70000; k++)
+		mb_buf_addc(&in, ',');
+	q.format = MB_CSV;
+	read_in_pieces(&rows, &q, (struct mb_str){ in.p, in.len }, in.len,
+	    &err);
+	assert_string_equal(rows.p, "!more than 65536 fields\n");
+
+	/* a record in many pieces is not scanned again with each */
+	mb_buf_reset(&in);
+	for (int k = 0; k < 3000000; k++)
+		mb_buf_addc(&in, 'x');
+	read_in_pieces(&rows, &q, (struct mb_str){ in.p, in.len }, 200000,
+	    &err);
+	assert_int_equal(rows.len, 3000000 + 4);
+	mb_buf_release(&in);
+	mb_buf_release(&rows);
+}
+
+/* What libcsv says of a record: its fields as put_row writes them. */
+struct by_libcsv {
+	struct mb_buf row;
+	int n_fields, n_rows;
+};
+
+static void
+end_field(void *text, size_t len, void *data)
+{
+	struct by_libcsv *l = data;
+
+	mb_buf_adds(&l->row, l->n_fields++ > 0 ? " " : "");
+	if (text == NULL) {
+		mb_buf_addc(&l->row, '~');
+		return;
+	}
+	mb_buf_adds(&l->row, "P(");
+	mb_show(&l->row, (struct mb_str){ text, len });
+	mb_buf_addc(&l->row, ')');
+}
+
+static void
+end_row(int c, void *data)
+{
+	(void)c;
+	((struct by_libcsv *)data)->n_rows++;
+}
+
+static int
+no_blank(unsigned char c)
+{
+	(void)c;
+	return 0;
+}
+
+/* False: libcsv calls it bad. */
+static bool
+ask_libcsv(struct by_libcsv *l, struct mb_str record)
+{
+	struct csv_parser p;
+	bool ok;
+
+	mb_buf_reset(&l->row);
+	l->n_fields = l->n_rows = 0;
+	assert_int_equal(csv_init(&p,
+	    CSV_STRICT | CSV_STRICT_FINI | CSV_EMPTY_IS_NULL), 0);
+	csv_set_space_func(&p, no_blank);
+	ok = csv_parse(&p, record.p, record.len, end_field, end_row, l) ==
+	    record.len && csv_fini(&p, end_field, end_row, l) == 0;
+	csv_free(&p);
+	mb_buf_addc(&l->row, '\n');
+	mb_buf_str(&l->row);
+	return ok;
+}
+
+static void
+csv_records_are_what_libcsv_says(void **state)
+{
+	static const char *const words[] = {
+		"a", ",", "\"", "\"", "\"\"", "\n", "\r\n", "\r", " ", "\t",
+		"bcd", ",\"", "\",", "\\", "\xff",
+	};
+	const struct mb_reader_config config = { .format = MB_CSV,
+		.wants_all = true };
+	struct by_libcsv l = { 0 };
+	struct mb_buf in = { 0 }, row_text = { 0 };
+	struct mb_err err = { 0 };
+	struct mb_row row;
+	struct mb_reader *r;
+	int n_good = 0, n_bad = 0;
+
+	(void)state;
+	seed_random();
+	mb_reader_open(&r, &config);
+	for (int i = 0; i < 30000; i++) {
+		struct mb_str data;
+		unsigned n = pick(15);
+
+		mb_buf_reset(&in);
+		for (unsigned k = 0; k < n; k++)
+			mb_buf_adds(&in, words[pick(sizeof words /
+			    sizeof *words)]);
+		if (i % 3 == 0)		/* something that often is good */
+			mb_buf_addf(&in, "\n\"x%s\",y%s\r\n",
+			    i % 2 ? "\"\"" : "\n", i % 5 ? "z" : ",,\"\"");
+		data = (struct mb_str){ in.p, in.len };
+		while (data.len > 0) {
+			struct mb_str before = data;
+			uint64_t off;
+			int rc;
+
+			/* each record by itself, whatever its width */
+			assert_int_equal(mb_reader_begin(r, NULL, 0, &err), 0);
+			rc = mb_reader_next(r, &data, true, &row, &err);
+			if (rc == 0)
+				break;
+			off = row.off;
+			before.p += off;
+			before.len = row.end - off;
+			mb_buf_reset(&row_text);
+			put_row(&row_text, &row);
+			if (ask_libcsv(&l, before) != (row.bad == NULL) ||
+			    (row.bad == NULL && (l.n_rows != 1 ||
+			    strcmp(l.row.p, mb_buf_str(&row_text)) != 0)))
+				fail_msg("\"%s\": got %s, libcsv says %s",
+				    show(before), mb_buf_str(&row_text),
+				    l.row.p);
+			*(row.bad == NULL ? &n_good : &n_bad) += 1;
+		}
+	}
+	assert_true(n_good > 1000 && n_bad > 1000);
+	mb_reader_close(r);
+	mb_buf_release(&in);
+	mb_buf_release(&row_text);
+	mb_buf_release(&l.row);
+}
+
+static const struct mb_value some_values[] = {
+	{ "a,b", 3, MB_PLAIN }, { "x\"y", 3, MB_PLAIN },
+	{ "1\n2", 3, MB_PLAIN }, { "r\r", 2, MB_TEXT },
+	{ "", 0, MB_NULL }, { "", 0, MB_PLAIN }, { "-1.50", 5, MB_PLAIN },
+	{ "-1.50", 5, MB_TEXT }, { "1e5", 3, MB_NUMBER },
+	{ "{\"k\":[1,2]}", 11, MB_JSON }, { "true", 4, MB_JSON },
+	{ "01", 2, MB_PLAIN }, { "\xff\xc3\xa9", 3, MB_PLAIN },
+	{ "t\t\\", 3, MB_TEXT }, { "a\0b", 3, MB_TEXT },
+	{ " p ", 3, MB_PLAIN }, { "NaN", 3, MB_PLAIN },
+};
+enum { N_SOME = sizeof some_values / sizeof *some_values };
+
+static void
+rows_are_written_with_as_little_quoting_as_needed(void **state)
+{
+	static const struct {
+		enum mb_format format;
+		const char *text;	/* "\0" is shown */
+	} cases[] = {
+		{ MB_CSV, "\"a,b\",\"x\"\"y\",\"1\n2\",\"r\r\",,\"\",-1.50,"
+		  "-1.50,1e5,\"{\"\"k\"\":[1,2]}\",true,01,\xff\xc3\xa9,t\t\\,"
+		  "a\\x00b, p ,NaN\n" },
+		{ MB_TSV, "a,b\tx\"y\t1\\n2\tr\\r\t\t\t-1.50\t-1.50\t1e5\t"
+		  "{\"k\":[1,2]}\ttrue\t01\t\xff\xc3\xa9\tt\\t\\\\\ta\\x00b\t p \t"
+		  "NaN\n" },
+		{ MB_NDJSON, "{\"1\":\"a,b\",\"2\":\"x\\\"y\",\"3\":\"1\\n2\","
+		  "\"4\":\"r\\r\",\"5\":null,\"6\":\"\",\"7\":-1.50,"
+		  "\"8\":\"-1.50\",\"9\":1e5,\"10\":{\"k\":[1,2]},\"11\":true,"
+		  "\"12\":\"01\",\"13\":\"\xef\xbf\xbd\xc3\xa9\","
+		  "\"14\":\"t\\t\\\\\",\"15\":\"a\\u0000b\",\"16\":\" p \","
+		  "\"17\":\"NaN\"}\n" },
+	};
+	struct mb_names names = { 0 };
+	struct mb_buf out = { 0 }, shown = { 0 };
+
+	(void)state;
+	mb_names_number(&names, N_SOME);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		mb_buf_reset(&out);
+		mb_buf_reset(&shown);
+		mb_write_row(&out, cases[i].format,
+		    mb_delimiter_of(cases[i].format), names.v, some_values,
+		    N_SOME);
+		for (size_t k = 0; k < out.len; k++)
+			mb_buf_adds(&shown, out.p[k] == '\0' ? "\\x00" :
+			    (char[]){ out.p[k], '\0' });
+		assert_string_equal(mb_buf_str(&shown), cases[i].text);
+	}
+	mb_names_release(&names);
+	mb_buf_release(&out);
+	mb_buf_release(&shown);
+}
+
+static void
+a_row_of_one_value_is_still_a_record(void **state)
+{
+	static const struct {
+		enum mb_format format;
+		struct mb_value value;
+		const char *text;
+	} cases[] = {
+		{ MB_CSV, { "", 0, MB_NULL }, "\"\"\n" },
+		{ MB_CSV, { "", 0, MB_TEXT }, "\"\"\n" },
+		{ MB_CSV, { "\x1e{\"mb\":", 7, MB_TEXT },
+		  "\"\x1e{\"\"mb\"\":\"\n" },
+		{ MB_LINES, { "a\tb\\", 4, MB_TEXT }, "a\tb\\\n" },
+		{ MB_LINES, { "a\nb", 3, MB_TEXT }, "a\\nb\n" },
+		{ MB_LINES, { "", 0, MB_NULL }, "\n" },
+		{ MB_NDJSON, { "", 0, MB_NULL }, "{\"n\":null}\n" },
+	};
+	struct mb_str name = MB_STR("n"), empty = MB_STR("");
+	struct mb_buf out = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		mb_buf_reset(&out);
+		mb_write_row(&out, cases[i].format, ',', &name,
+		    &cases[i].value, 1);
+		assert_string_equal(mb_buf_str(&out), cases[i].text);
+	}
+	mb_buf_reset(&out);
+	mb_write_header(&out, MB_CSV, ';', &empty, 1);
+	mb_write_header(&out, MB_CSV, ';', &name, 1);
+	mb_write_header(&out, MB_NDJSON, ',', &name, 1);
+	mb_write_header(&out, MB_LINES, ',', &name, 1);
+	assert_string_equal(mb_buf_str(&out), "\"\"\nn\n");
+	mb_buf_release(&out);
+}
+
+static void
+what_is_written_reads_back(void **state)
+{
+	static const char bytes[] = "a,\"\r\n\t\\ \xc3{";
+	struct mb_buf texts[4] = { { 0 } }, out = { 0 };
+	struct mb_names names = { 0 };
+	struct mb_value values[4];
+	struct mb_reader *readers[3];
+	struct mb_err err = { 0 };
+	struct mb_row row;
+
+	(void)state;
+	seed_random();
+	mb_names_number(&names, 4);
+	for (int f = MB_CSV; f <= MB_NDJSON; f++)
+		mb_reader_open(&readers[f], &(struct mb_reader_config){
+			.format = f, .wants_all = true });
+	for (int i = 0; i < 20000; i++) {
+		enum mb_format f = pick(3);
+		struct mb_str data;
+		size_t n = 1 + pick(4);
+
+		mb_names_number(&names, n);
+		for (size_t k = 0; k < n; k++) {
+			mb_buf_reset(&texts[k]);
+			for (unsigned len = pick(6); len > 0; len--)
+				mb_buf_addc(&texts[k],
+				    bytes[pick(f == MB_NDJSON ? 8 : 10)]);
+			values[k] = (struct mb_value){ mb_buf_str(&texts[k]),
+				texts[k].len, f == MB_NDJSON ? MB_TEXT :
+				MB_PLAIN };
+			/* where null and empty text look alike */
+			if (pick(4) == 0 || (f == MB_TSV && values[k].len == 0))
+				values[k] = mb_value_null();
+		}
+		if (n == 1 && values[0].kind == MB_NULL)
+			continue;
+		mb_buf_reset(&out);
+		mb_write_row(&out, f, mb_delimiter_of(f), names.v, values, n);
+		data = (struct mb_str){ out.p, out.len };
+		assert_int_equal(mb_reader_begin(readers[f], &names, 0, &err),
+		    0);
+		if (mb_reader_next(readers[f], &data, true, &row, &err) != 1 ||
+		    row.bad != NULL || row.n != n || data.len != 0)
+			fail_msg("%s: \"%s\": %s", mb_format_name(f),
+			    show((struct mb_str){ out.p, out.len }),
+			    row.bad != NULL ? row.bad : "no record");
+		for (size_t k = 0; k < n; k++)
+			if (row.values[k].kind != values[k].kind ||
+			    !mb_str_eq(mb_value_str(row.values[k]),
+			    mb_value_str(values[k])))
+				fail_msg("%s: \"%s\": value %zu differs",
+				    mb_format_name(f), show((struct mb_str){
+				    out.p, out.len }), k);
+	}
+	for (int f = MB_CSV; f <= MB_NDJSON; f++)
+		mb_reader_close(readers[f]);
+	for (int k = 0; k < 4; k++)
+		mb_buf_release(&texts[k]);
+	mb_names_release(&names);
+	mb_buf_release(&out);
+}
+
+static void
+keys_are_put_in_the_order_of_the_columns(void **state)
+{
+	struct mb_names columns = { 0 };
+	struct mb_str names[4];
+	struct mb_value values[4] = { { "1", 1, MB_TEXT }, { "2", 1, MB_TEXT },
+		{ "3", 1, MB_TEXT } }, out[3];
+	size_t stranger = 0;
+
+	(void)state;
+	cut_bars(names, "a|b|c");
+	for (int i = 0; i < 3; i++)
+		mb_names_add(&columns, names[i]);
+	cut_bars(names, "c|a");
+	assert_true(mb_row_align(out, &columns, names, values, 2, &stranger));
+	assert_true(out[0].p[0] == '2' && out[1].kind == MB_NULL &&
+	    out[2].p[0] == '1');
+	cut_bars(names, "a|x|b");
+	assert_false(mb_row_align(out, &columns, names, values, 3, &stranger));
+	assert_int_equal(stranger, 1);
+	mb_names_release(&columns);
+}
+
+/* Append one gzip member. */
+static void
+put_gzip(struct mb_buf *out, struct mb_str text)
+{
+	z_stream z = { 0 };
+
+	assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8,
+	    Z_DEFAULT_STRATEGY), Z_OK);
+	mb_buf_reserve(out, deflateBound(&z, text.len) + 64);
+	z.next_in = (Bytef *)(uintptr_t)text.p;
+	z.avail_in = (uInt)text.len;
+	z.next_out = (Bytef *)out->p + out->len;
+	z.avail_out = (uInt)(out->cap - out->len);
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	out->len += z.total_out;
+	deflateEnd(&z);
+}
+
+/* Everything; pieces of `piece` in, `room` out.  False: an error. */
+static bool
+gunzip_all(struct mb_buf *out, struct mb_str in, size_t piece, size_t room,
+    struct mb_err *err)
+{
+	struct mb_gunzip *g;
+	char *block = mb_alloc(room);
+	ssize_t n = 0;
+
+	mb_buf_reset(out);
+	assert_int_equal(mb_gunzip_open(&g, err), 0);
+	while (n >= 0 && in.len > 0) {
+		size_t len = in.len < piece ? in.len : piece;
+		char *copy = mb_alloc(len);
+		struct mb_str data = { copy, len };
+
+		memcpy(copy, in.p, len);
+		while ((n = mb_gunzip_read(g, &data, block, room, err)) > 0)
+			mb_buf_add(out, block, (size_t)n);
+		assert_true(n < 0 || data.len == 0);
+		free(copy);
+		in.p += len;
+		in.len -= len;
+	}
+	if (n == 0)
+		n = mb_gunzip_finish(g, err);
+	mb_gunzip_close(g);
+	free(block);
+	return n == 0;
+}
+
+static void
+gzip_is_read_whole_or_said_to_be_cut(void **state)
+{
+	struct mb_buf text = { 0 }, gz = { 0 }, out = { 0 };
+	size_t first;
+
+	(void)state;
+	for (int i = 0; i < 3000; i++)
+		mb_buf_addf(&text, "line %d\n", i);
+	put_gzip(&gz, (struct mb_str){ text.p, 10000 });
+	first = gz.len;
+	assert_true(mb_is_gzip((struct mb_str){ gz.p, gz.len }));
+	assert_false(mb_is_gzip((struct mb_str){ gz.p, 2 }));
+	assert_false(mb_is_gzip(MB_STR("a,b\n")));
+	put_gzip(&gz, (struct mb_str){ text.p, 0 });	/* an empty member */
+	put_gzip(&gz, (struct mb_str){ text.p + 10000, text.len - 10000 });
+	for (size_t piece = 1; piece < 2 * gz.len; piece = piece * 7 + 1)
+		for (size_t room = 1; room < 2 * text.len; room *= 40) {
+			struct mb_err err = { 0 };
+
+			assert_true(gunzip_all(&out, (struct mb_str){ gz.p,
+			    gz.len }, piece, room, &err));
+			assert_int_equal(out.len, text.len);
+			assert_memory_equal(out.p, text.p, text.len);
+		}
+	/* cut anywhere: what is there is good, and an error unless between */
+	for (size_t len = 0; len < gz.len; len += 1 + len / 50) {
+		struct mb_err err = { 0 };
+		bool ok = gunzip_all(&out, (struct mb_str){ gz.p, len }, 100,
+		    1000, &err);
+
+		assert_int_equal(ok, len == 0 || len == first ||
+		    len == first + 20);
+		assert_int_equal(err.code, ok ? MB_OK : MB_EDATA);
+		if (out.len > 0)
+			assert_memory_equal(out.p, text.p, out.len);
+		if (!ok)
+			assert_string_equal(err.msg, "gzip: the file ends in "
+			    "the middle of its data");
+	}
+	mb_buf_release(&text);
+	mb_buf_release(&gz);
+	mb_buf_release(&out);
+}
+
+static void
+gzip_may_be_padded_but_not_followed_or_damaged(void **state)
+{
+	static const struct {
+		const char *tail;
+		size_t len;
+		bool ok;
+	} cases[] = {
+		{ "\0\0\0\0\0", 5, true }, { "\0\0x", 3, false },
+		{ "hello", 5, false }, { "\x1f\x8b\x08", 3, false },
+		{ "\0\x1f\x8b\x08", 4, false },
+	};
+	struct mb_buf gz = { 0 }, out = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (size_t piece = 1; piece < 100; piece += 33) {
+			struct mb_err err = { 0 };
+
+			mb_buf_reset(&gz);
+			put_gzip(&gz, MB_STR("good"));
+			mb_buf_add(&gz, cases[i].tail, cases[i].len);
+			assert_int_equal(gunzip_all(&out, (struct mb_str){
+			    gz.p, gz.len }, piece, 100, &err), cases[i].ok);
+			assert_int_equal(err.code,
+			    cases[i].ok ? MB_OK : MB_EDATA);
+			assert_int_equal(out.len, 4);
+		}
+	for (size_t i = 0; i < 24; i++) {
+		struct mb_err err = { 0 };
+
+		mb_buf_reset(&gz);
+		put_gzip(&gz, MB_STR("good"));
+		gz.p[i] ^= 0x20;
+		/* magic and method, or checksum and length */
+		if (i > 2 && i < 16)
+			continue;
+		assert_false(gunzip_all(&out, (struct mb_str){ gz.p, gz.len },
+		    100, 100, &err));
+		assert_int_equal(err.code, MB_EDATA);
+	}
+	mb_buf_release(&gz);
+	mb_buf_release(&out);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_name_or_the_first_byte_tells_the_format),
+		cmocka_unit_test(a_delimiter_is_one_byte_that_ends_no_line),
+		cmocka_unit_test(a_field_is_found_by_name_then_by_position),
+		cmocka_unit_test(headers_are_read_compared_and_written_back),
+		cmocka_unit_test(fields_are_read_as_the_rules_say),
+		cmocka_unit_test(a_field_that_is_not_there_is_a_usage_error),
+		cmocka_unit_test(a_reader_begins_anew_and_tells_what_it_saw),
+		cmocka_unit_test(hostile_records_cost_no_more_than_others),
+		cmocka_unit_test(csv_records_are_what_libcsv_says),
+		cmocka_unit_test(
+		    rows_are_written_with_as_little_quoting_as_needed),
+		cmocka_unit_test(a_row_of_one_value_is_still_a_record),
+		cmocka_unit_test(what_is_written_reads_back),
+		cmocka_unit_test(keys_are_put_in_the_order_of_the_columns),
+		cmocka_unit_test(gzip_is_read_whole_or_said_to_be_cut),
+		cmocka_unit_test(
+		    gzip_may_be_padded_but_not_followed_or_damaged),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
