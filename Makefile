@@ -33,21 +33,23 @@ endif
 
 # Rooms, in the order in which they may include each other.
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
-	base/io.o base/number.o base/exact.o
+	base/io.o base/clock.o base/signals.o base/number.o base/exact.o
 DURABLE = durable/lock.o durable/stage.o
-JOURNAL = journal/state.o journal/journal.o
+JOURNAL = journal/state.o journal/journal.o journal/rejects.o
 RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
 	record/json.o record/names.o record/reader.o record/writer.o
 FRAME = frame/read.o frame/write.o
-SOURCE = source/file.o source/spool.o source/cut.o
+SOURCE = source/spool.o source/content.o source/emit.o source/cut.o \
+	source/follow.o source/pipe.o
 AGG = agg/expr.o agg/query.o agg/accum.o agg/group.o
-SINK = sink/marker.o sink/target.o sink/dir.o sink/sqlite.o sink/stdout.o
+SINK = sink/marker.o sink/target.o sink/convert.o sink/rows.o sink/dir.o \
+	sink/sqlite.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
 mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SINK)
-mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
+mb-replay_ROOMS = $(mb-collect_ROOMS)
 
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread
 ifeq ($(SQLITE),yes)

@@ -90,7 +90,7 @@ put_name(struct mb_buf *b, const char *name)
 {
 	char last = b->len > 0 ? b->p[b->len - 1] : '{';
 
-	if (last != '{' && last != '[')
+	if (last != '{' && last != '[' && last != '\n' && last != ':')
 		mb_buf_addc(b, ',');
 	if (name != NULL) {
 		mb_json_quote(b, mb_str(name));

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/mem.h"
 
@@ -49,22 +49,13 @@ set(const struct mb_lock *l, unsigned byte, short type, int cmd)
 	return 1;
 }
 
-static int64_t
-now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 int
 mb_lock_take(struct mb_lock *l, unsigned byte, bool is_shared,
     int64_t wait_us, struct mb_err *err)
 {
 	short type = is_shared ? F_RDLCK : F_WRLCK;
-	int64_t deadline = wait_us > 0 ? now_us() + wait_us : 0;
-	struct timespec nap = { 0, 1000000 };
+	int64_t deadline = wait_us > 0 ? mb_clock_steady_us() + wait_us : 0;
+	int64_t nap_us = 1000;
 	int rc;
 
 	if (wait_us < 0) {
@@ -73,11 +64,11 @@ mb_lock_take(struct mb_lock *l, unsigned byte, bool is_shared,
 	}
 	/* The kernel has no lock with a time-out: ask, sleep, ask again. */
 	while ((rc = set(l, byte, type, F_OFD_SETLK)) == 0) {
-		if (wait_us == 0 || now_us() >= deadline)
+		if (wait_us == 0 || mb_clock_steady_us() >= deadline)
 			return 0;
-		nanosleep(&nap, NULL);
-		if (nap.tv_nsec < 20000000)
-			nap.tv_nsec *= 2;
+		mb_clock_sleep(nap_us);
+		if (nap_us < 20000)
+			nap_us *= 2;
 	}
 	return rc < 0 ? mb_fail_sys(err, "lock") : 1;
 }

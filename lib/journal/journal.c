@@ -256,7 +256,6 @@ seek_checkpoint(struct mb_journal *j, struct reader *r, struct mb_err *err)
 	mb_buf_reserve(&buf, CHUNK);
 	for (high = (uint64_t)st.st_size; high > j->head_len; high = low) {
 		ssize_t n;
-		char *p;
 
 		low = high > j->head_len + CHUNK / 2 ? high - CHUNK / 2 :
 		    j->head_len;
@@ -265,10 +264,10 @@ seek_checkpoint(struct mb_journal *j, struct reader *r, struct mb_err *err)
 		    (size_t)(high - low) + MARK, low - 1, j->path, err);
 		if (n < 0)
 			goto out;
-		for (p = buf.p + n - MARK; p >= buf.p; p--) {
-			if (memcmp(p, mark, MARK) != 0)
+		for (ssize_t i = n - MARK; i >= 0; i--) {
+			if (memcmp(buf.p + i, mark, MARK) != 0)
 				continue;
-			reader_seek(r, low - 1 + (uint64_t)(p - buf.p) + 1);
+			reader_seek(r, low + (uint64_t)i);
 			if (reader_next(r, err) < 0)
 				goto out;
 			if (!r->is_good || !line_synced(r->line, &synced) ||
@@ -341,7 +340,10 @@ out:
 
 /*
  * The reader stands on a bad line.  Torn or damaged (I2)?  1: torn, and the
- * file ends there (it is cut if we hold the append lock); -1: damaged.
+ * file ends there; it is cut.  -1: damaged.
+ *
+ * Without the append lock another may be writing the line at this moment, and
+ * vouch for it before we have read on: then it is only the end for now.
  */
 static int
 judge_bad_line(struct mb_journal *j, struct reader *r, struct mb_err *err)
@@ -349,6 +351,8 @@ judge_bad_line(struct mb_journal *j, struct reader *r, struct mb_err *err)
 	uint64_t bad = r->off, synced, end;
 	int rc;
 
+	if (!j->has_entered)
+		return 1;
 	while ((rc = reader_next(r, err)) > 0)
 		if (r->is_good && line_synced(r->line, &synced) &&
 		    synced > j->base + (bad - j->head_len))
@@ -358,8 +362,6 @@ judge_bad_line(struct mb_journal *j, struct reader *r, struct mb_err *err)
 	if (rc < 0)
 		return -1;
 	end = r->end;
-	if (!j->has_entered)
-		return 1;
 	if (keep_cut(j, bad, end, err) < 0)
 		return -1;
 	do
@@ -367,6 +369,12 @@ judge_bad_line(struct mb_journal *j, struct reader *r, struct mb_err *err)
 	while (rc < 0 && errno == EINTR);
 	if (rc < 0)
 		return mb_fail_sys(err, "cut the torn tail of %s", j->path);
+	/*
+	 * Before anything is written there: a power cut could keep the new
+	 * line, but lose the cut, and old good lines would follow it again.
+	 */
+	if (mb_fdatasync(j->fd, j->path, err) < 0)
+		return -1;
 	mb_buf_addf(&j->notice, "%s: cut a torn tail of %" PRIu64 " bytes at "
 	    "byte %" PRIu64 " (kept in %s.d/cut)", j->path, end - bad, bad,
 	    j->path);
@@ -462,6 +470,15 @@ catch_up(struct mb_journal *j, struct mb_err *err)
 		j->pos = pos;
 		if (checkpoint_pos > j->base)
 			j->checkpoint_pos = checkpoint_pos;
+		if (fstat(j->fd, &st) < 0) {
+			mb_fail_sys(err, "%s", j->path);
+			goto out;
+		}
+		if ((uint64_t)st.st_size < physical(j, j->pos)) {
+			mb_fail(err, MB_ECORRUPT, "%s: is shorter than it "
+			    "was", j->path);
+			goto out;
+		}
 	} else if (!(j->flags & MB_JOURNAL_ALL) &&
 	    seek_checkpoint(j, &r, err) < 0) {
 		goto out;

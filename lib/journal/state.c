@@ -196,7 +196,8 @@ put_generation(struct mb_buf *out, const struct mb_generation *g)
 
 	mb_line_u64(out, "generation", g->id);
 	mb_line_bytes(out, "source", mb_str(g->source));
-	mb_line_bool(out, "spooled", g->is_spooled);
+	if (g->spool != MB_NONE)
+		mb_line_u64(out, "spool", g->spool);
 	snprintf(inode, sizeof inode, "%" PRIx64 ":%" PRIx64, g->dev, g->ino);
 	mb_line_str(out, "inode", inode);
 	mb_line_str(out, "format", g->format);
@@ -282,6 +283,8 @@ mb_put_commit(struct mb_buf *out, const struct mb_commit *c)
 		mb_line_bool(out, "found", true);
 	else
 		mb_line_u64(out, "rows", c->rows);
+	if (c->held > 0)
+		mb_line_u64(out, "held", c->held);
 	mb_line_bytes(out, "target", mb_str(c->target));
 	mb_line_str(out, "target_id", c->target_id);
 	mb_line_seal(out, start);
@@ -333,6 +336,8 @@ mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
 		mb_line_u64(out, "rows_batch", s->rows_batch);
 		mb_line_str(out, "rows_digest", s->rows_digest.hex);
 	}
+	if (s->held > 0)
+		mb_line_u64(out, "held", s->held);
 	if (s->target != NULL) {
 		mb_line_bytes(out, "target", mb_str(s->target));
 		mb_line_str(out, "target_id", s->target_id);
@@ -348,7 +353,8 @@ mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
 		mb_line_open(out, NULL, '{');
 		put_generation(out, g);
 		mb_line_u64(out, "end", g->end);
-		if (g->head.hex[0] != '\0') {
+		if (g->anchored > 0) {
+			mb_line_u64(out, "anchored", g->anchored);
 			mb_line_str(out, "head", g->head.hex);
 			mb_line_str(out, "tail", g->tail.hex);
 		}
@@ -408,7 +414,6 @@ get_generation(const struct mb_node *n, struct mb_generation *g)
 
 	if (!mb_node_u64(n, "generation", &g->id) ||
 	    !get_text(n, "source", &g->source) ||
-	    !mb_node_bool(n, "spooled", &g->is_spooled) ||
 	    !mb_node_str(n, "inode", &text) ||
 	    sscanf(text, "%" SCNx64 ":%" SCNx64, &g->dev, &g->ino) != 2 ||
 	    !mb_node_str(n, "format", &text))
@@ -418,6 +423,8 @@ get_generation(const struct mb_node *n, struct mb_generation *g)
 	    !mb_node_u64(n, "start", &g->start))
 		return false;
 	g->delimiter = text[0];
+	if (!mb_node_u64(n, "spool", &g->spool))
+		g->spool = MB_NONE;
 	if (mb_node_length(fields) > 0)
 		g->fields = mb_node_dump(fields);
 	g->end = g->start;
@@ -616,7 +623,8 @@ apply_run(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 		if (!get_text(n, "host", &s->collector_host) ||
 		    !mb_node_time(n, "time", &s->collector_ms))
 			return corrupt(err, "run", "incomplete");
-	} else if (strcmp(role, "commit") == 0 && mb_node_u64(n, "of", &of)) {
+	} else if (strcmp(role, "commit") == 0 && mb_node_u64(n, "of", &of) &&
+	    of == s->collector_run) {
 		s->committer_of = of;
 	}
 	return 0;
@@ -668,6 +676,7 @@ apply_plan(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 			    "a range that doesn't follow its generation");
 		}
 		g->end = r->end;
+		g->anchored = r->end;
 		g->head = r->head;
 		g->tail = r->tail;
 	}
@@ -723,10 +732,16 @@ apply_commit(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	    !get_text(n, "target", &target))
 		return corrupt(err, "commit", "incomplete");
 	b->state = MB_COMMITTED;
-	free(s->target);
-	free(s->target_id);
-	s->target = target;
-	s->target_id = mb_strdup(id);
+	if (b->rows > 0 || was_found) {
+		free(s->target);
+		free(s->target_id);
+		s->target = target;
+		s->target_id = mb_strdup(id);
+		(void)mb_node_u64(n, "held", &s->held);
+	} else {
+		/* It touched no sink, which may not even be there yet. */
+		free(target);
+	}
 	if (s->last_commit == MB_NONE || b->number > s->last_commit)
 		s->last_commit = b->number;
 	if ((b->rows > 0 || was_found) &&
@@ -811,6 +826,7 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 	(void)mb_node_u64(n, "settled", &s->settled);
 	(void)mb_node_u64(n, "last_commit", &s->last_commit);
 	(void)mb_node_u64(n, "committer_of", &s->committer_of);
+	(void)mb_node_u64(n, "held", &s->held);
 	if (mb_node_u64(n, "collector_run", &s->collector_run)) {
 		uint64_t pid = 0;
 
@@ -835,8 +851,12 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 			mb_generation_release(&g);
 			return corrupt(err, "checkpoint", "a generation");
 		}
-		if (mb_node_hash(e, "head", &g.head))
-			(void)mb_node_hash(e, "tail", &g.tail);
+		if (mb_node_u64(e, "anchored", &g.anchored) &&
+		    (!mb_node_hash(e, "head", &g.head) ||
+		    !mb_node_hash(e, "tail", &g.tail))) {
+			mb_generation_release(&g);
+			return corrupt(err, "checkpoint", "a generation");
+		}
 		append_generation(s, &g);
 	}
 	if (!mb_node_u64(n, "next_generation", &s->next_generation))

@@ -39,15 +39,17 @@ const char *mb_batch_state_name(enum mb_batch_state s);
 struct mb_generation {
 	uint64_t id;		/* counts from 0 in each journal */
 	char *source;		/* absolute path; "-" for standard input */
-	bool is_spooled;	/* its bytes are in <journal>.d/spool/ */
+	uint64_t spool;		/* the run in whose spool its bytes are;
+				   MB_NONE: they are in the file */
 	uint64_t dev, ino;	/* where it was seen last; a hint */
 	char *format;		/* csv, tsv, ndjson, lines */
 	char delimiter;
-	char *fields;		/* JSON array of names; NULL: no header */
+	char *fields;		/* JSON array of {"name":…}; NULL: no header */
 	uint64_t start;		/* where data begins, after the header */
 	uint64_t end;		/* planned up to here */
-	struct mb_hash head;	/* of the first min(MB_ANCHOR, end) bytes */
-	struct mb_hash tail;	/* of the last min(MB_ANCHOR, end) before end */
+	uint64_t anchored;	/* the end of its last range; 0: none */
+	struct mb_hash head;	/* of the first min(MB_ANCHOR, anchored) bytes */
+	struct mb_hash tail;	/* of the last min(MB_ANCHOR, anchored) before */
 	bool is_final;		/* nothing will be appended to it */
 };
 
@@ -107,6 +109,8 @@ struct mb_state {
 	/* The last commit that wrote rows: what the sink must at least have. */
 	uint64_t rows_batch;		/* MB_NONE: none */
 	struct mb_hash rows_digest;
+	uint64_t held;			/* batches in the sink after the last such
+					   commit; 0: not known */
 	char *target;			/* where, "dir:/abs/out"; NULL */
 	char *target_id;
 
@@ -167,7 +171,9 @@ struct mb_commit {
 	bool was_found;		/* the sink had it already; rows isn't known */
 	uint64_t rows;		/* 0: the sink wasn't touched */
 	uint64_t records;	/* that mb-collect wrote */
-	const char *target, *target_id;
+	uint64_t held;		/* mb_marker_count of the sink's marker after
+				   it; 0: not known, or no rows */
+	const char *target, *target_id;	/* count only where there are rows */
 };
 void mb_put_commit(struct mb_buf *out, const struct mb_commit *c);
 void mb_put_fail(struct mb_buf *out, uint64_t batch, uint64_t run,

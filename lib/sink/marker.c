@@ -1,5 +1,6 @@
 #include "sink/marker.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -59,6 +60,12 @@ mb_marker_has(const struct mb_marker *m, uint64_t batch)
 	return i == m->n_holes || m->holes[i] != batch;
 }
 
+uint64_t
+mb_marker_count(const struct mb_marker *m)
+{
+	return m->exists ? m->last - m->first + 1 - m->n_holes : 0;
+}
+
 /* Insert [from, to) where holes may stand. */
 static void
 insert_holes(struct mb_marker *m, uint64_t from, uint64_t to,
@@ -105,6 +112,7 @@ mb_marker_add(struct mb_marker *m, uint64_t batch,
 		m->first = batch;
 	} else {
 		i = hole_index(m, batch);
+		assert(i < m->n_holes && m->holes[i] == batch);	/* I1 */
 		m->n_holes--;
 		memmove(m->holes + i, m->holes + i + 1,
 		    (m->n_holes - i) * sizeof *m->holes);
@@ -228,11 +236,25 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		    "the journal committed to: it was %s; --new-target goes "
 		    "on with it", g->target, g->target_id == NULL ? "removed" :
 		    "dropped and made anew");
-	if (s->rows_batch != MB_NONE &&
+	if (s->rows_batch != MB_NONE && !g->has_no_marker &&
 	    (!g->marker->exists || g->marker->last < s->rows_batch))
 		return mb_fail(err, MB_ECORRUPT, "%s: lacks batch %" PRIu64
 		    ", which was committed: it was restored from an older "
 		    "copy; --new-target goes on without", g->target,
 		    s->rows_batch);
+	/*
+	 * Beyond the last commit with rows, the sink can only hold what is
+	 * still planned or parked, and that isn't forgotten.
+	 */
+	if (g->marker->exists && digest_of(s, g->marker->last) == NULL)
+		return mb_fail(err, MB_ECORRUPT, "%s: has rows of batch %"
+		    PRIu64 ", which had none by the journal: the journal is a "
+		    "copy or was restored from an older one", g->target,
+		    g->marker->last);
+	if (mb_marker_count(g->marker) < s->held)
+		return mb_fail(err, MB_ECORRUPT, "%s: holds %" PRIu64
+		    " batches, but held %" PRIu64 " after the last commit: it "
+		    "was restored from an older copy; --new-target goes on "
+		    "without", g->target, mb_marker_count(g->marker), s->held);
 	return MB_OWN;
 }

@@ -41,6 +41,13 @@ bool mb_marker_eq(const struct mb_marker *a, const struct mb_marker *b);
 bool mb_marker_has(const struct mb_marker *m, uint64_t batch);
 
 /*
+ * How many batches it holds.  Every move of a marker raises this number, so
+ * a sink that holds fewer than a `commit` has said was restored from an older
+ * copy, also where only a hole was filled since.
+ */
+uint64_t mb_marker_count(const struct mb_marker *m);
+
+/*
  * The marker after `batch` has been added, which it must not hold yet (I1).
  * What the journal's state says of the numbers passed over makes the holes
  * (I2).  is_copy: the target isn't the journal's own, so every number passed
@@ -64,6 +71,7 @@ struct mb_greeting {
 	const char *target;	/* as given: "dir:/abs/out" */
 	const char *target_id;	/* NULL: the target isn't there yet */
 	bool is_replay;
+	bool has_no_marker;	/* standard output: nothing to compare */
 	bool accepts_new;	/* --new-target */
 };
 

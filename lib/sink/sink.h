@@ -92,8 +92,8 @@ MB_CHECK int mb_sink_lookup(struct mb_sink *s, struct mb_marker *out,
 
 MB_CHECK int mb_sink_begin(struct mb_sink *s, const struct mb_begin *b,
     struct mb_err *err);
-/* Whole records, in the format and with the fields that begin named. */
-MB_CHECK int mb_sink_add(struct mb_sink *s, struct mb_str records,
+/* n whole records, in the format and with the fields that begin named. */
+MB_CHECK int mb_sink_add(struct mb_sink *s, struct mb_str records, uint64_t n,
     struct mb_err *err);
 /* *rows: how many rows are staged, rejects excluded. */
 MB_CHECK int mb_sink_stage(struct mb_sink *s, uint64_t *rows,
@@ -132,6 +132,7 @@ struct mb_sink {
 	const struct mb_sink_options *options;
 	char *target;
 	char *target_id;
+	uint64_t adding;	/* records in this call of add */
 };
 
 int mb_sink_open_dir(struct mb_sink **out, const char *path,

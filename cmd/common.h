@@ -1,0 +1,52 @@
+/*
+ * common.h - what every tool has: -h, -V, -v, --progress, and how it speaks
+ * to a person.
+ */
+#ifndef MB_CMD_COMMON_H
+#define MB_CMD_COMMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/opt.h"
+#include "journal/state.h"
+
+struct mb_common {
+	bool is_verbose;	/* -v */
+	bool is_json;		/* --progress json */
+};
+
+/*
+ * One of MB_OPT_COMMON: 0 taken, 1 answered (the tool ends), -1 with
+ * MB_EUSAGE.
+ */
+MB_CHECK int mb_common_option(struct mb_common *common,
+    const struct mb_cmd *cmd, int key, const char *arg, struct mb_err *err);
+
+/* What a batch has cost, and what became of it; 0 where a tool has no part. */
+struct mb_report {
+	int64_t take_us;	/* read and cut		(getBatch) */
+	int64_t plan_us;	/* plan, synced		(walCommit) */
+	int64_t emit_us;	/* frame written	(addBatch, collect) */
+	int64_t stage_us;	/* rows staged		(addBatch, commit) */
+	int64_t commit_us;	/* sink step		(commitBatch) */
+	bool is_commit;
+	uint64_t rows;		/* in the sink */
+	const char *target;
+};
+
+struct mb_progress;
+
+/* `name` of the tool is borrowed. */
+struct mb_progress *mb_progress_open(const struct mb_common *common,
+    const char *name);
+void mb_progress_close(struct mb_progress *p);
+
+/* One line to the user, "name: text". */
+void mb_progress_say(struct mb_progress *p, const char *text);
+
+/* A batch has gone through this tool. */
+void mb_progress_batch(struct mb_progress *p, const struct mb_state *s,
+    const struct mb_batch *b, const struct mb_report *r);
+
+#endif

@@ -1,0 +1,675 @@
+/*
+ * mb-collect - cut a stream of records into batches, and journal them.
+ *
+ *	bytes scanned -> batch taken, anchors verified [mb_cut_take]
+ *	-> plan appended and synced [plan] -> frame written [mb_emit_batch]
+ *
+ * A plan is synced before its frame is written: whoever sees a batch can rely
+ * on getting the same ranges again.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/opt.h"
+#include "base/parse.h"
+#include "base/signals.h"
+#include "common.h"
+#include "journal/journal.h"
+#include "record/split.h"
+#include "source/cut.h"
+#include "source/emit.h"
+#include "source/follow.h"
+#include "source/pipe.h"
+
+enum {
+	KEY_MAX_BYTES = MB_OPT_LONG, KEY_MAX_RECORDS, KEY_ONCE, KEY_FINAL,
+	KEY_RECORD_LIMIT, KEY_STDIN, KEY_RETAIN, KEY_WAIT, KEY_SHARED,
+	KEY_NO_HEADER,
+};
+
+static const struct mb_opt opts[] = {
+	{ 'j', "journal", "FILE", "the journal (default $MB_JOURNAL)" },
+	{ 'f', "follow", NULL, "go on as the files grow; wait for a FILE that "
+	    "is not there yet" },
+	{ 'i', "interval", "TIME", "cut a batch every TIME; 0: as soon as "
+	    "there is something (default 2s)" },
+	{ KEY_MAX_BYTES, "max-bytes", "SIZE", "cut earlier, at SIZE (default "
+	    "64M)" },
+	{ KEY_MAX_RECORDS, "max-records", "N", "cut earlier, at N records" },
+	{ KEY_ONCE, "once", NULL, "what is uncommitted, then at most one new "
+	    "batch" },
+	{ KEY_FINAL, "final", NULL, "a last line without newline counts" },
+	{ 'F', "format", "FORMAT", "csv, tsv, ndjson or lines (default: by "
+	    "name, then by content)" },
+	{ 'd', "delimiter", "CHAR", "between the fields of csv (default ,)" },
+	{ KEY_NO_HEADER, "no-header", NULL, "csv and tsv begin without a "
+	    "header; fields are 1, 2, 3 ..." },
+	{ KEY_RECORD_LIMIT, "record-limit", "SIZE", "reject longer records "
+	    "(default 16M)" },
+	{ KEY_STDIN, "stdin", "more|again", "a pipe continues, or repeats "
+	    "everything: verify and skip (default more)" },
+	{ KEY_RETAIN, "retain", "N", "committed batches kept in the journal; "
+	    "off: all (default 10000)" },
+	{ KEY_WAIT, "wait", "TIME", "for another live mb-collect (default "
+	    "2s)" },
+	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
+	    "system" },
+	MB_OPT_COMMON,
+	{ 0 }
+};
+
+static const struct mb_cmd cmd = {
+	.name = "mb-collect",
+	.usage = "-j FILE [options] [FILE ...]",
+	.summary = "Cut records into batches, log the exact range of each in "
+	    "the journal, and write them as frames.",
+	.opts = opts,
+};
+
+struct config {
+	const char *journal;
+	struct mb_cut_options cut;
+	struct mb_follow_options follow;
+	int64_t interval_us, wait_us;
+	uint64_t retain;
+	bool once, again, is_shared;
+	struct mb_common common;
+	char **files;
+	int n_files;
+};
+
+struct collector {
+	const struct config *cfg;
+	struct mb_journal *journal;
+	uint64_t run;
+	struct mb_cutter *cutter;
+	struct mb_emitter *emitter;
+	struct mb_follow *follow;
+	struct mb_pipe *pipe;		/* NULL: standard input isn't one */
+	struct mb_progress *progress;
+	bool is_plain;			/* a terminal reads us */
+	struct mb_report report;	/* of the batch in hand */
+};
+
+static int
+parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
+{
+	const char *arg;
+	int key;
+
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--") == 0 && i + 1 < argc)
+			return mb_fail(err, MB_EUSAGE, "-- %s: a command per "
+			    "batch is not supported yet", argv[i + 1]);
+	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0)
+		switch (key) {
+		case 'j':
+			cfg->journal = arg;
+			break;
+		case 'f':
+			cfg->follow.follows = true;
+			break;
+		case 'i':
+			if (mb_parse_duration(&cfg->interval_us, arg, err) < 0)
+				return mb_wrap(err, "--interval");
+			break;
+		case KEY_MAX_BYTES:
+			if (mb_parse_size(&cfg->cut.max_bytes, arg, err) < 0)
+				return mb_wrap(err, "--max-bytes");
+			if (cfg->cut.max_bytes == 0)
+				return mb_fail(err, MB_EUSAGE,
+				    "--max-bytes: 0 would cut nothing");
+			break;
+		case KEY_MAX_RECORDS:
+			if (mb_parse_count(&cfg->cut.max_records, arg, err) <
+			    0)
+				return mb_wrap(err, "--max-records");
+			if (cfg->cut.max_records == 0)
+				return mb_fail(err, MB_EUSAGE,
+				    "--max-records: 0 would cut nothing");
+			break;
+		case KEY_ONCE:
+			cfg->once = true;
+			break;
+		case KEY_FINAL:
+			cfg->follow.is_final = true;
+			break;
+		case 'F':
+			if (mb_format_parse(&(enum mb_format){ 0 }, arg, err) <
+			    0)
+				return mb_wrap(err, "--format");
+			cfg->cut.format = arg;
+			break;
+		case 'd':
+			if (mb_delimiter_parse(&cfg->cut.delimiter, arg, err) <
+			    0)
+				return mb_wrap(err, "--delimiter");
+			break;
+		case KEY_NO_HEADER:
+			cfg->cut.has_header = false;
+			break;
+		case KEY_RECORD_LIMIT:
+			if (mb_parse_size(&cfg->cut.record_limit, arg, err) <
+			    0)
+				return mb_wrap(err, "--record-limit");
+			if (cfg->cut.record_limit == 0)
+				return mb_fail(err, MB_EUSAGE,
+				    "--record-limit: 0 would reject all");
+			break;
+		case KEY_STDIN:
+			if (strcmp(arg, "more") != 0 &&
+			    strcmp(arg, "again") != 0)
+				return mb_fail(err, MB_EUSAGE,
+				    "--stdin: more or again, not \"%s\"", arg);
+			cfg->again = arg[0] == 'a';
+			break;
+		case KEY_RETAIN:
+			if (strcmp(arg, "off") == 0)
+				cfg->retain = MB_NONE;
+			else if (mb_parse_count(&cfg->retain, arg, err) < 0)
+				return mb_wrap(err, "--retain");
+			break;
+		case KEY_WAIT:
+			if (mb_parse_duration(&cfg->wait_us, arg, err) < 0)
+				return mb_wrap(err, "--wait");
+			break;
+		case KEY_SHARED:
+			cfg->is_shared = true;
+			break;
+		default:
+			key = mb_common_option(&cfg->common, &cmd, key, arg,
+			    err);
+			if (key != 0)
+				return key;
+			break;
+		}
+	if (key < 0)
+		return -1;
+	cfg->files = argv;
+	cfg->n_files = argc;
+	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
+	    NULL);
+	if (cfg->journal == NULL)
+		return mb_fail(err, MB_EUSAGE,
+		    "no journal: give -j FILE or set MB_JOURNAL");
+	return 0;
+}
+
+static void
+say(struct collector *c, const char *text)
+{
+	mb_progress_say(c->progress, text);
+}
+
+static void
+pass_notices(struct collector *c)
+{
+	const char *text;
+
+	while ((text = mb_journal_notice(c->journal)) != NULL)
+		say(c, text);
+	while (c->follow != NULL &&
+	    (text = mb_follow_notice(c->follow)) != NULL)
+		say(c, text);
+}
+
+/* One collector at a time. */
+static int
+lock_journal(struct collector *c, struct mb_err *err)
+{
+	const struct mb_state *s = mb_journal_state(c->journal);
+	char since[MB_TIME_LEN + 1];
+	int rc = mb_journal_lock(c->journal, MB_LOCK_COLLECTOR, false,
+	    c->cfg->wait_us, err);
+
+	if (rc != 0)
+		return rc < 0 ? -1 : 0;
+	if (mb_journal_refresh(c->journal, err) < 0)
+		return -1;
+	if (s->collector_run == MB_NONE)
+		return mb_fail(err, MB_EBUSY, "%s: in use",
+		    mb_journal_path(c->journal));
+	mb_format_time(since, s->collector_ms);
+	return mb_fail(err, MB_EBUSY, "%s: in use by process %" PRId64
+	    " on %s, since %s", mb_journal_path(c->journal),
+	    s->collector_pid, s->collector_host, since);
+}
+
+/* The tools of a former pipeline see our run and leave. */
+static int
+wait_for_former_pipeline(struct collector *c, struct mb_err *err)
+{
+	bool was_told = false;
+	int rc;
+
+	while ((rc = mb_journal_lock(c->journal, MB_LOCK_PIPELINE, false,
+	    was_told ? 200000 : 100000, err)) == 0) {
+		if (!was_told)
+			say(c, "waiting for the former pipeline, which still "
+			    "drains");
+		was_told = true;
+		if (mb_signal_count() > 0)
+			return mb_fail(err, MB_EBUSY,
+			    "ended while waiting for the former pipeline");
+	}
+	if (rc < 0)
+		return -1;
+	mb_journal_unlock(c->journal, MB_LOCK_PIPELINE);
+	return 0;
+}
+
+static int
+emit(struct collector *c, uint64_t number, struct mb_err *err)
+{
+	enum mb_emit_result result;
+	int64_t started = mb_clock_steady_us();
+	const struct mb_batch *b;
+	const char *why;
+
+	b = mb_state_batch(mb_journal_state(c->journal), number);
+	if (b == NULL)
+		return mb_fail(err, MB_EBUG, "batch %" PRIu64 " is not in "
+		    "the state", number);
+	if (mb_emit_batch(c->emitter, b, &result, &why, err) < 0)
+		return -1;
+	if (result != MB_EMIT_WHOLE) {
+		struct mb_buf text = { 0 };
+
+		mb_buf_addf(&text, "batch %" PRIu64 ": %s", number, why);
+		say(c, mb_buf_str(&text));
+		mb_buf_release(&text);
+	}
+	c->report.emit_us = mb_clock_steady_us() - started;
+	mb_progress_batch(c->progress, mb_journal_state(c->journal), b,
+	    &c->report);
+	return 0;
+}
+
+/* Every batch that was planned and not committed, in order. */
+static int
+emit_planned(struct collector *c, struct mb_err *err)
+{
+	const struct mb_state *s = mb_journal_state(c->journal);
+	uint64_t *numbers = NULL;
+	size_t n = 0;
+	int rc = 0;
+
+	numbers = mb_realloc_array(NULL, s->n_batches, sizeof *numbers);
+	for (size_t i = 0; i < s->n_batches; i++)
+		if (s->batches[i].state == MB_PLANNED)
+			numbers[n++] = s->batches[i].number;
+	for (size_t i = 0; i < n && rc == 0 && mb_signal_count() == 0; i++)
+		if (mb_state_batch(s, numbers[i]) != NULL)
+			rc = emit(c, numbers[i], err);
+	free(numbers);
+	return rc;
+}
+
+/* (2) in the life of a batch: the plan, appended and synced. */
+static int
+plan(struct collector *c, struct mb_batch *b, const struct mb_buf *sources,
+    struct mb_err *err)
+{
+	const struct mb_state *s = mb_journal_state(c->journal);
+	struct mb_buf lines = { 0 };
+	int64_t now = mb_clock_wall_ms();
+	int rc = -1;
+
+	if (c->pipe != NULL && mb_pipe_sync(c->pipe, err) < 0)
+		return -1;
+	if (mb_journal_enter(c->journal, err) < 0)
+		return -1;
+	if (s->collector_run != c->run) {
+		mb_fail(err, MB_EBUSY, "%s: a later mb-collect has taken over",
+		    mb_journal_path(c->journal));
+		goto out;
+	}
+	b->number = s->next_batch;
+	b->run = c->run;
+	b->settled = s->settled;
+	b->time_ms = now > s->time_ms ? now : s->time_ms;
+	b->digest = mb_state_digest(s, b);
+	mb_buf_add(&lines, sources->p, sources->len);
+	mb_put_plan(&lines, b, mb_journal_synced(c->journal));
+	rc = mb_journal_write(c->journal, &lines, err);
+out:
+	mb_journal_leave(c->journal);
+	mb_buf_release(&lines);
+	return rc < 0 ? -1 : mb_journal_sync(c->journal, err);
+}
+
+/*
+ * Keep at most two batches beyond the last commit once a committer is there,
+ * but wait for it a second at most: a filter may hold back an `end`.
+ */
+static int
+wait_for_commits(struct collector *c, struct mb_err *err)
+{
+	const struct mb_state *s = mb_journal_state(c->journal);
+	int64_t until = mb_clock_steady_us() + 1000000, nap_us = 100;
+
+	for (;;) {
+		uint64_t done = s->last_commit == MB_NONE ? 0 :
+		    s->last_commit + 1;
+
+		if (s->committer_of != c->run || s->next_batch < done + 2 ||
+		    mb_clock_steady_us() >= until || mb_signal_count() > 0)
+			return 0;
+		mb_clock_sleep(nap_us);
+		if (nap_us < 2000)
+			nap_us *= 2;
+		if (mb_journal_refresh(c->journal, err) < 0)
+			return -1;
+		if (mb_reader_has_gone(STDOUT_FILENO))
+			return 0;	/* the next write will tell */
+	}
+}
+
+/* Take what was scanned as a batch: 1, or 0 if a source has changed. */
+static int
+cut(struct collector *c, struct mb_err *err)
+{
+	struct mb_batch b = { 0 };
+	struct mb_buf sources = { 0 };
+	struct mb_input *changed;
+	int64_t started;
+	uint64_t number;
+	int rc = -1;
+
+	if (wait_for_commits(c, err) < 0)
+		return -1;
+	c->report = (struct mb_report){ 0 };
+	started = mb_clock_steady_us();
+	rc = mb_cut_take(c->cutter, &b, &sources, &changed, err);
+	if (rc == 0) {
+		rc = mb_follow_renew(c->follow, changed, err);
+		goto out;
+	}
+	if (rc < 0)
+		goto out;
+	c->report.take_us = mb_clock_steady_us() - started;
+	started = mb_clock_steady_us();
+	rc = plan(c, &b, &sources, err);
+	c->report.plan_us = mb_clock_steady_us() - started;
+	if (rc < 0)
+		goto out;
+	number = b.number;
+	mb_cut_planned(c->cutter);
+	mb_follow_planned(c->follow);
+	rc = emit(c, number, err);
+	if (rc == 0 && c->pipe != NULL)
+		rc = mb_pipe_planned(c->pipe, b.settled, err);
+	if (rc == 0)
+		rc = mb_journal_tidy(c->journal, c->cfg->retain, err);
+	if (rc == 0)
+		rc = 1;
+out:
+	mb_batch_release(&b);
+	mb_buf_release(&sources);
+	return rc;
+}
+
+/* The next point of the grid, which is aligned to the epoch. */
+static int64_t
+next_tick(const struct config *cfg)
+{
+	int64_t wall = mb_clock_wall_us(), steady = mb_clock_steady_us();
+
+	if (cfg->interval_us == 0)
+		return steady;
+	return steady + cfg->interval_us - wall % cfg->interval_us;
+}
+
+/*
+ * Sleep until there may be something to do: a tick, input on the pipe, a
+ * change of a file, a signal.  MB_EPIPE if our reader has gone.
+ */
+static int
+wait_for_work(struct collector *c, int64_t tick, struct mb_err *err)
+{
+	const struct config *cfg = c->cfg;
+	struct pollfd fds[4];
+	int64_t now = mb_clock_steady_us(), us = 200000;
+	int n = 0, pipe_at = -1, inotify_at = -1;
+
+	fds[n++] = (struct pollfd){ .fd = mb_signal_fd(), .events = POLLIN };
+	fds[n++] = (struct pollfd){ .fd = STDOUT_FILENO };
+	if (c->pipe != NULL && mb_pipe_wants(c->pipe)) {
+		pipe_at = n;
+		fds[n++] = (struct pollfd){ .fd = STDIN_FILENO,
+			.events = POLLIN };
+	}
+	if (cfg->interval_us == 0 && mb_follow_fd(c->follow) >= 0) {
+		inotify_at = n;
+		fds[n++] = (struct pollfd){ .fd = mb_follow_fd(c->follow),
+			.events = POLLIN };
+	}
+	if (cfg->interval_us > 0 && tick - now < us)
+		us = tick > now ? tick - now : 0;
+	if (poll(fds, (nfds_t)n, (int)((us + 999) / 1000)) < 0) {
+		if (errno == EINTR)
+			return 0;
+		return mb_fail_sys(err, "poll");
+	}
+	if (fds[1].revents & (POLLERR | POLLNVAL)) {
+		errno = EPIPE;
+		return mb_fail_sys(err, "standard output");
+	}
+	if (inotify_at >= 0 && fds[inotify_at].revents != 0)
+		mb_follow_drain(c->follow);
+	if (pipe_at >= 0 && fds[pipe_at].revents != 0)
+		return mb_pipe_read(c->pipe, err);
+	return 0;
+}
+
+/* Scan what is there; 1 if the batch is full, 0 if no more bytes are here. */
+static int
+scan(struct collector *c, struct mb_err *err)
+{
+	int rc;
+
+	if (c->pipe != NULL && mb_pipe_refresh(c->pipe, err) < 0)
+		return -1;
+	while ((rc = mb_cut_scan(c->cutter, err)) == MB_CUT_MORE)
+		if (mb_signal_count() > 0)
+			break;
+	return rc < 0 ? -1 : rc == MB_CUT_FULL;
+}
+
+/* Is there a pipe that still has something to say? */
+static bool
+pipe_is_open(const struct collector *c)
+{
+	return c->pipe != NULL && !mb_pipe_is_done(c->pipe);
+}
+
+/*
+ * The loop: batches are cut on the grid while something may still come, and
+ * one after the other when everything is here.
+ */
+static int
+run_batches(struct collector *c, struct mb_err *err)
+{
+	const struct config *cfg = c->cfg;
+	int64_t tick = next_tick(cfg);
+	bool waits;
+	int rc;
+
+	while (mb_signal_count() == 0) {
+		if (mb_follow_refresh(c->follow, err) < 0)
+			return -1;
+		pass_notices(c);
+		rc = scan(c, err);
+		if (rc < 0)
+			return -1;
+		waits = cfg->follow.follows || pipe_is_open(c);
+		if (rc > 0 || (mb_cut_has_batch(c->cutter) && (!waits ||
+		    cfg->interval_us == 0 || mb_clock_steady_us() >= tick))) {
+			if (rc == 0)
+				tick = next_tick(cfg);
+			rc = cut(c, err);
+			if (rc < 0)
+				return -1;
+			if (cfg->once && rc > 0)
+				return 0;
+			continue;
+		}
+		if (!waits)
+			return 0;
+		if (cfg->interval_us > 0 && mb_clock_steady_us() >= tick)
+			tick = next_tick(cfg);
+		if (wait_for_work(c, tick, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Standard input that is a regular file is that file. */
+static int
+add_stdin(struct collector *c, unsigned rank, struct mb_err *err)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	ssize_t n;
+
+	if (c->pipe != NULL)
+		return mb_fail(err, MB_EUSAGE, "-: named twice");
+	if (fstat(STDIN_FILENO, &st) < 0)
+		return mb_fail_sys(err, "standard input");
+	if (S_ISREG(st.st_mode)) {
+		n = readlink("/proc/self/fd/0", path, sizeof path - 1);
+		if (n < 0)
+			return mb_fail_sys(err, "standard input");
+		path[n] = '\0';
+		return mb_follow_add(c->follow, rank, path, err);
+	}
+	return mb_pipe_open(&c->pipe, STDIN_FILENO, rank, c->run,
+	    c->cfg->again, c->journal, c->cutter, c->emitter, err);
+}
+
+static int
+add_sources(struct collector *c, struct mb_err *err)
+{
+	const struct config *cfg = c->cfg;
+
+	if (cfg->n_files == 0)
+		return add_stdin(c, 0, err);
+	for (int i = 0; i < cfg->n_files; i++)
+		if (strcmp(cfg->files[i], "-") == 0) {
+			if (add_stdin(c, (unsigned)i, err) < 0)
+				return -1;
+		} else if (mb_follow_add(c->follow, (unsigned)i,
+		    cfg->files[i], err) < 0) {
+			return -1;
+		}
+	return 0;
+}
+
+static void
+tell_rest(struct collector *c)
+{
+	struct mb_buf text = { 0 };
+	const char *name;
+	uint64_t rest = mb_follow_rest(c->follow, &name);
+
+	if (rest == 0 || c->cfg->follow.follows || mb_signal_count() > 0)
+		return;
+	mb_show(&text, mb_str(name));
+	mb_buf_addf(&text, ": %" PRIu64 " bytes after the last whole record "
+	    "wait for their end (--final takes them now)", rest);
+	say(c, mb_buf_str(&text));
+	mb_buf_release(&text);
+}
+
+/* Recovery is start-up. */
+static int
+recover(struct collector *c, char **argv, struct mb_err *err)
+{
+	if (lock_journal(c, err) < 0 ||
+	    mb_journal_harden(c->journal, err) < 0 ||
+	    mb_journal_run(c->journal, &c->run, "collect", MB_NONE, argv,
+	    mb_clock_wall_ms(), err) < 0 ||
+	    mb_journal_sync(c->journal, err) < 0 ||
+	    wait_for_former_pipeline(c, err) < 0 ||
+	    mb_journal_refresh(c->journal, err) < 0)
+		return -1;
+	pass_notices(c);
+	return 0;
+}
+
+static int
+collect(const struct config *cfg, char **argv, struct mb_err *err)
+{
+	struct collector c = {
+		.cfg = cfg, .is_plain = isatty(STDOUT_FILENO)
+	};
+	struct mb_err ignored = { 0 };
+	bool has_said_hello = false;
+	int rc = -1;
+
+	/* A full pipe of 64 KiB costs a wake-up for every chunk. */
+	(void)fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20);
+	c.progress = mb_progress_open(&cfg->common, cmd.name);
+	if (mb_journal_open(&c.journal, cfg->journal, MB_JOURNAL_CREATE |
+	    (cfg->is_shared ? MB_JOURNAL_SHARED : 0), err) < 0 ||
+	    recover(&c, argv, err) < 0 ||
+	    mb_emitter_open(&c.emitter, c.journal, STDOUT_FILENO, c.is_plain,
+	    cfg->cut.record_limit, err) < 0)
+		goto out;
+	c.cutter = mb_cut_open(&cfg->cut, c.journal);
+	c.follow = mb_follow_open(&cfg->follow, c.journal, c.cutter,
+	    c.emitter);
+	if (mb_emit_hello(c.emitter, c.run, false, err) < 0)
+		goto out;
+	has_said_hello = true;
+	rc = emit_planned(&c, err);
+	if (rc == 0 && mb_signal_count() == 0)
+		rc = add_sources(&c, err);
+	if (rc == 0)
+		rc = run_batches(&c, err);
+	pass_notices(&c);
+	if (rc == 0)
+		tell_rest(&c);
+out:
+	if (has_said_hello && mb_emit_done(c.emitter,
+	    mb_exit_status(err->code), rc < 0 ? &ignored : err) < 0)
+		rc = -1;
+	mb_progress_close(c.progress);
+	mb_pipe_close(c.pipe);
+	mb_follow_close(c.follow);
+	mb_cut_close(c.cutter);
+	mb_emitter_close(c.emitter);
+	mb_journal_close(c.journal);
+	return rc;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct config cfg = {
+		.interval_us = 2000000, .wait_us = 2000000, .retain = 10000,
+		.cut = {
+			.max_bytes = 64 << 20, .has_header = true,
+			.record_limit = MB_RECORD_LIMIT,
+		},
+	};
+	struct mb_err err = { 0 };
+	char **args = mb_realloc_array(NULL, (size_t)argc + 1, sizeof *args);
+
+	/* getopt moves the operands; the journal gets the line as given. */
+	memcpy(args, argv, ((size_t)argc + 1) * sizeof *args);
+	if (mb_signals_open(&err) == 0 &&
+	    parse_args(&cfg, argc, argv, &err) == 0)
+		(void)collect(&cfg, args, &err);
+	free(args);
+	return mb_finish(cmd.name, &err);
+}

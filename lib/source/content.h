@@ -1,0 +1,47 @@
+/*
+ * content.h - the bytes of one generation, by offset, wherever they are.
+ *
+ * Files are read with pread and never mapped: whoever truncates a mapped file
+ * kills its reader.
+ */
+#ifndef MB_SOURCE_CONTENT_H
+#define MB_SOURCE_CONTENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "journal/journal.h"
+#include "source/spool.h"
+
+struct mb_content;
+
+/*
+ * Open the bytes of `g`.  1, or 0 with *gone (a static text) if the file is
+ * not there any more.  Journal borrowed.
+ */
+MB_CHECK int mb_content_open(struct mb_content **out, struct mb_journal *j,
+    const struct mb_generation *g, const char **gone, struct mb_err *err);
+
+/* The same over a descriptor or a spool that the caller keeps. */
+struct mb_content *mb_content_of_fd(int fd, const char *name);
+struct mb_content *mb_content_of_spool(struct mb_spool *s);
+
+/* Up to len bytes; fewer only where the content ends. */
+MB_CHECK ssize_t mb_content_read(struct mb_content *c, void *p, size_t len,
+    uint64_t off, struct mb_err *err);
+
+/* How long it is now. */
+MB_CHECK int mb_content_size(struct mb_content *c, uint64_t *size,
+    struct mb_err *err);
+
+/*
+ * The anchors at `end`: hashes of the first and of the last
+ * min(MB_ANCHOR, end) bytes before it.  1, or 0 if it is shorter.
+ */
+MB_CHECK int mb_content_anchors(struct mb_content *c, uint64_t end,
+    struct mb_hash *head, struct mb_hash *tail, struct mb_err *err);
+
+void mb_content_close(struct mb_content *c);
+
+#endif

@@ -1,0 +1,746 @@
+#include "source/cut.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "record/names.h"
+#include "record/split.h"
+
+enum {
+	CHUNK = 256 * 1024,
+	MAX_HEADER = 1 << 20,
+	MAX_REJECTS = 1000,	/* in one batch: a plan has to stay small */
+};
+
+struct mb_input {
+	unsigned rank;
+	struct mb_content *content;
+	struct mb_generation g;		/* as the journal will have it */
+	bool is_known;			/* the journal has it */
+	bool has_start;			/* format and header are known */
+	bool is_final;			/* nothing lies behind the limit */
+	bool is_finished;		/* and the splitter has been told */
+	uint64_t limit;
+	char *old_fields;		/* of the generation before; or NULL */
+	char *old_format;
+
+	struct mb_split split;		/* split.off: the next byte to read */
+	struct mb_buf tail;		/* bytes from split.complete on */
+	bool is_partial;		/* the last record had no newline */
+
+	/* The batch in the making. */
+	uint64_t start;
+	uint64_t records;
+	struct mb_hasher *hasher;	/* of [start, split.complete) */
+	struct mb_range *ranges;	/* closed by a reject */
+	size_t n_ranges;
+	struct mb_reject *rejects;
+	size_t n_rejects;
+};
+
+struct mb_cutter {
+	struct mb_cut_options options;
+	struct mb_journal *journal;
+	struct mb_input **inputs;	/* by rank, then name */
+	size_t n_inputs;
+	const struct mb_input *header;	/* whose header the batch has */
+	uint64_t records, bytes;	/* in the batch in the making */
+	size_t n_rejects;
+	char *chunk;
+};
+
+struct mb_cutter *
+mb_cut_open(const struct mb_cut_options *options, struct mb_journal *j)
+{
+	struct mb_cutter *c = mb_alloc(sizeof *c);
+
+	*c = (struct mb_cutter){
+		.options = *options, .journal = j, .chunk = mb_alloc(CHUNK),
+	};
+	return c;
+}
+
+static void
+free_rejects(struct mb_input *in)
+{
+	for (size_t i = 0; i < in->n_rejects; i++)
+		free(in->rejects[i].reason);
+	in->n_rejects = 0;
+}
+
+static void
+free_input(struct mb_input *in)
+{
+	free_rejects(in);
+	free(in->rejects);
+	free(in->ranges);
+	free(in->old_fields);
+	free(in->old_format);
+	mb_generation_release(&in->g);
+	mb_hasher_close(in->hasher);
+	mb_buf_release(&in->tail);
+	free(in);
+}
+
+void
+mb_cut_close(struct mb_cutter *c)
+{
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < c->n_inputs; i++)
+		free_input(c->inputs[i]);
+	free(c->inputs);
+	free(c->chunk);
+	free(c);
+}
+
+static char *
+dup_or_null(const char *s)
+{
+	return s != NULL ? mb_strdup(s) : NULL;
+}
+
+/* Read records from in->g.end on. */
+static int
+begin_split(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
+{
+	enum mb_format format;
+
+	if (mb_format_parse(&format, in->g.format, err) < 0)
+		return -1;
+	mb_split_init(&in->split, format, in->g.delimiter,
+	    c->options.record_limit, in->g.end);
+	in->start = in->g.end;
+	in->has_start = true;
+	return 0;
+}
+
+struct mb_input *
+mb_input_add(struct mb_cutter *c, unsigned rank, const char *source,
+    uint64_t spool, struct mb_content *content,
+    const struct mb_generation *known)
+{
+	const struct mb_generation *before = mb_state_newest(
+	    mb_journal_state(c->journal), source);
+	struct mb_input *in = mb_alloc(sizeof *in);
+	size_t at = c->n_inputs;
+
+	*in = (struct mb_input){
+		.rank = rank, .content = content, .limit = UINT64_MAX,
+		.is_known = known != NULL, .hasher = mb_hasher_open(),
+	};
+	if (known != NULL) {
+		in->g = *known;
+		in->g.source = mb_strdup(known->source);
+		in->g.format = mb_strdup(known->format);
+		in->g.fields = dup_or_null(known->fields);
+	} else {
+		in->g.source = mb_strdup(source);
+		in->g.spool = spool;
+		if (before != NULL) {
+			in->old_fields = dup_or_null(before->fields);
+			in->old_format = mb_strdup(before->format);
+		}
+	}
+	c->inputs = mb_realloc_array(c->inputs, c->n_inputs + 1,
+	    sizeof *c->inputs);
+	while (at > 0 && (c->inputs[at - 1]->rank > rank ||
+	    (c->inputs[at - 1]->rank == rank &&
+	    strcmp(c->inputs[at - 1]->g.source, source) > 0))) {
+		c->inputs[at] = c->inputs[at - 1];
+		at--;
+	}
+	c->inputs[at] = in;
+	c->n_inputs++;
+	return in;
+}
+
+/* What was scanned of the batch in the making counts no more. */
+static void
+forget_scan(struct mb_cutter *c, struct mb_input *in)
+{
+	c->records -= in->records;
+	for (size_t i = 0; i < in->n_ranges; i++)
+		c->records -= in->ranges[i].records;
+	c->n_rejects -= in->n_rejects;
+	if (in->has_start && in->split.complete > in->g.end)
+		c->bytes -= in->split.complete - in->g.end;
+	if (c->header == in)
+		c->header = NULL;
+}
+
+void
+mb_input_remove(struct mb_cutter *c, struct mb_input *in)
+{
+	size_t i = 0;
+
+	forget_scan(c, in);
+	while (c->inputs[i] != in)
+		i++;
+	c->n_inputs--;
+	memmove(c->inputs + i, c->inputs + i + 1,
+	    (c->n_inputs - i) * sizeof *c->inputs);
+	free_input(in);
+}
+
+void
+mb_input_replace(struct mb_input *in, struct mb_content *content)
+{
+	in->content = content;
+}
+
+void
+mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino)
+{
+	in->g.dev = dev;
+	in->g.ino = ino;
+}
+
+void
+mb_input_limit(struct mb_input *in, uint64_t end, bool is_final)
+{
+	in->limit = end;
+	in->is_final = is_final;
+}
+
+bool
+mb_input_is_done(const struct mb_input *in)
+{
+	if (!in->has_start)
+		return in->is_final && in->limit == 0;
+	return in->is_finished && in->g.end == in->split.complete &&
+	    in->n_rejects == 0;
+}
+
+const char *
+mb_input_source(const struct mb_input *in)
+{
+	return in->g.source;
+}
+
+uint64_t
+mb_input_generation(const struct mb_input *in)
+{
+	return in->is_known ? in->g.id : MB_NONE;
+}
+
+uint64_t
+mb_input_planned(const struct mb_input *in)
+{
+	return in->g.end;
+}
+
+uint64_t
+mb_input_rest(const struct mb_input *in)
+{
+	return in->has_start ? in->split.off - in->split.complete : 0;
+}
+
+/*
+ * The anchors at `end`.  A spool's first bytes may have been removed; they
+ * are ours and do not change, so the head is the one before.
+ */
+static int
+anchors_at(struct mb_input *in, uint64_t end, struct mb_hash *head,
+    struct mb_hash *tail, struct mb_err *err)
+{
+	char bytes[MB_ANCHOR];
+	ssize_t n;
+
+	if (in->g.spool == MB_NONE || in->g.anchored < MB_ANCHOR)
+		return mb_content_anchors(in->content, end, head, tail, err);
+	n = mb_content_read(in->content, bytes, sizeof bytes,
+	    end - sizeof bytes, err);
+	if (n < 0)
+		return -1;
+	*head = in->g.head;
+	*tail = mb_hash_bytes(bytes, sizeof bytes);
+	return n == (ssize_t)sizeof bytes;
+}
+
+int
+mb_input_check(struct mb_input *in, struct mb_err *err)
+{
+	struct mb_hash head, tail;
+	uint64_t size, least = in->g.end;
+	int rc;
+
+	if (in->g.spool != MB_NONE)
+		return 1;
+	if (in->has_start && in->split.off > least)
+		least = in->split.off;
+	if (mb_content_size(in->content, &size, err) < 0)
+		return -1;
+	if (size < least)
+		return 0;
+	if (in->g.anchored == 0)
+		return 1;
+	rc = mb_content_anchors(in->content, in->g.anchored, &head, &tail,
+	    err);
+	return rc <= 0 ? rc : strcmp(head.hex, in->g.head.hex) == 0 &&
+	    strcmp(tail.hex, in->g.tail.hex) == 0;
+}
+
+static int
+parse_fields(struct mb_names *names, const char *fields, struct mb_err *err)
+{
+	struct mb_buf text = { 0 };
+	const struct mb_node *array;
+	struct mb_doc *doc;
+
+	mb_buf_addf(&text, "{\"fields\":%s}", fields);
+	if (mb_doc_parse(&doc, (struct mb_str){ text.p, text.len }, err) < 0) {
+		mb_buf_release(&text);
+		return -1;
+	}
+	array = mb_node_member(mb_doc_root(doc), "fields");
+	for (size_t i = 0; i < mb_node_length(array); i++) {
+		char *name;
+		size_t len;
+
+		if (!mb_node_bytes(mb_node_at(array, i), "name", &name, &len))
+			continue;
+		mb_names_add(names, (struct mb_str){ name, len });
+		free(name);
+	}
+	mb_doc_close(doc);
+	mb_buf_release(&text);
+	return 0;
+}
+
+static char *
+format_fields(const struct mb_names *names)
+{
+	struct mb_buf out = { 0 };
+
+	mb_buf_addc(&out, '[');
+	for (size_t i = 0; i < names->n; i++) {
+		mb_line_open(&out, NULL, '{');
+		mb_line_bytes(&out, "name", names->v[i]);
+		mb_line_close(&out, '}');
+	}
+	mb_buf_addc(&out, ']');
+	return mb_buf_take(&out);
+}
+
+/*
+ * Is the first record a header?  Of the first generation it is; of a later
+ * one only if it shares a name with the last header.
+ */
+static int
+take_header(struct mb_input *in, enum mb_format format, struct mb_str record,
+    bool *is_header, struct mb_err *err)
+{
+	struct mb_names names = { 0 }, old = { 0 };
+	const char *why;
+	int rc = 0;
+
+	*is_header = true;
+	if (!mb_names_parse(&names, format, in->g.delimiter, record, &why))
+		rc = mb_fail(err, MB_EDATA, "%s: the header: %s",
+		    in->g.source, why);
+	if (rc == 0 && in->old_fields != NULL) {
+		rc = parse_fields(&old, in->old_fields, err);
+		*is_header = mb_names_equal(&names, &old) ||
+		    mb_names_share(&names, &old);
+	}
+	if (rc == 0)
+		in->g.fields = *is_header ? format_fields(&names) :
+		    mb_strdup(in->old_fields);
+	mb_names_release(&names);
+	mb_names_release(&old);
+	return rc;
+}
+
+/*
+ * A new generation: learn its format and its header.  1 known, 0 not enough
+ * bytes yet.
+ */
+static int
+find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
+{
+	const struct mb_cut_options *o = &c->options;
+	size_t want = in->limit < MAX_HEADER ? (size_t)in->limit : MAX_HEADER;
+	struct mb_buf head = { 0 };
+	enum mb_format format;
+	bool is_header = false;
+	struct mb_split split;
+	uint64_t size, n_records = 0;
+	enum mb_split_result found;
+	size_t bom;
+	ssize_t n;
+	int rc = -1;
+
+	if (mb_content_size(in->content, &size, err) < 0)
+		return -1;
+	if (want > size)
+		want = (size_t)size;
+	mb_buf_reserve(&head, want + 1);
+	n = mb_content_read(in->content, head.p, want, 0, err);
+	if (n < 0)
+		goto out;
+	head.len = (size_t)n;
+	rc = 0;
+	if (n == 0 || (n < 3 && !in->is_final && head.p[n - 1] != '\n'))
+		goto out;
+	rc = -1;
+	if ((unsigned char)head.p[0] == 0x1f && n > 1 &&
+	    (unsigned char)head.p[1] == 0x8b) {
+		mb_fail(err, MB_EDATA, "%s: compressed sources are not "
+		    "supported yet (zcat it into mb-collect)", in->g.source);
+		goto out;
+	}
+	bom = mb_bom_len((struct mb_str){ head.p, head.len });
+	if (o->format != NULL) {
+		if (mb_format_parse(&format, o->format, err) < 0)
+			goto out;
+	} else if (in->old_format != NULL) {
+		if (mb_format_parse(&format, in->old_format, err) < 0)
+			goto out;
+	} else if (!mb_format_of_name(&format, in->g.source)) {
+		format = mb_format_of_content((struct mb_str){ head.p,
+		    head.len });
+	}
+	free(in->g.format);
+	in->g.format = mb_strdup(mb_format_name(format));
+	in->g.delimiter = format == MB_CSV && o->delimiter != '\0' ?
+	    o->delimiter : mb_delimiter_of(format);
+	in->g.start = in->g.end = bom;
+	if (o->has_header && mb_format_has_header(format)) {
+		mb_split_init(&split, format, in->g.delimiter, MAX_HEADER,
+		    bom);
+		found = mb_split_scan(&split, head.p + bom, head.len - bom, 1,
+		    &n_records);
+		if (found == MB_SPLIT_MORE && in->is_final &&
+		    (uint64_t)n == in->limit)
+			found = mb_split_finish(&split, &n_records);
+		if (found == MB_SPLIT_REJECT || (n_records == 0 &&
+		    head.len >= MAX_HEADER)) {
+			mb_fail(err, MB_EDATA, "%s: the header: %s",
+			    in->g.source, found == MB_SPLIT_REJECT ?
+			    split.why : "too long");
+			goto out;
+		}
+		if (n_records == 0) {
+			rc = 0;
+			goto out;
+		}
+		if (take_header(in, format, (struct mb_str){ head.p +
+		    split.start, (size_t)(split.complete - split.start) },
+		    &is_header, err) < 0)
+			goto out;
+		if (is_header)
+			in->g.start = in->g.end = split.complete;
+	}
+	rc = begin_split(c, in, err) < 0 ? -1 : 1;
+out:
+	mb_buf_release(&head);
+	return rc;
+}
+
+/* One batch has one header. */
+static bool
+fits_batch(const struct mb_cutter *c, const struct mb_input *in)
+{
+	const struct mb_generation *a, *b;
+
+	if (c->header == NULL || c->header == in)
+		return true;
+	a = &c->header->g;
+	b = &in->g;
+	if (strcmp(a->format, b->format) != 0 || a->delimiter != b->delimiter)
+		return false;
+	if (a->fields == NULL || b->fields == NULL)
+		return a->fields == b->fields;
+	return strcmp(a->fields, b->fields) == 0;
+}
+
+/* The range from in->start to `end`, which the hasher has seen. */
+static void
+close_range(struct mb_input *in, uint64_t end)
+{
+	if (in->records > 0) {
+		in->ranges = mb_realloc_array(in->ranges, in->n_ranges + 1,
+		    sizeof *in->ranges);
+		in->ranges[in->n_ranges++] = (struct mb_range){
+			.start = in->start, .end = end,
+			.records = in->records,
+			.hash = mb_hasher_value(in->hasher),
+		};
+	}
+	in->records = 0;
+	mb_hasher_reset(in->hasher);
+}
+
+static void
+add_reject(struct mb_cutter *c, struct mb_input *in)
+{
+	in->rejects = mb_realloc_array(in->rejects, in->n_rejects + 1,
+	    sizeof *in->rejects);
+	in->rejects[in->n_rejects++] = (struct mb_reject){
+		.start = in->split.start, .end = in->split.complete,
+		.reason = mb_strdup(in->split.why),
+	};
+	c->n_rejects++;
+	if (c->header == NULL)
+		c->header = in;
+}
+
+/*
+ * Account for what the splitter has made of p[0, len), the bytes from `from`
+ * on: hash what is complete, keep the rest.
+ */
+static void
+account(struct mb_cutter *c, struct mb_input *in, uint64_t complete_before,
+    enum mb_split_result found, uint64_t n_records, const char *p,
+    uint64_t from)
+{
+	uint64_t complete = in->split.complete, records_end = complete;
+
+	if (n_records > 0 && c->header == NULL)
+		c->header = in;
+	in->records += n_records;
+	c->records += n_records;
+	if (found == MB_SPLIT_REJECT)
+		records_end = in->split.start;
+	if (records_end > complete_before) {
+		/*
+		 * The tail holds the bytes from complete_before to `from`;
+		 * after a reject that went back it may hold more.
+		 */
+		size_t old = in->tail.len;
+
+		if (records_end < complete_before + old)
+			old = (size_t)(records_end - complete_before);
+		mb_hasher_add(in->hasher, in->tail.p, old);
+		if (records_end > from)
+			mb_hasher_add(in->hasher, p,
+			    (size_t)(records_end - from));
+		mb_buf_reset(&in->tail);
+	}
+	c->bytes += complete - complete_before;
+	if (found == MB_SPLIT_REJECT) {
+		close_range(in, records_end);
+		add_reject(c, in);
+		in->start = complete;
+		mb_buf_reset(&in->tail);
+		return;
+	}
+	if (mb_split_keep(&in->split) > complete) {
+		mb_buf_reset(&in->tail);	/* a line that is too long */
+		return;
+	}
+	if (complete > from)
+		mb_buf_add(&in->tail, p + (complete - from),
+		    (size_t)(in->split.off - complete));
+	else
+		mb_buf_add(&in->tail, p, (size_t)(in->split.off - from));
+}
+
+/* The end of a final input. */
+static int
+finish(struct mb_cutter *c, struct mb_input *in)
+{
+	uint64_t before = in->split.complete, off = in->split.off;
+	uint64_t n_records;
+	enum mb_split_result found = mb_split_finish(&in->split, &n_records);
+
+	account(c, in, before, found, n_records, "", off);
+	if (found == MB_SPLIT_REJECT)
+		return MB_CUT_MORE;
+	in->is_finished = true;
+	in->is_partial = n_records > 0;
+	return n_records > 0 ? MB_CUT_MORE : MB_CUT_NOTHING;
+}
+
+bool
+mb_cut_has_batch(const struct mb_cutter *c)
+{
+	return c->records > 0 || c->n_rejects > 0;
+}
+
+static bool
+is_full(const struct mb_cutter *c)
+{
+	const struct mb_cut_options *o = &c->options;
+
+	return (c->bytes >= o->max_bytes && mb_cut_has_batch(c)) ||
+	    (o->max_records > 0 && c->records >= o->max_records) ||
+	    c->n_rejects >= MAX_REJECTS;
+}
+
+static int
+scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
+{
+	const struct mb_cut_options *o = &c->options;
+	uint64_t max_records, n_records, before, from, room;
+	enum mb_split_result found;
+	size_t want = CHUNK;
+	bool needs_one = false;
+	ssize_t n;
+	int rc;
+
+	if (!in->has_start) {
+		rc = in->is_known ? begin_split(c, in, err) :
+		    find_start(c, in, err);
+		if (rc < 0)
+			return -1;
+		if (!in->has_start)
+			return MB_CUT_NOTHING;
+	}
+	if (in->is_finished || !fits_batch(c, in))
+		return MB_CUT_NOTHING;
+	max_records = o->max_records > 0 ? o->max_records - c->records :
+	    UINT64_MAX;
+	/* A record may end beyond max_bytes only if it is the batch's first. */
+	room = c->bytes < o->max_bytes ? o->max_bytes - c->bytes : 0;
+	if (in->split.off - in->split.complete >= room) {
+		if (c->records + c->n_rejects > 0)
+			return MB_CUT_FULL;
+		needs_one = true;
+		max_records = 1;
+	} else if (want > room - (in->split.off - in->split.complete)) {
+		want = (size_t)(room - (in->split.off - in->split.complete));
+	}
+	if (want > in->limit - in->split.off)
+		want = (size_t)(in->limit - in->split.off);
+	from = in->split.off;
+	n = mb_content_read(in->content, c->chunk, want, from, err);
+	if (n < 0)
+		return -1;
+	if (n == 0)
+		return in->is_final && from == in->limit ? finish(c, in) :
+		    MB_CUT_NOTHING;
+	before = in->split.complete;
+	found = mb_split_scan(&in->split, c->chunk, (size_t)n, max_records,
+	    &n_records);
+	account(c, in, before, found, n_records, c->chunk, from);
+	return is_full(c) || (needs_one && c->records > 0) ? MB_CUT_FULL :
+	    MB_CUT_MORE;
+}
+
+int
+mb_cut_scan(struct mb_cutter *c, struct mb_err *err)
+{
+	int result = MB_CUT_NOTHING, rc;
+
+	if (is_full(c))
+		return MB_CUT_FULL;
+	for (size_t i = 0; i < c->n_inputs; i++) {
+		rc = scan_input(c, c->inputs[i], err);
+		if (rc < 0)
+			return -1;
+		if (rc == MB_CUT_FULL)
+			return rc;
+		if (rc == MB_CUT_MORE)
+			result = MB_CUT_MORE;
+	}
+	return result;
+}
+
+static bool
+contributes(const struct mb_input *in)
+{
+	return in->records > 0 || in->n_ranges > 0 || in->n_rejects > 0;
+}
+
+/* The ranges of one input, with their anchors.  1, or 0: it has changed. */
+static int
+take_input(struct mb_input *in, struct mb_batch *out, struct mb_err *err)
+{
+	int rc = mb_input_check(in, err);
+
+	if (rc <= 0)
+		return rc;
+	for (size_t i = 0; i <= in->n_ranges; i++) {
+		struct mb_range r = { 0 };
+
+		if (i < in->n_ranges) {
+			r = in->ranges[i];
+		} else if (in->records > 0) {
+			r.start = in->start;
+			r.end = in->split.complete;
+			r.records = in->records;
+			r.hash = mb_hasher_value(in->hasher);
+			r.is_partial = in->is_partial;
+		} else {
+			continue;
+		}
+		r.generation = in->g.id;
+		rc = anchors_at(in, r.end, &r.head, &r.tail, err);
+		if (rc <= 0)
+			return rc;
+		mb_batch_add_range(out, &r);
+	}
+	for (size_t i = 0; i < in->n_rejects; i++) {
+		struct mb_reject r = in->rejects[i];
+
+		r.generation = in->g.id;
+		r.reason = mb_strdup(r.reason);
+		out->rejects = mb_realloc_array(out->rejects,
+		    out->n_rejects + 1, sizeof *out->rejects);
+		out->rejects[out->n_rejects++] = r;
+	}
+	return 1;
+}
+
+int
+mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
+    struct mb_buf *source_lines, struct mb_input **changed,
+    struct mb_err *err)
+{
+	uint64_t next = mb_journal_state(c->journal)->next_generation;
+	int rc;
+
+	*changed = NULL;
+	for (size_t i = 0; i < c->n_inputs; i++) {
+		struct mb_input *in = c->inputs[i];
+
+		if (!contributes(in))
+			continue;
+		if (!in->is_known) {
+			in->g.id = next++;
+			mb_put_source(source_lines, &in->g);
+		}
+		rc = take_input(in, out, err);
+		if (rc <= 0) {
+			*changed = in;
+			return rc;
+		}
+	}
+	return 1;
+}
+
+void
+mb_cut_planned(struct mb_cutter *c)
+{
+	const struct mb_state *s = mb_journal_state(c->journal);
+
+	c->records = c->bytes = 0;
+	c->n_rejects = 0;
+	c->header = NULL;
+	for (size_t i = 0; i < c->n_inputs; i++) {
+		struct mb_input *in = c->inputs[i];
+		const struct mb_generation *g;
+
+		if (!contributes(in)) {
+			/* Blank lines, which go with the next record. */
+			if (in->has_start)
+				c->bytes += in->split.complete - in->g.end;
+			continue;
+		}
+		g = mb_state_generation(s, in->g.id);
+		if (g != NULL) {
+			in->g.anchored = g->anchored;
+			in->g.head = g->head;
+			in->g.tail = g->tail;
+		}
+		in->is_known = true;
+		in->g.end = in->start = in->split.complete;
+		in->records = 0;
+		in->n_ranges = 0;
+		free_rejects(in);
+		mb_hasher_reset(in->hasher);
+	}
+}

@@ -1,0 +1,102 @@
+/*
+ * cut.h - decide what the next batch is.
+ *
+ * An input is a source that grows; a cutter reads what its inputs have,
+ * counts records, and makes a batch of it when it is told to or when the
+ * batch is full.  Bytes are scanned once, as they come; what was scanned and
+ * not yet taken lives only here and is scanned again after a crash.
+ *
+ * Order of calls: mb_cut_scan until it says FULL or nothing new, then
+ * mb_cut_take, which gives the plan.  A plan is nothing until the journal has
+ * it; mb_cut_planned then tells the cutter so.
+ */
+#ifndef MB_SOURCE_CUT_H
+#define MB_SOURCE_CUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "journal/journal.h"
+#include "source/content.h"
+
+struct mb_cut_options {
+	const char *format;	/* -F; NULL: by name or by content */
+	char delimiter;		/* of csv */
+	bool has_header;	/* csv and tsv; false: --no-header */
+	uint64_t max_bytes;
+	uint64_t max_records;	/* 0: none */
+	uint64_t record_limit;
+};
+
+struct mb_cutter;
+struct mb_input;
+
+struct mb_cutter *mb_cut_open(const struct mb_cut_options *options,
+    struct mb_journal *j);
+void mb_cut_close(struct mb_cutter *c);
+
+/*
+ * Add an input; inputs stand in their batches in the order of `rank`, those
+ * of one rank by name.  `source` is its name in the journal, `spool` the run
+ * in whose spool it is, or MB_NONE.  `content` is borrowed until mb_input_replace or mb_input_remove.  `known` is the
+ * generation that it continues, or NULL: a new one begins.
+ */
+struct mb_input *mb_input_add(struct mb_cutter *c, unsigned rank,
+    const char *source, uint64_t spool, struct mb_content *content,
+    const struct mb_generation *known);
+void mb_input_remove(struct mb_cutter *c, struct mb_input *in);
+
+/* Read from other content from now on, the same bytes in another place. */
+void mb_input_replace(struct mb_input *in, struct mb_content *content);
+
+/* Where it was seen last, for the journal. */
+void mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino);
+
+/*
+ * Nothing beyond `end` is looked at (UINT64_MAX: no limit).  is_final: what
+ * lies before it is all there will ever be, so that a last line without
+ * newline is a record.
+ */
+void mb_input_limit(struct mb_input *in, uint64_t end, bool is_final);
+
+/* Everything up to the limit is in batches or can't be. */
+bool mb_input_is_done(const struct mb_input *in);
+
+const char *mb_input_source(const struct mb_input *in);
+uint64_t mb_input_generation(const struct mb_input *in);
+uint64_t mb_input_planned(const struct mb_input *in);	/* offset */
+/* Bytes behind the last whole record, not in a batch. */
+uint64_t mb_input_rest(const struct mb_input *in);
+
+/*
+ * Do the bytes before the planned position still stand there?  1, or 0: the
+ * content has become another generation.
+ */
+MB_CHECK int mb_input_check(struct mb_input *in, struct mb_err *err);
+
+enum mb_cut_result {
+	MB_CUT_NOTHING,		/* no bytes that were not scanned */
+	MB_CUT_MORE,		/* scanned some; there may be more */
+	MB_CUT_FULL,		/* the batch is full: take it */
+};
+
+/* Scan up to a chunk of each input.  A result, or -1. */
+MB_CHECK int mb_cut_scan(struct mb_cutter *c, struct mb_err *err);
+
+/* Is there anything to make a batch of? */
+bool mb_cut_has_batch(const struct mb_cutter *c);
+
+/*
+ * Make a batch of what was scanned: ranges and rejects (owned by *out), and
+ * the `source` lines of generations that the journal doesn't know yet.
+ * Anchors are verified after the bytes were read.  Returns 1, or 0: an input
+ * has become another generation (*changed) and nothing was taken.
+ */
+MB_CHECK int mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
+    struct mb_buf *source_lines, struct mb_input **changed,
+    struct mb_err *err);
+
+/* The batch that was taken is in the journal: go on behind it. */
+void mb_cut_planned(struct mb_cutter *c);
+
+#endif

@@ -1,0 +1,413 @@
+#include "source/emit.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/line.h"
+#include "base/parse.h"
+#include "journal/rejects.h"
+#include "record/writer.h"
+
+enum { CHUNK = 256 * 1024 };
+
+struct used {
+	uint64_t generation;
+	struct mb_content *content;
+};
+
+struct mb_emitter {
+	struct mb_journal *journal;
+	int fd;
+	bool is_plain, has_header;
+	uint64_t record_limit;
+	char tag[MB_TAG_LEN + 1];
+	struct used *used;
+	size_t n_used;
+	uint64_t opened;		/* the generation of `content` */
+	struct mb_content *content;	/* opened last, kept for the next */
+	struct mb_hasher *hasher;
+	char *chunk;
+	struct mb_buf line, why;
+	struct mb_arena arena;
+};
+
+int
+mb_emitter_open(struct mb_emitter **out, struct mb_journal *j, int fd,
+    bool is_plain, uint64_t record_limit, struct mb_err *err)
+{
+	struct mb_emitter *e = mb_zalloc(sizeof *e);
+
+	*e = (struct mb_emitter){
+		.journal = j, .fd = fd, .is_plain = is_plain,
+		.record_limit = record_limit, .opened = MB_NONE,
+		.hasher = mb_hasher_open(), .chunk = mb_alloc(CHUNK),
+	};
+	*out = e;
+	if (mb_random_hex(e->tag, MB_TAG_LEN / 2, err) < 0) {
+		mb_emitter_close(e);
+		*out = NULL;
+		return -1;
+	}
+	return 0;
+}
+
+void
+mb_emitter_close(struct mb_emitter *e)
+{
+	if (e == NULL)
+		return;
+	mb_content_close(e->content);
+	mb_hasher_close(e->hasher);
+	mb_buf_release(&e->line);
+	mb_buf_release(&e->why);
+	mb_arena_release(&e->arena);
+	free(e->used);
+	free(e->chunk);
+	free(e);
+}
+
+void
+mb_emitter_use(struct mb_emitter *e, uint64_t id, struct mb_content *c)
+{
+	for (size_t i = 0; i < e->n_used; i++)
+		if (e->used[i].generation == id) {
+			if (c != NULL)
+				e->used[i].content = c;
+			else
+				e->used[i] = e->used[--e->n_used];
+			return;
+		}
+	if (c == NULL)
+		return;
+	e->used = mb_realloc_array(e->used, e->n_used + 1, sizeof *e->used);
+	e->used[e->n_used++] = (struct used){ id, c };
+}
+
+static int
+put(struct mb_emitter *e, const void *p, size_t len, struct mb_err *err)
+{
+	return mb_write_all(e->fd, p, len, "standard output", err);
+}
+
+static int
+put_line(struct mb_emitter *e, struct mb_err *err)
+{
+	int rc = e->is_plain ? 0 : put(e, e->line.p, e->line.len, err);
+
+	mb_buf_reset(&e->line);
+	return rc;
+}
+
+int
+mb_emit_hello(struct mb_emitter *e, uint64_t run, bool is_replay,
+    struct mb_err *err)
+{
+	struct mb_hello h = {
+		.journal = mb_journal_path(e->journal),
+		.id = mb_journal_state(e->journal)->id,
+		.run = run,
+		.is_replay = is_replay,
+	};
+
+	memcpy(h.tag, e->tag, sizeof h.tag);
+	mb_frame_put_hello(&e->line, &h);
+	return put_line(e, err);
+}
+
+int
+mb_emit_done(struct mb_emitter *e, int status, struct mb_err *err)
+{
+	mb_frame_put_done(&e->line, e->tag, status);
+	return put_line(e, err);
+}
+
+/* The content of a generation: 1, or 0 with *why if it is gone. */
+static int
+find_content(struct mb_emitter *e, const struct mb_generation *g,
+    struct mb_content **out, const char **why, struct mb_err *err)
+{
+	int rc;
+
+	for (size_t i = 0; i < e->n_used; i++)
+		if (e->used[i].generation == g->id) {
+			*out = e->used[i].content;
+			return 1;
+		}
+	if (e->opened == g->id) {
+		*out = e->content;
+		return 1;
+	}
+	mb_content_close(e->content);
+	e->content = NULL;
+	e->opened = MB_NONE;
+	rc = mb_content_open(&e->content, e->journal, g, why, err);
+	if (rc <= 0)
+		return rc;
+	e->opened = g->id;
+	*out = e->content;
+	return 1;
+}
+
+static void
+explain(struct mb_emitter *e, const struct mb_generation *g, uint64_t start,
+    uint64_t end, const char *what)
+{
+	mb_buf_reset(&e->why);
+	mb_show(&e->why, mb_str(g->source));
+	mb_buf_addf(&e->why, ": bytes %" PRIu64 " to %" PRIu64 ": %s", start,
+	    end, what);
+}
+
+/* Read one range, hash it, and write it if writes. */
+static int
+pass_range(struct mb_emitter *e, const struct mb_range *r, bool writes,
+    enum mb_emit_result *result, struct mb_err *err)
+{
+	const struct mb_generation *g = mb_state_generation(
+	    mb_journal_state(e->journal), r->generation);
+	struct mb_content *c;
+	const char *gone;
+	struct mb_hash hash;
+	char last = '\n';
+	int rc;
+
+	if (g == NULL)
+		return mb_fail(err, MB_ECORRUPT, "generation %" PRIu64
+		    " is not in the journal", r->generation);
+	rc = find_content(e, g, &c, &gone, err);
+	if (rc < 0)
+		return -1;
+	if (rc == 0) {
+		*result = MB_EMIT_GONE;
+		explain(e, g, r->start, r->end, gone);
+		return 0;
+	}
+	mb_hasher_reset(e->hasher);
+	for (uint64_t off = r->start; off < r->end; ) {
+		size_t want = r->end - off < CHUNK ? (size_t)(r->end - off) :
+		    CHUNK;
+		ssize_t n = mb_content_read(c, e->chunk, want, off, err);
+
+		if (n < 0)
+			return -1;
+		if ((size_t)n < want) {
+			*result = MB_EMIT_GONE;
+			explain(e, g, r->start, r->end, "it is shorter now");
+			return 0;
+		}
+		mb_hasher_add(e->hasher, e->chunk, want);
+		if (writes && put(e, e->chunk, want, err) < 0)
+			return -1;
+		last = e->chunk[want - 1];
+		off += want;
+	}
+	hash = mb_hasher_value(e->hasher);
+	if (strcmp(hash.hex, r->hash.hex) != 0) {
+		*result = MB_EMIT_DIFFERS;
+		explain(e, g, r->start, r->end,
+		    "not what they were when the batch was planned");
+		return 0;
+	}
+	/* A control line stands at a line's start only. */
+	if (writes && last != '\n' && put(e, "\n", 1, err) < 0)
+		return -1;
+	return 0;
+}
+
+/* The fields of the batch, which all its sources share. */
+static void
+fill_fields(struct mb_emitter *e, struct mb_begin *begin,
+    const struct mb_generation *g)
+{
+	struct mb_err ignored = { 0 };
+	struct mb_buf text = { 0 };
+	const struct mb_node *names;
+	struct mb_field *fields;
+	struct mb_doc *doc;
+
+	begin->format = g->format;
+	begin->delimiter = g->delimiter;
+	if (g->fields == NULL)
+		return;
+	mb_buf_addf(&text, "{\"fields\":%s}", g->fields);
+	if (mb_doc_parse(&doc, (struct mb_str){ text.p, text.len },
+	    &ignored) == 0) {
+		names = mb_node_member(mb_doc_root(doc), "fields");
+		begin->n_fields = mb_node_length(names);
+		fields = mb_arena_alloc(&e->arena,
+		    begin->n_fields * sizeof *fields);
+		for (size_t i = 0; i < begin->n_fields; i++) {
+			char *name = NULL;
+			size_t len = 0;
+
+			(void)mb_node_bytes(mb_node_at(names, i), "name",
+			    &name, &len);
+			fields[i] = (struct mb_field){
+				.name = mb_arena_dup(&e->arena, name, len),
+			};
+			free(name);
+		}
+		begin->has_fields = true;
+		begin->fields = fields;
+		mb_doc_close(doc);
+	}
+	mb_buf_release(&text);
+}
+
+static void
+fill_begin(struct mb_emitter *e, struct mb_begin *begin,
+    const struct mb_batch *b)
+{
+	const struct mb_state *s = mb_journal_state(e->journal);
+	const struct mb_generation *g = NULL;
+	struct mb_extent *extents;
+
+	mb_arena_reset(&e->arena);
+	*begin = (struct mb_begin){
+		.batch = b->number, .digest = b->digest,
+		.time_ms = b->time_ms, .settled = b->settled,
+		.format = "lines", .delimiter = ',',
+		.record_limit = e->record_limit,
+		.records = mb_batch_records(b), .n_ranges = b->n_ranges,
+	};
+	extents = mb_arena_alloc(&e->arena, b->n_ranges * sizeof *extents);
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		const struct mb_range *r = &b->ranges[i];
+
+		g = mb_state_generation(s, r->generation);
+		extents[i] = (struct mb_extent){
+			.source = g != NULL ? g->source : "",
+			.generation = r->generation, .start = r->start,
+			.end = r->end, .records = r->records,
+			.is_partial = r->is_partial,
+		};
+	}
+	begin->ranges = extents;
+	if (g == NULL && b->n_rejects > 0)
+		g = mb_state_generation(s, b->rejects[0].generation);
+	if (g != NULL)
+		fill_fields(e, begin, g);
+}
+
+/*
+ * The rejects of a batch, with the beginning of each record.  Written again
+ * with the same bytes whenever the batch is emitted.
+ */
+static int
+write_rejects(struct mb_emitter *e, const struct mb_batch *b,
+    struct mb_err *err)
+{
+	const struct mb_state *s = mb_journal_state(e->journal);
+	struct mb_rejects *out;
+	int rc = 0;
+
+	if (b->n_rejects == 0)
+		return 0;
+	out = mb_rejects_open(e->journal, "collect", b->number);
+	for (size_t i = 0; i < b->n_rejects && rc == 0; i++) {
+		const struct mb_reject *r = &b->rejects[i];
+		const struct mb_generation *g = mb_state_generation(s,
+		    r->generation);
+		uint64_t len = r->end - r->start;
+		struct mb_content *c;
+		const char *gone;
+		ssize_t n = 0;
+
+		if (g == NULL)
+			continue;
+		rc = find_content(e, g, &c, &gone, err);
+		if (rc > 0)
+			n = mb_content_read(c, e->chunk, len < CHUNK ?
+			    (size_t)len : CHUNK, r->start, err);
+		rc = rc < 0 || n < 0 ? -1 : 0;
+		mb_rejects_add(out, &(struct mb_rejected){
+			.source = g->source, .offset = r->start,
+			.record = MB_NONE, .length = len,
+			.data = { e->chunk, n < 0 ? 0 : (size_t)n },
+			.reason = r->reason,
+		});
+	}
+	if (rc == 0)
+		rc = mb_rejects_publish(out, err);
+	mb_rejects_close(out);
+	return rc;
+}
+
+static int
+pass_ranges(struct mb_emitter *e, const struct mb_batch *b, bool writes,
+    enum mb_emit_result *result, const char **why, struct mb_err *err)
+{
+	*result = MB_EMIT_WHOLE;
+	*why = NULL;
+	for (size_t i = 0; i < b->n_ranges && *result == MB_EMIT_WHOLE; i++)
+		if (pass_range(e, &b->ranges[i], writes, result, err) < 0)
+			return -1;
+	if (*result != MB_EMIT_WHOLE)
+		*why = mb_buf_str(&e->why);
+	return 0;
+}
+
+/* The names as a header line, for a terminal. */
+static void
+put_header(struct mb_emitter *e, const struct mb_begin *b)
+{
+	struct mb_str *names = mb_arena_alloc(&e->arena,
+	    b->n_fields * sizeof *names);
+	struct mb_err ignored = { 0 };
+	enum mb_format format;
+
+	for (size_t i = 0; i < b->n_fields; i++)
+		names[i] = mb_str(b->fields[i].name);
+	if (mb_format_parse(&format, b->format, &ignored) == 0)
+		mb_write_header(&e->line, format, b->delimiter, names,
+		    b->n_fields);
+}
+
+/* What was written of the batch may end in mid-line. */
+static void
+put_abort(struct mb_emitter *e, uint64_t batch, int status, const char *why)
+{
+	mb_buf_addc(&e->line, '\n');
+	mb_frame_put_abort(&e->line, e->tag, batch, status, why);
+}
+
+int
+mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
+    enum mb_emit_result *result, const char **why, struct mb_err *err)
+{
+	struct mb_err ignored = { 0 };
+	struct mb_begin begin;
+
+	if (write_rejects(e, b, err) < 0)
+		return -1;
+	fill_begin(e, &begin, b);
+	if (e->is_plain && begin.has_fields && !e->has_header) {
+		e->has_header = true;
+		put_header(e, &begin);
+		if (put(e, e->line.p, e->line.len, err) < 0)
+			return -1;
+		mb_buf_reset(&e->line);
+	}
+	mb_frame_put_begin(&e->line, e->tag, &begin);
+	if (put_line(e, err) < 0)
+		return -1;
+	if (pass_ranges(e, b, true, result, why, err) < 0) {
+		put_abort(e, b->number, mb_exit_status(err->code), err->msg);
+		(void)put_line(e, &ignored);
+		return -1;
+	}
+	if (*result == MB_EMIT_WHOLE)
+		mb_frame_put_end(&e->line, e->tag, b->number, begin.records);
+	else
+		put_abort(e, b->number, 65, *why);
+	return put_line(e, err);
+}
+
+int
+mb_verify_batch(struct mb_emitter *e, const struct mb_batch *b,
+    enum mb_emit_result *result, const char **why, struct mb_err *err)
+{
+	return pass_ranges(e, b, false, result, why, err);
+}

@@ -1,0 +1,56 @@
+/*
+ * emit.h - write a planned batch, as it was planned or not at all.
+ *
+ * `end` is written only if the bytes that were written have the checksums of
+ * the plan; otherwise the frame ends in `abort`.
+ */
+#ifndef MB_SOURCE_EMIT_H
+#define MB_SOURCE_EMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "frame/frame.h"
+#include "journal/journal.h"
+#include "source/content.h"
+
+struct mb_emitter;
+
+/*
+ * Frames go to fd (borrowed); with is_plain only the records do, after a
+ * header line where there is one.  The journal is borrowed.
+ */
+MB_CHECK int mb_emitter_open(struct mb_emitter **out, struct mb_journal *j,
+    int fd, bool is_plain, uint64_t record_limit, struct mb_err *err);
+void mb_emitter_close(struct mb_emitter *e);
+
+/* The stream's first and last line. */
+MB_CHECK int mb_emit_hello(struct mb_emitter *e, uint64_t run, bool is_replay,
+    struct mb_err *err);
+MB_CHECK int mb_emit_done(struct mb_emitter *e, int status,
+    struct mb_err *err);
+
+/*
+ * Read generation `id` from `c` (borrowed, NULL: no longer) instead of
+ * opening it.
+ */
+void mb_emitter_use(struct mb_emitter *e, uint64_t id, struct mb_content *c);
+
+enum mb_emit_result {
+	MB_EMIT_WHOLE,
+	MB_EMIT_GONE,		/* bytes are not there any more */
+	MB_EMIT_DIFFERS,	/* they are not what was planned */
+};
+
+/*
+ * Write the batch, which the journal's state holds with its generations.
+ * *why (borrowed until the next call) explains GONE and DIFFERS.
+ */
+MB_CHECK int mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
+    enum mb_emit_result *result, const char **why, struct mb_err *err);
+
+/* The same without writing: only read and compare. */
+MB_CHECK int mb_verify_batch(struct mb_emitter *e, const struct mb_batch *b,
+    enum mb_emit_result *result, const char **why, struct mb_err *err);
+
+#endif
