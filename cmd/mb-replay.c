@@ -1,0 +1,478 @@
+/*
+ * mb-replay - the batches of a journal: list, show, verify, and send again.
+ *
+ * A replay is frames like those of mb-collect, marked as such.  What becomes
+ * of them is mb-commit's to decide: a batch that is committed already changes
+ * nothing.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/parse.h"
+#include "base/signals.h"
+#include "common.h"
+#include "journal/journal.h"
+#include "record/split.h"
+#include "source/emit.h"
+
+enum {
+	KEY_JSON = MB_OPT_LONG, KEY_FAILED, KEY_SHOW, KEY_VERIFY, KEY_PLAIN,
+	KEY_SHARED,
+};
+
+static const struct mb_opt opts[] = {
+	{ 'j', "journal", "FILE", "the journal (default $MB_JOURNAL)" },
+	{ KEY_JSON, "json", NULL, "the table of batches as JSON, one object a "
+	    "line" },
+	{ KEY_FAILED, "failed", NULL, "replay the failed and parked batches" },
+	{ KEY_SHOW, "show", "N", "everything the journal knows of batch N" },
+	{ KEY_VERIFY, "verify", NULL, "per batch: ok, differs or gone" },
+	{ KEY_PLAIN, "plain", NULL, "records without frames" },
+	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
+	    "system" },
+	MB_OPT_COMMON,
+	{ 0 }
+};
+
+static const struct mb_cmd cmd = {
+	.name = "mb-replay",
+	.usage = "-j FILE [options] [N | N-M ...]",
+	.summary = "List the batches of a journal; with numbers, write them "
+	    "as frames again, for mb-agg and mb-commit.",
+	.opts = opts,
+};
+
+struct config {
+	const char *journal, *show;
+	bool json, failed, verify, is_plain, is_shared;
+	struct mb_common common;
+	char **numbers;
+	int n_numbers;
+};
+
+struct replay {
+	const struct config *cfg;
+	struct mb_journal *journal;
+	const struct mb_state *state;
+	struct mb_emitter *emitter;
+	struct mb_progress *progress;
+	uint64_t *numbers;	/* asked for, rising in each operand */
+	size_t n_numbers;
+};
+
+static int
+parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
+{
+	const char *arg;
+	int key;
+
+	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0)
+		switch (key) {
+		case 'j':
+			cfg->journal = arg;
+			break;
+		case KEY_JSON:
+			cfg->json = true;
+			break;
+		case KEY_FAILED:
+			cfg->failed = true;
+			break;
+		case KEY_SHOW:
+			cfg->show = arg;
+			break;
+		case KEY_VERIFY:
+			cfg->verify = true;
+			break;
+		case KEY_PLAIN:
+			cfg->is_plain = true;
+			break;
+		case KEY_SHARED:
+			cfg->is_shared = true;
+			break;
+		default:
+			key = mb_common_option(&cfg->common, &cmd, key, arg,
+			    err);
+			if (key != 0)
+				return key;
+			break;
+		}
+	if (key < 0)
+		return -1;
+	cfg->numbers = argv;
+	cfg->n_numbers = argc;
+	if (cfg->failed && argc > 0)
+		return mb_fail(err, MB_EUSAGE,
+		    "--failed: takes no batch numbers");
+	if (cfg->show != NULL && (argc > 0 || cfg->failed || cfg->verify))
+		return mb_fail(err, MB_EUSAGE, "--show: one batch, alone");
+	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
+	    NULL);
+	if (cfg->journal == NULL)
+		return mb_fail(err, MB_EUSAGE,
+		    "no journal: give -j FILE or set MB_JOURNAL");
+	return 0;
+}
+
+/* "17" or "17-20". */
+static int
+parse_range(const char *text, uint64_t *from, uint64_t *to,
+    struct mb_err *err)
+{
+	struct mb_err ignored = { 0 };
+	char copy[64], *dash;
+
+	if (strlen(text) < sizeof copy) {
+		memcpy(copy, text, strlen(text) + 1);
+		dash = strchr(copy, '-');
+		if (dash != NULL)
+			*dash = '\0';
+		if (mb_parse_count(from, copy, &ignored) == 0 &&
+		    mb_parse_count(to, dash != NULL ? dash + 1 : copy,
+		    &ignored) == 0 && *from <= *to)
+			return 0;
+	}
+	return mb_fail(err, MB_EUSAGE,
+	    "not a batch number or a range of them: \"%s\"", text);
+}
+
+static void
+add_number(struct replay *r, uint64_t number)
+{
+	r->numbers = mb_realloc_array(r->numbers, r->n_numbers + 1,
+	    sizeof *r->numbers);
+	r->numbers[r->n_numbers++] = number;
+}
+
+static int
+find_batch(const struct replay *r, uint64_t number,
+    const struct mb_batch **out, struct mb_err *err)
+{
+	*out = mb_state_batch(r->state, number);
+	if (*out != NULL)
+		return 0;
+	if (number >= r->state->next_batch)
+		return mb_fail(err, MB_EUSAGE, "batch %" PRIu64 ": not "
+		    "planned yet; the next will be %" PRIu64, number,
+		    r->state->next_batch);
+	return mb_fail(err, MB_EUSAGE, "batch %" PRIu64 ": is not in the "
+	    "journal any more (mb-collect --retain)", number);
+}
+
+/* Which batches are asked for. */
+static int
+choose(struct replay *r, struct mb_err *err)
+{
+	const struct config *cfg = r->cfg;
+	const struct mb_batch *b;
+	uint64_t from, to;
+
+	for (int i = 0; i < cfg->n_numbers; i++) {
+		if (parse_range(cfg->numbers[i], &from, &to, err) < 0)
+			return -1;
+		for (; from <= to; from++) {
+			if (find_batch(r, from, &b, err) < 0)
+				return -1;
+			add_number(r, from);
+		}
+	}
+	if (cfg->n_numbers > 0)
+		return 0;
+	for (size_t i = 0; i < r->state->n_batches; i++) {
+		b = &r->state->batches[i];
+		if (!cfg->failed || b->state == MB_PARKED ||
+		    (b->state == MB_PLANNED && b->n_fails > 0))
+			add_number(r, b->number);
+	}
+	return 0;
+}
+
+static const char *
+state_of(const struct mb_batch *b)
+{
+	return b->state == MB_PLANNED && b->n_fails > 0 ? "failed" :
+	    mb_batch_state_name(b->state);
+}
+
+/* How long after its cut it was committed; of the others, how old it is. */
+static int64_t
+lag_ms(const struct mb_batch *b)
+{
+	int64_t until = b->state == MB_COMMITTED ? b->commit_ms :
+	    mb_clock_wall_ms();
+
+	return until > b->time_ms ? until - b->time_ms : 0;
+}
+
+static void
+put_range(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
+{
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		const struct mb_range *x = &b->ranges[i];
+		const struct mb_generation *g = mb_state_generation(r->state,
+		    x->generation);
+		const char *name = g != NULL ? g->source : "?";
+		const char *slash = strrchr(name, '/');
+
+		if (i == 2 && b->n_ranges > 3) {
+			mb_buf_addf(out, " and %zu more", b->n_ranges - 2);
+			return;
+		}
+		if (i > 0)
+			mb_buf_addc(out, ' ');
+		mb_show(out, mb_str(slash != NULL ? slash + 1 : name));
+		mb_buf_addf(out, ":%" PRIu64 "-%" PRIu64, x->start, x->end);
+	}
+}
+
+static void
+put_row(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
+{
+	char time[MB_TIME_LEN + 1];
+
+	mb_format_time(time, b->time_ms);
+	time[19] = '\0';
+	mb_buf_addf(out, "%7" PRIu64 "  %-9s  %s  %9" PRIu64 "  %11" PRIu64
+	    "  %7.1fs  ", b->number, state_of(b), time, mb_batch_records(b),
+	    mb_batch_bytes(b), (double)lag_ms(b) / 1000);
+	put_range(r, out, b);
+	mb_buf_addc(out, '\n');
+}
+
+static void
+put_object(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
+{
+	mb_line_open(out, NULL, '{');
+	mb_line_u64(out, "batch", b->number);
+	mb_line_str(out, "state", state_of(b));
+	mb_line_time(out, "time", b->time_ms);
+	mb_line_u64(out, "records", mb_batch_records(b));
+	mb_line_u64(out, "bytes", mb_batch_bytes(b));
+	mb_line_i64(out, "lag_ms", lag_ms(b));
+	mb_line_str(out, "digest", b->digest.hex);
+	mb_line_u64(out, "run", b->run);
+	mb_line_open(out, "ranges", '[');
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		const struct mb_range *x = &b->ranges[i];
+		const struct mb_generation *g = mb_state_generation(r->state,
+		    x->generation);
+
+		mb_line_open(out, NULL, '{');
+		mb_line_bytes(out, "source",
+		    mb_str(g != NULL ? g->source : "?"));
+		mb_line_u64(out, "generation", x->generation);
+		mb_line_u64(out, "start", x->start);
+		mb_line_u64(out, "end", x->end);
+		mb_line_u64(out, "records", x->records);
+		mb_line_str(out, "hash", x->hash.hex);
+		mb_line_close(out, '}');
+	}
+	mb_line_close(out, ']');
+	mb_line_u64(out, "rejects", b->n_rejects);
+	if (b->state == MB_COMMITTED) {
+		mb_line_time(out, "committed", b->commit_ms);
+		mb_line_u64(out, "rows", b->rows);
+	}
+	if (b->n_fails > 0)
+		mb_line_u64(out, "fails", b->n_fails);
+	if (b->reason != NULL)
+		mb_line_bytes(out, "reason", mb_str(b->reason));
+	mb_line_close(out, '}');
+	mb_buf_addc(out, '\n');
+}
+
+static int
+flush(struct mb_buf *out, struct mb_err *err)
+{
+	size_t n = fwrite(out->p, 1, out->len, stdout);
+
+	if (n < out->len)
+		return mb_fail_sys(err, "standard output");
+	mb_buf_reset(out);
+	return 0;
+}
+
+static int
+list(struct replay *r, struct mb_err *err)
+{
+	struct mb_buf out = { 0 };
+	int rc = 0;
+
+	if (!r->cfg->json && r->state->n_batches > 0)
+		mb_buf_addf(&out, "%7s  %-9s  %-19s  %9s  %11s  %8s  %s\n",
+		    "batch", "state", "time (UTC)", "records", "bytes", "lag",
+		    "range");
+	for (size_t i = 0; i < r->state->n_batches && rc == 0; i++) {
+		const struct mb_batch *b = &r->state->batches[i];
+
+		if (r->cfg->json)
+			put_object(r, &out, b);
+		else
+			put_row(r, &out, b);
+		if (out.len > 64 * 1024)
+			rc = flush(&out, err);
+	}
+	if (rc == 0)
+		rc = flush(&out, err);
+	mb_buf_release(&out);
+	return rc;
+}
+
+static int
+show(struct replay *r, struct mb_err *err)
+{
+	const struct mb_batch *b;
+	struct mb_buf out = { 0 };
+	char time[MB_TIME_LEN + 1];
+	uint64_t number;
+	int rc;
+
+	if (mb_parse_count(&number, r->cfg->show, err) < 0)
+		return mb_wrap(err, "--show");
+	if (find_batch(r, number, &b, err) < 0)
+		return -1;
+	if (r->cfg->json) {
+		put_object(r, &out, b);
+		rc = flush(&out, err);
+		mb_buf_release(&out);
+		return rc;
+	}
+	mb_format_time(time, b->time_ms);
+	mb_buf_addf(&out, "batch     %" PRIu64 "\nstate     %s\ntime      %s\n"
+	    "run       %" PRIu64 "\ndigest    %s\nrecords   %" PRIu64
+	    "\nbytes     %" PRIu64 "\n", b->number, state_of(b), time, b->run,
+	    b->digest.hex, mb_batch_records(b), mb_batch_bytes(b));
+	if (b->state == MB_COMMITTED) {
+		mb_format_time(time, b->commit_ms);
+		mb_buf_addf(&out, "committed %s\nrows      %" PRIu64 "\n",
+		    time, b->rows);
+	}
+	if (b->reason != NULL) {
+		mb_buf_addf(&out, "failed    %" PRIu64 " times, last: ",
+		    b->n_fails);
+		mb_show(&out, mb_str(b->reason));
+		mb_buf_addc(&out, '\n');
+	}
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		const struct mb_range *x = &b->ranges[i];
+		const struct mb_generation *g = mb_state_generation(r->state,
+		    x->generation);
+
+		mb_buf_adds(&out, "range     ");
+		mb_show(&out, mb_str(g != NULL ? g->source : "?"));
+		mb_buf_addf(&out, " bytes %" PRIu64 " to %" PRIu64 ", %" PRIu64
+		    " records%s\n", x->start, x->end, x->records,
+		    x->is_partial ? ", the last without newline" : "");
+	}
+	for (size_t i = 0; i < b->n_rejects; i++)
+		mb_buf_addf(&out, "reject    bytes %" PRIu64 " to %" PRIu64
+		    ": %s\n", b->rejects[i].start, b->rejects[i].end,
+		    b->rejects[i].reason);
+	rc = flush(&out, err);
+	mb_buf_release(&out);
+	return rc;
+}
+
+/* 0 all is well, 1 something differs. */
+static int
+verify(struct replay *r, struct mb_err *err)
+{
+	static const char *const words[] = {
+		[MB_EMIT_WHOLE] = "ok", [MB_EMIT_GONE] = "gone",
+		[MB_EMIT_DIFFERS] = "differs",
+	};
+	enum mb_emit_result result;
+	const struct mb_batch *b;
+	const char *why;
+	bool differs = false;
+
+	for (size_t i = 0; i < r->n_numbers; i++) {
+		if (find_batch(r, r->numbers[i], &b, err) < 0 ||
+		    mb_verify_batch(r->emitter, b, &result, &why, err) < 0)
+			return -1;
+		differs = differs || result == MB_EMIT_DIFFERS;
+		if (printf("%" PRIu64 " %s%s%s\n", b->number, words[result],
+		    why != NULL ? ": " : "", why != NULL ? why : "") < 0)
+			return mb_fail_sys(err, "standard output");
+	}
+	return differs;
+}
+
+static int
+replay(struct replay *r, char **argv, struct mb_err *err)
+{
+	enum mb_emit_result result;
+	const struct mb_batch *b;
+	const char *why;
+	uint64_t run;
+
+	/* Seen is not durable, also for us. */
+	if (mb_journal_harden(r->journal, err) < 0 ||
+	    mb_journal_run(r->journal, &run, "replay", MB_NONE, argv,
+	    mb_clock_wall_ms(), err) < 0 ||
+	    mb_emit_hello(r->emitter, run, true, err) < 0)
+		return -1;
+	for (size_t i = 0; i < r->n_numbers; i++) {
+		if (find_batch(r, r->numbers[i], &b, err) < 0 ||
+		    mb_emit_batch(r->emitter, b, &result, &why, err) < 0)
+			return -1;
+		if (result != MB_EMIT_WHOLE)
+			mb_progress_say(r->progress, why);
+		if (mb_signal_count() > 0)
+			break;
+	}
+	return mb_emit_done(r->emitter, 0, err);
+}
+
+static int
+run(const struct config *cfg, char **argv, struct mb_err *err)
+{
+	struct replay r = { .cfg = cfg };
+	const char *notice;
+	int rc = -1;
+
+	r.progress = mb_progress_open(&cfg->common, cmd.name);
+	if (mb_journal_open(&r.journal, cfg->journal, MB_JOURNAL_ALL |
+	    (cfg->is_shared ? MB_JOURNAL_SHARED : 0), err) < 0)
+		goto out;
+	while ((notice = mb_journal_notice(r.journal)) != NULL)
+		mb_progress_say(r.progress, notice);
+	r.state = mb_journal_state(r.journal);
+	if (mb_emitter_open(&r.emitter, r.journal, STDOUT_FILENO,
+	    cfg->is_plain || isatty(STDOUT_FILENO), MB_RECORD_LIMIT, err) < 0)
+		goto out;
+	if (cfg->show != NULL)
+		rc = show(&r, err);
+	else if (cfg->verify)
+		rc = choose(&r, err) < 0 ? -1 : verify(&r, err);
+	else if (cfg->failed || cfg->n_numbers > 0)
+		rc = choose(&r, err) < 0 ? -1 : replay(&r, argv, err);
+	else
+		rc = list(&r, err);
+out:
+	mb_emitter_close(r.emitter);
+	mb_journal_close(r.journal);
+	mb_progress_close(r.progress);
+	free(r.numbers);
+	return rc;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct config cfg = { 0 };
+	struct mb_err err = { 0 };
+	char **args = mb_realloc_array(NULL, (size_t)argc + 1, sizeof *args);
+	int rc = 0, status;
+
+	memcpy(args, argv, ((size_t)argc + 1) * sizeof *args);
+	if (mb_signals_open(&err) == 0 &&
+	    parse_args(&cfg, argc, argv, &err) == 0)
+		rc = run(&cfg, args, &err);
+	free(args);
+	status = mb_finish(cmd.name, &err);
+	return status == 0 && rc > 0 ? 1 : status;
+}
