@@ -41,7 +41,8 @@ RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
 FRAME = frame/read.o frame/write.o
 SOURCE = source/spool.o source/content.o source/emit.o source/cut.o \
 	source/follow.o source/pipe.o
-AGG = agg/expr.o agg/query.o agg/accum.o agg/group.o
+AGG = agg/field.o agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
+	agg/work.o agg/bytes.o agg/reject.o
 SINK = sink/marker.o sink/target.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/sqlite.o sink/stdout.o
 

@@ -1,0 +1,45 @@
+/*
+ * accum.h - the state of one slot of one group.
+ *
+ * A state is mb_accum_size bytes, aligned to 16; zeros are the empty one.
+ * Any number of states merge in any order into the one that a single pass
+ * would have made: first and last go by the records' ordinals, sums don't
+ * round.  Counting different values is group.c's, which keeps the values.
+ *
+ * What a state needs beyond its bytes comes from an arena, the same all its
+ * life; what merge takes from the other state stays in the other's arena.
+ */
+#ifndef MB_AGG_ACCUM_H
+#define MB_AGG_ACCUM_H
+
+#include "agg/query.h"
+#include "base/exact.h"
+#include "record/value.h"
+
+size_t mb_accum_size(enum mb_slot_kind kind);
+
+/*
+ * Add a record.  `value` is the slot's field, `number` what it reads as:
+ * NULL if it is null.  Ordinals rise with the records of the input.
+ */
+void mb_accum_add(enum mb_slot_kind kind, void *state, struct mb_value value,
+    const struct mb_number *number, uint64_t ordinal, struct mb_arena *arena);
+
+void mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
+    struct mb_arena *arena);
+
+/* One more different value (MB_SLOT_DISTINCT). */
+void mb_accum_add_distinct(void *state);
+
+/*
+ * What `op` says of the state.  Its text is in `text`, to which is appended,
+ * or in the state; the buffer must have MB_ACCUM_TEXT bytes to spare, so that
+ * it doesn't move.
+ */
+enum { MB_ACCUM_TEXT = 64 };
+
+MB_CHECK int mb_accum_result(enum mb_agg_op op, enum mb_slot_kind kind,
+    const void *state, struct mb_buf *text, struct mb_value *out,
+    struct mb_err *err);
+
+#endif

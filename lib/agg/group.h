@@ -1,0 +1,62 @@
+/*
+ * group.h - the groups of a batch, and their rows.
+ *
+ * Records go in one by one with rising ordinals; rows come out in the order
+ * in which their groups first appeared, or sorted by their keys.  Groups that
+ * were made of different records merge, and nothing tells afterwards.
+ *
+ * Keys are equal when their text is; null is a key of its own, and so is the
+ * empty text.  The table is seeded: which keys collide can't be known
+ * outside, and the order of the output doesn't depend on it.
+ */
+#ifndef MB_AGG_GROUP_H
+#define MB_AGG_GROUP_H
+
+#include "agg/query.h"
+#include "base/number.h"
+#include "record/value.h"
+
+struct mb_groups;
+
+/* The query is borrowed.  Groups to be merged need not have one seed. */
+void mb_groups_open(struct mb_groups **out, const struct mb_query *q,
+    uint64_t seed);
+void mb_groups_close(struct mb_groups *g);
+
+/* Forget all groups; a large memory is given back. */
+void mb_groups_reset(struct mb_groups *g);
+
+/*
+ * Add a record: values[i] is the query's field i.  True if it was added.
+ * False: a value that must be a number isn't; nothing was added, and *culprit
+ * is its field.
+ */
+bool mb_groups_add(struct mb_groups *g, const struct mb_value *values,
+    uint64_t ordinal, size_t *culprit);
+
+/*
+ * Of the i-th field that must be numbers (mb_query.numbers): how many values
+ * were there, and how many of them were numbers, since the last reset.
+ */
+struct mb_number_count {
+	uint64_t n_values, n_numbers;
+};
+struct mb_number_count mb_groups_numbers(const struct mb_groups *g, size_t i);
+
+/* Take in the groups of `from`, which must live, untouched, until reset. */
+void mb_groups_merge(struct mb_groups *g, struct mb_groups *from);
+
+/* No record goes in any more.  Without keys there is one group, if empty. */
+void mb_groups_finish(struct mb_groups *g, bool is_sorted);
+
+/*
+ * The next row: keys, then aggregates, into values[0 … n_keys + n_aggs - 1].
+ * 1 a row, 0 the end.  Borrowed until the next call.  MB_EDATA: a result is
+ * out of range; the message names column and group.
+ */
+MB_CHECK int mb_groups_next(struct mb_groups *g, struct mb_value *values,
+    struct mb_err *err);
+
+size_t mb_groups_count(const struct mb_groups *g);
+
+#endif

@@ -1,0 +1,846 @@
+#include "agg/work.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "agg/crew.h"
+#include "agg/expr.h"
+#include "agg/group.h"
+#include "base/hash.h"
+#include "base/line.h"
+#include "base/parse.h"
+#include "record/writer.h"
+
+/*
+ * A block is a run of whole records.  A worker has what is needed to go
+ * through one; a job is a block and what came out of it.  Small batches are
+ * one block after the other, in the caller's thread and bytes (worker 0);
+ * what follows ALONE bytes is copied into blocks for the crew.
+ */
+enum {
+	ALONE = 1 << 20,
+	BLOCK = 256 * 1024,
+	JOBS_PER_THREAD = 3,
+	KEPT = 1 << 20,		/* a buffer larger than this is given back */
+};
+
+const char *const mb_stamp_names[] = { "batch", "batch_time", "source",
+	"offset" };
+
+struct worker {
+	struct mb_expr *where;		/* NULL: all records */
+	struct mb_reader *reader;	/* of the query's fields */
+	struct mb_reader *whole;	/* of all fields; NULL: not needed */
+	struct mb_groups *groups;
+	struct mb_buf text;		/* of a message */
+	bool *saw;			/* by field */
+};
+
+struct job {
+	struct mb_buf data;
+	uint64_t off;
+	uint64_t sequence;		/* of the block in the batch */
+	struct mb_work_counts counts;
+	struct mb_row_reject *rejects;	/* numbered within the block */
+	size_t n_rejects, cap_rejects;
+	struct mb_arena arena;		/* what they point to */
+	struct mb_buf rows;
+	uint64_t end;			/* of its last record */
+	struct mb_err err;
+};
+
+struct mb_work {
+	struct mb_work_config cfg;
+	struct mb_stream stream;
+	uint64_t seed;
+	struct worker *workers;		/* n_threads of them */
+	struct job *jobs;		/* 0: the caller's thread's; then the
+					   crew's */
+	unsigned n_jobs;
+	struct mb_crew *crew;		/* NULL until it is needed */
+
+	enum mb_format format;		/* that the readers are open for */
+	char delimiter;
+	uint64_t record_limit;
+	bool is_open;
+
+	bool is_parallel;		/* this stream's blocks go to the crew */
+	struct mb_split split;
+	uint64_t off;			/* of what isn't consumed */
+	uint64_t n_bytes;		/* since reset, up to ALONE */
+	uint64_t sequence;
+	struct mb_names numbered;	/* 1 … n, where there is no header */
+	struct mb_names columns;	/* of records passed through */
+	bool has_columns;
+
+	struct mb_work_counts counts;
+	struct mb_row_reject *rejects;
+	size_t n_rejects, cap_rejects;
+	struct mb_arena arena;
+	struct mb_buf rows;
+};
+
+static bool
+passes(const struct mb_work *w)
+{
+	return !mb_query_aggregates(w->cfg.query);
+}
+
+/* Records that pass in their own format keep their bytes. */
+static bool
+converts(const struct mb_work *w)
+{
+	return passes(w) && w->cfg.out_format != w->stream.format;
+}
+
+/* The columns are those of the first record. */
+static bool
+finds_columns(const struct mb_work *w)
+{
+	return converts(w) && w->stream.format == MB_NDJSON &&
+	    w->cfg.out_format != MB_LINES;
+}
+
+/* Rows that depend on all rows before are made by one thread. */
+static bool
+needs_order(const struct mb_work *w)
+{
+	return finds_columns(w) ||
+	    (passes(w) && w->cfg.is_stamped && w->stream.n_places == 0);
+}
+
+int
+mb_work_open(struct mb_work **out, const struct mb_work_config *cfg,
+    struct mb_err *err)
+{
+	struct mb_work *w = mb_zalloc(sizeof *w);
+	struct mb_field_set fields = cfg->query->fields;
+
+	*out = NULL;
+	*w = (struct mb_work){ .cfg = *cfg };
+	if (w->cfg.n_threads == 0)
+		w->cfg.n_threads = 1;
+	w->n_jobs = w->cfg.n_threads * JOBS_PER_THREAD;
+	w->workers = mb_zalloc(w->cfg.n_threads * sizeof *w->workers);
+	w->jobs = mb_zalloc((1 + w->n_jobs) * sizeof *w->jobs);
+	if (mb_random(&w->seed, sizeof w->seed, err) < 0)
+		goto fail;
+	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
+		struct worker *worker = &w->workers[i];
+
+		mb_groups_open(&worker->groups, cfg->query, w->seed);
+		worker->saw = mb_zalloc(fields.n * sizeof *worker->saw);
+		/* The query knows all the fields, so the set stays as it is. */
+		if (cfg->query->where != NULL && mb_expr_open(&worker->where,
+		    cfg->query->where, &fields, err) < 0)
+			goto fail;
+		assert(fields.n == cfg->query->fields.n);
+	}
+	*out = w;
+	return 0;
+fail:
+	mb_work_close(w);
+	return -1;
+}
+
+static void
+close_readers(struct mb_work *w)
+{
+	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
+		mb_reader_close(w->workers[i].reader);
+		mb_reader_close(w->workers[i].whole);
+		w->workers[i].reader = w->workers[i].whole = NULL;
+	}
+	w->is_open = false;
+}
+
+void
+mb_work_close(struct mb_work *w)
+{
+	if (w == NULL)
+		return;
+	mb_crew_close(w->crew);
+	close_readers(w);
+	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
+		mb_expr_close(w->workers[i].where);
+		mb_groups_close(w->workers[i].groups);
+		mb_buf_release(&w->workers[i].text);
+		free(w->workers[i].saw);
+	}
+	for (unsigned i = 0; i <= w->n_jobs; i++) {
+		mb_buf_release(&w->jobs[i].data);
+		mb_buf_release(&w->jobs[i].rows);
+		mb_arena_release(&w->jobs[i].arena);
+		free(w->jobs[i].rejects);
+	}
+	free(w->workers);
+	free(w->jobs);
+	free(w->rejects);
+	mb_names_release(&w->numbered);
+	mb_names_release(&w->columns);
+	mb_arena_release(&w->arena);
+	mb_buf_release(&w->rows);
+	free(w);
+}
+
+static void
+open_readers(struct mb_work *w, const struct mb_stream *s)
+{
+	const struct mb_query *q = w->cfg.query;
+	struct mb_reader_config cfg = {
+		.format = s->format, .delimiter = s->delimiter,
+		.record_limit = s->record_limit,
+		.nulls = w->cfg.nulls, .n_nulls = w->cfg.n_nulls,
+		.fields = q->fields.v, .n_fields = q->fields.n,
+	};
+
+	close_readers(w);
+	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
+		cfg.wants_all = false;
+		mb_reader_open(&w->workers[i].reader, &cfg);
+		cfg.wants_all = true;
+		if (passes(w) && s->format != w->cfg.out_format)
+			mb_reader_open(&w->workers[i].whole, &cfg);
+	}
+	w->format = s->format;
+	w->delimiter = s->delimiter;
+	w->record_limit = s->record_limit;
+	w->is_open = true;
+}
+
+/* Give back what a large batch needed. */
+static void
+shrink(struct mb_buf *b)
+{
+	mb_buf_reset(b);
+	if (b->cap > KEPT)
+		mb_buf_release(b);
+}
+
+void
+mb_work_reset(struct mb_work *w)
+{
+	/* After an error jobs may still be under way. */
+	while (w->crew != NULL && mb_crew_wait(w->crew) >= 0)
+		;
+	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
+		mb_groups_reset(w->workers[i].groups);
+		memset(w->workers[i].saw, 0, w->cfg.query->fields.n *
+		    sizeof *w->workers[i].saw);
+	}
+	w->counts = (struct mb_work_counts){ 0 };
+	w->has_columns = false;
+	w->sequence = 0;
+	w->n_bytes = 0;
+	mb_work_forget_rejects(w);
+	shrink(&w->rows);
+	for (unsigned i = 0; i <= w->n_jobs; i++) {
+		mb_buf_release(&w->jobs[i].data);
+		shrink(&w->jobs[i].rows);
+	}
+}
+
+/* Columns of records passed through, where they are known by now. */
+static void
+set_columns(struct mb_work *w)
+{
+	struct mb_names names = { 0 };
+
+	if (!passes(w) || w->has_columns || finds_columns(w))
+		return;
+	if (w->stream.format == MB_LINES)
+		mb_names_add(&names, MB_STR("line"));
+	else if (w->stream.format != MB_NDJSON && w->stream.header != NULL)
+		mb_names_copy(&names, w->stream.header);
+	else
+		return;
+	mb_names_reset(&w->columns);
+	mb_names_copy(&w->columns, &names);
+	mb_names_release(&names);
+	w->has_columns = true;
+}
+
+int
+mb_work_begin(struct mb_work *w, const struct mb_stream *s,
+    struct mb_err *err)
+{
+	if (!w->is_open || w->format != s->format ||
+	    w->delimiter != s->delimiter || w->record_limit != s->record_limit)
+		open_readers(w, s);
+	w->stream = *s;
+	w->off = s->off;
+	w->is_parallel = false;
+	mb_names_reset(&w->numbered);
+	set_columns(w);
+	return mb_reader_begin(w->workers[0].reader, s->header, s->off, err);
+}
+
+/*
+ * One record.
+ */
+
+const struct mb_place *
+mb_places_find(const struct mb_place *places, size_t n, uint64_t off)
+{
+	size_t low = 0, high = n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (places[middle].from <= off)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low > 0 ? &places[low - 1] : NULL;
+}
+
+static void
+add_reject(struct mb_work *w, struct job *job, const struct mb_row *row,
+    const char *reason)
+{
+	job->counts.n_rejects++;
+	if (!w->cfg.keeps_rejects && job->n_rejects > 0)
+		return;
+	if (job->n_rejects == job->cap_rejects) {
+		job->cap_rejects = job->cap_rejects == 0 ? 8 :
+		    job->cap_rejects * 2;
+		job->rejects = mb_realloc_array(job->rejects,
+		    job->cap_rejects, sizeof *job->rejects);
+	}
+	job->rejects[job->n_rejects++] = (struct mb_row_reject){
+		.number = job->counts.n_records,
+		.off = row->off, .end = row->end,
+		.data = { mb_arena_dup(&job->arena, row->raw.p, row->raw.len),
+		    row->raw.len },
+		.reason = mb_arena_dup(&job->arena, reason, strlen(reason)),
+	};
+}
+
+/* `bytes: not a number: "abc"` */
+static const char *
+not_a_number(struct worker *worker, struct mb_str field, struct mb_value v)
+{
+	struct mb_buf *b = &worker->text;
+
+	mb_buf_reset(b);
+	mb_show(b, field);
+	mb_buf_adds(b, ": not a number: \"");
+	mb_show(b, (struct mb_str){ v.p, v.len < 60 ? v.len : 60 });
+	mb_buf_adds(b, v.len > 60 ? "...\"" : "\"");
+	return mb_buf_str(b);
+}
+
+/* The values of batch, batch_time, source and offset; digits need 21 bytes. */
+static void
+stamp(const struct mb_work *w, const struct job *job, uint64_t off,
+    struct mb_value *values, char *digits)
+{
+	const struct mb_place *place = mb_places_find(w->stream.places,
+	    w->stream.n_places, off);
+	const char *source = place != NULL ? place->source : NULL;
+	size_t i = 21, end = i;
+
+	/* Without places one thread does it all, so that it can count. */
+	off = place != NULL ? place->start + (off - place->from) :
+	    w->counts.n_records + job->counts.n_records;
+	do
+		digits[--i] = (char)('0' + off % 10);
+	while ((off /= 10) > 0);
+	for (int k = 0; k < MB_STAMPS_PASSED; k++)
+		values[k] = mb_value_null();
+	if (w->stream.batch != NULL)
+		values[0] = (struct mb_value){ w->stream.batch,
+			strlen(w->stream.batch), MB_NUMBER };
+	if (w->stream.batch_time != NULL)
+		values[1] = (struct mb_value){ w->stream.batch_time,
+			strlen(w->stream.batch_time), MB_TEXT };
+	if (source != NULL)
+		values[2] = (struct mb_value){ source, strlen(source),
+			MB_TEXT };
+	values[3] = (struct mb_value){ digits + i, end - i, MB_NUMBER };
+}
+
+/* A record with its own bytes, and perhaps with stamps in front. */
+static void
+pass_bytes(struct mb_work *w, struct job *job, const struct mb_row *row)
+{
+	struct mb_value values[MB_STAMPS_PASSED];
+	struct mb_str names[MB_STAMPS_PASSED];
+	struct mb_str raw = row->raw;
+	struct mb_buf *out = &job->rows;
+	char digits[21];
+
+	if (w->cfg.is_stamped) {
+		stamp(w, job, row->off, values, digits);
+		for (int i = 0; i < MB_STAMPS_PASSED; i++)
+			names[i] = mb_str(mb_stamp_names[i]);
+		mb_write_row(out, w->cfg.out_format, w->cfg.out_delimiter,
+		    names, values, MB_STAMPS_PASSED);
+		assert(out->len > 0 && out->p[out->len - 1] == '\n');
+		out->len--;
+		if (w->cfg.out_format == MB_NDJSON) {
+			/* {"batch":…} and {…}: one object. */
+			out->len--;
+			while (*raw.p != '{')
+				raw = (struct mb_str){ raw.p + 1,
+					raw.len - 1 };
+			raw = (struct mb_str){ raw.p + 1, raw.len - 1 };
+			if (raw.p[strspn(raw.p, " \t\r")] != '}')
+				mb_buf_addc(out, ',');
+		} else {
+			mb_buf_addc(out, w->cfg.out_format == MB_CSV ?
+			    w->cfg.out_delimiter : '\t');
+		}
+	}
+	mb_buf_add(out, raw.p, raw.len);
+	/* The last one may have no end. */
+	if (raw.len == 0 || (raw.p[raw.len - 1] != '\n' &&
+	    !(w->cfg.out_format == MB_CSV && raw.p[raw.len - 1] == '\r')))
+		mb_buf_addc(out, '\n');
+}
+
+/* A record in another format.  False: it is bad, and why. */
+static bool
+pass_converted(struct mb_work *w, struct worker *worker, struct job *job,
+    const struct mb_row *row, const char **why)
+{
+	struct mb_err ignored = { 0 };
+	struct mb_arena arena = { 0 };
+	struct mb_str raw = row->raw;
+	struct mb_row all;
+	struct mb_value *values, *to;
+	const struct mb_str *names;
+	char digits[21];
+	size_t n_stamps = w->cfg.is_stamped ? MB_STAMPS_PASSED : 0;
+	size_t n, stranger;
+	bool ok = true;
+
+	/* The crew's blocks come after this was done. */
+	if (w->stream.header == NULL && !w->is_parallel)
+		mb_names_number(&w->numbered, mb_reader_width(worker->reader));
+	/* The first reader has judged the record; this one can't fail. */
+	if (mb_reader_begin(worker->whole, w->stream.header != NULL ?
+	    w->stream.header : &w->numbered, row->off, &ignored) < 0 ||
+	    mb_reader_next(worker->whole, &raw, true, &all, &ignored) <= 0 ||
+	    all.bad != NULL) {
+		*why = all.bad != NULL ? all.bad : "it can't be converted";
+		return false;
+	}
+	if (finds_columns(w) && !w->has_columns) {
+		mb_names_reset(&w->columns);
+		for (size_t i = 0; i < all.n; i++)
+			mb_names_add(&w->columns, all.names[i]);
+		w->has_columns = true;
+	}
+	names = all.names;
+	n = all.n;
+	if (w->has_columns && w->stream.format == MB_NDJSON) {
+		names = w->columns.v;
+		n = w->columns.n;
+	} else if (names == NULL) {
+		names = w->numbered.v;
+	}
+	values = mb_arena_alloc(&arena, (n_stamps + n) * sizeof *values);
+	to = values + n_stamps;
+	if (w->has_columns && w->stream.format == MB_NDJSON) {
+		ok = mb_row_align(to, &w->columns, all.names, all.values,
+		    all.n, &stranger);
+		if (!ok) {
+			mb_buf_reset(&worker->text);
+			mb_buf_adds(&worker->text, "the batch's first record "
+			    "has no \"");
+			mb_show(&worker->text, all.names[stranger]);
+			mb_buf_addc(&worker->text, '"');
+			*why = mb_buf_str(&worker->text);
+		}
+	} else if (n > 0) {
+		memcpy(to, all.values, n * sizeof *to);
+	}
+	if (ok && n_stamps > 0) {
+		struct mb_str *named = mb_arena_alloc(&arena,
+		    (n_stamps + n) * sizeof *named);
+
+		stamp(w, job, row->off, values, digits);
+		for (size_t i = 0; i < n_stamps; i++)
+			named[i] = mb_str(mb_stamp_names[i]);
+		for (size_t i = 0; i < n; i++)
+			named[n_stamps + i] = names[i];
+		names = named;
+	}
+	if (ok)
+		mb_write_row(&job->rows, w->cfg.out_format,
+		    w->cfg.out_delimiter, names, values, n_stamps + n);
+	mb_arena_release(&arena);
+	return ok;
+}
+
+static void
+take_row(struct mb_work *w, struct worker *worker, struct job *job,
+    const struct mb_row *row)
+{
+	const struct mb_query *q = w->cfg.query;
+	const char *why;
+	size_t culprit;
+
+	job->counts.n_records++;
+	if (row->bad != NULL) {
+		add_reject(w, job, row, row->bad);
+		return;
+	}
+	if (worker->where != NULL &&
+	    !mb_expr_selects(worker->where, row->values))
+		return;
+	if (!passes(w)) {
+		if (!mb_groups_add(worker->groups, row->values,
+		    job->sequence << 32 | job->counts.n_records, &culprit))
+			add_reject(w, job, row, not_a_number(worker,
+			    q->fields.v[culprit], row->values[culprit]));
+		return;
+	}
+	if (!converts(w)) {
+		pass_bytes(w, job, row);
+	} else if (!pass_converted(w, worker, job, row, &why)) {
+		add_reject(w, job, row, why);
+		return;
+	}
+	job->counts.n_passed++;
+}
+
+/* All records of *data. */
+static int
+take_rows(struct mb_work *w, struct worker *worker, struct job *job,
+    struct mb_str *data, bool is_last)
+{
+	struct mb_row row;
+	int rc;
+
+	while ((rc = mb_reader_next(worker->reader, data, is_last, &row,
+	    &job->err)) > 0) {
+		take_row(w, worker, job, &row);
+		job->end = row.end;
+		if (w->cfg.stops_at_reject && job->n_rejects > 0)
+			break;
+	}
+	if (w->stream.format == MB_NDJSON)
+		for (size_t i = 0; i < w->cfg.query->fields.n; i++)
+			worker->saw[i] |= mb_reader_saw(worker->reader, i);
+	return rc < 0 ? -1 : 0;
+}
+
+/*
+ * Blocks and threads.
+ */
+
+static void
+reset_job(struct job *job)
+{
+	job->counts = (struct mb_work_counts){ 0 };
+	job->n_rejects = 0;
+	mb_arena_reset(&job->arena);
+	mb_buf_reset(&job->rows);
+	job->err = (struct mb_err){ 0 };
+}
+
+/* Without a header the first record tells how many fields there are. */
+static const struct mb_names *
+header_of(const struct mb_work *w)
+{
+	if (w->stream.header != NULL || w->numbered.n == 0)
+		return w->stream.header;
+	return &w->numbered;
+}
+
+/* Runs in a thread of the crew. */
+static void
+run_job(void *context, unsigned number, unsigned slot)
+{
+	struct mb_work *w = context;
+	struct worker *worker = &w->workers[number];
+	struct job *job = &w->jobs[1 + slot];
+	struct mb_str data = { job->data.p, job->data.len };
+
+	reset_job(job);
+	if (mb_reader_begin(worker->reader, header_of(w), job->off,
+	    &job->err) == 0)
+		(void)take_rows(w, worker, job, &data, true);
+}
+
+/* Put a job's results behind those of the jobs before. */
+static int
+collect(struct mb_work *w, struct job *job, struct mb_err *err)
+{
+	size_t n = w->cfg.keeps_rejects ? job->n_rejects :
+	    job->n_rejects > 0 && w->counts.n_rejects == 0;
+
+	if (w->n_rejects + n > w->cap_rejects) {
+		w->cap_rejects = 2 * (w->n_rejects + n);
+		w->rejects = mb_realloc_array(w->rejects, w->cap_rejects,
+		    sizeof *w->rejects);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct mb_row_reject r = job->rejects[i];
+
+		r.number += w->counts.n_records;
+		r.data.p = mb_arena_dup(&w->arena, r.data.p, r.data.len);
+		r.reason = mb_arena_dup(&w->arena, r.reason,
+		    strlen(r.reason));
+		w->rejects[w->n_rejects++] = r;
+	}
+	w->counts.n_records += job->counts.n_records;
+	w->counts.n_rejects += job->counts.n_rejects;
+	w->counts.n_passed += job->counts.n_passed;
+	mb_buf_add(&w->rows, job->rows.p, job->rows.len);
+	if (job->err.code != MB_OK)
+		return mb_fail(err, job->err.code, "%s", job->err.msg);
+	return 0;
+}
+
+static int
+wait_for_jobs(struct mb_work *w, struct mb_err *err)
+{
+	int slot, rc = 0;
+
+	while (w->crew != NULL && (slot = mb_crew_wait(w->crew)) >= 0)
+		if (rc == 0)
+			rc = collect(w, &w->jobs[1 + slot], err);
+	return rc;
+}
+
+static int
+post(struct mb_work *w, const char *p, size_t len, struct mb_err *err)
+{
+	struct job *job;
+	int slot;
+
+	if (mb_crew_is_full(w->crew)) {
+		slot = mb_crew_wait(w->crew);
+		if (collect(w, &w->jobs[1 + slot], err) < 0)
+			return -1;
+	}
+	job = &w->jobs[1 + mb_crew_next(w->crew)];
+	mb_buf_reset(&job->data);
+	mb_buf_add(&job->data, p, len);
+	job->off = w->off;
+	job->sequence = w->sequence++;
+	mb_crew_post(w->crew);
+	return 0;
+}
+
+/* Hand on what is whole and at least so long. */
+static int
+post_whole(struct mb_work *w, struct mb_str *data, size_t at_least,
+    struct mb_err *err)
+{
+	size_t len = (size_t)(w->split.complete - w->off);
+
+	if (len < at_least || len == 0)
+		return 0;
+	if (post(w, data->p, len, err) < 0)
+		return -1;
+	data->p += len;
+	data->len -= len;
+	w->off += len;
+	return 0;
+}
+
+/*
+ * A line that is already too long is for a reader, which needs no memory for
+ * it; the crew's blocks would.
+ */
+static int
+go_alone(struct mb_work *w, struct mb_str *data, struct mb_err *err)
+{
+	if (post_whole(w, data, 0, err) < 0 || wait_for_jobs(w, err) < 0)
+		return -1;
+	w->is_parallel = false;
+	return mb_reader_begin(w->workers[0].reader, header_of(w), w->off,
+	    err);
+}
+
+static int
+feed_crew(struct mb_work *w, struct mb_str *data, bool is_last,
+    struct mb_err *err)
+{
+	uint64_t end = w->off + data->len, n;
+	enum mb_split_result rc = MB_SPLIT_MORE;
+
+	do {
+		while (w->split.off < end) {
+			size_t len = (size_t)(end - w->split.off);
+
+			(void)mb_split_scan(&w->split,
+			    data->p + (w->split.off - w->off),
+			    len < BLOCK ? len : BLOCK, UINT64_MAX, &n);
+			if (post_whole(w, data, BLOCK, err) < 0)
+				return -1;
+		}
+		if (is_last)
+			rc = mb_split_finish(&w->split, &n);
+	} while (rc != MB_SPLIT_MORE);
+	if (post_whole(w, data, is_last ? 0 : BLOCK / 2, err) < 0)
+		return -1;
+	if (!is_last && mb_split_keep(&w->split) > w->split.complete)
+		return go_alone(w, data, err);
+	return 0;
+}
+
+/*
+ * From here on, which is between two records, the stream's blocks are for
+ * the crew.
+ */
+static int
+go_parallel(struct mb_work *w, struct mb_err *err)
+{
+	size_t width = mb_reader_width(w->workers[0].reader);
+
+	if (w->stream.header == NULL && width > 0)
+		mb_names_number(&w->numbered, width);
+	if (w->crew == NULL && mb_crew_open(&w->crew, w->cfg.n_threads,
+	    w->n_jobs, run_job, w, err) < 0)
+		return -1;
+	mb_split_init(&w->split, w->stream.format, w->stream.delimiter,
+	    w->stream.record_limit, w->off);
+	w->is_parallel = true;
+	return 0;
+}
+
+static bool
+may_go_parallel(const struct mb_work *w)
+{
+	bool is_table = w->stream.format == MB_CSV ||
+	    w->stream.format == MB_TSV;
+
+	return w->cfg.n_threads > 1 && w->n_bytes > ALONE &&
+	    !needs_order(w) && (!is_table || w->stream.header != NULL ||
+	    mb_reader_width(w->workers[0].reader) > 0);
+}
+
+/*
+ * In the caller's thread, in steps, so that what follows may still be for
+ * the crew: 1 if it is, 0 if all was looked at.
+ */
+static int
+feed_alone(struct mb_work *w, struct mb_str *data, bool is_last,
+    struct mb_err *err)
+{
+	struct job *job = &w->jobs[0];
+	size_t step = w->cfg.n_threads > 1 ? BLOCK : SIZE_MAX, len, used;
+	struct mb_str rest;
+
+	for (;;) {
+		len = step < data->len ? step : data->len;
+		rest = (struct mb_str){ data->p, len };
+		reset_job(job);
+		job->sequence = w->sequence++;
+		if (take_rows(w, &w->workers[0], job, &rest,
+		    is_last && len == data->len) < 0)
+			return mb_fail(err, job->err.code, "%s",
+			    job->err.msg);
+		if (collect(w, job, err) < 0)
+			return -1;
+		used = (size_t)(rest.p - data->p);
+		data->p += used;
+		w->off += used;
+		if (w->n_bytes <= ALONE)
+			w->n_bytes += used;
+		if (len == data->len)
+			break;
+		data->len -= used;
+		if (w->off == job->end && may_go_parallel(w))
+			return 1;
+		if (used == 0)
+			step = SIZE_MAX;	/* one long record */
+	}
+	data->len -= used;
+	return 0;
+}
+
+int
+mb_work_feed(struct mb_work *w, struct mb_str *data, bool is_last,
+    struct mb_err *err)
+{
+	int rc;
+
+	/* Behind a record; in the middle of one its reader has to go on. */
+	if (!w->is_parallel &&
+	    (w->off != w->jobs[0].end || !may_go_parallel(w))) {
+		rc = feed_alone(w, data, is_last, err);
+		if (rc <= 0)
+			return rc;
+	}
+	if (!w->is_parallel && go_parallel(w, err) < 0)
+		return -1;
+	if (feed_crew(w, data, is_last, err) < 0)
+		return -1;
+	/* The caller may begin another stream, or look at the counts. */
+	return is_last ? wait_for_jobs(w, err) : 0;
+}
+
+int
+mb_work_finish(struct mb_work *w, bool is_sorted, struct mb_err *err)
+{
+	if (wait_for_jobs(w, err) < 0)
+		return -1;
+	for (unsigned i = 1; i < w->cfg.n_threads; i++) {
+		mb_groups_merge(w->workers[0].groups, w->workers[i].groups);
+		for (size_t k = 0; k < w->cfg.query->fields.n; k++)
+			w->workers[0].saw[k] |= w->workers[i].saw[k];
+	}
+	if (!passes(w))
+		mb_groups_finish(w->workers[0].groups, is_sorted);
+	return 0;
+}
+
+int
+mb_work_next(struct mb_work *w, struct mb_value *values, struct mb_err *err)
+{
+	return mb_groups_next(w->workers[0].groups, values, err);
+}
+
+struct mb_buf *
+mb_work_rows(struct mb_work *w)
+{
+	return &w->rows;
+}
+
+const struct mb_names *
+mb_work_columns(const struct mb_work *w)
+{
+	return w->has_columns ? &w->columns : NULL;
+}
+
+struct mb_work_counts
+mb_work_counts(const struct mb_work *w)
+{
+	return w->counts;
+}
+
+const struct mb_row_reject *
+mb_work_rejects(const struct mb_work *w, size_t *n)
+{
+	*n = w->n_rejects;
+	return w->rejects;
+}
+
+void
+mb_work_forget_rejects(struct mb_work *w)
+{
+	w->n_rejects = 0;
+	mb_arena_reset(&w->arena);
+}
+
+bool
+mb_work_saw(const struct mb_work *w, size_t i)
+{
+	return w->workers[0].saw[i];
+}
+
+bool
+mb_work_lacks_numbers(const struct mb_work *w, size_t i)
+{
+	struct mb_number_count c = mb_groups_numbers(w->workers[0].groups, i);
+
+	return c.n_values > 0 && c.n_numbers == 0;
+}
