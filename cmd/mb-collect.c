@@ -405,9 +405,11 @@ cut(struct collector *c, struct mb_err *err)
 	number = b.number;
 	mb_cut_planned(c->cutter);
 	mb_follow_planned(c->follow);
+	if (c->pipe != NULL)
+		mb_pipe_planned(c->pipe);
 	rc = emit(c, number, err);
 	if (rc == 0 && c->pipe != NULL)
-		rc = mb_pipe_planned(c->pipe, b.settled, err);
+		rc = mb_pipe_release(c->pipe, b.settled, err);
 	if (rc == 0)
 		rc = mb_journal_tidy(c->journal, c->cfg->retain, err);
 	if (rc == 0)
@@ -485,13 +487,6 @@ scan(struct collector *c, struct mb_err *err)
 	return rc < 0 ? -1 : rc == MB_CUT_FULL;
 }
 
-/* Is there a pipe that still has something to say? */
-static bool
-pipe_is_open(const struct collector *c)
-{
-	return c->pipe != NULL && !mb_pipe_is_done(c->pipe);
-}
-
 /*
  * The loop: batches are cut on the grid while something may still come, and
  * one after the other when everything is here.
@@ -511,7 +506,8 @@ run_batches(struct collector *c, struct mb_err *err)
 		rc = scan(c, err);
 		if (rc < 0)
 			return -1;
-		waits = cfg->follow.follows || pipe_is_open(c);
+		waits = cfg->follow.follows ||
+		    (c->pipe != NULL && !mb_pipe_has_ended(c->pipe));
 		if (rc > 0 || (mb_cut_has_batch(c->cutter) && (!waits ||
 		    cfg->interval_us == 0 || mb_clock_steady_us() >= tick))) {
 			if (rc == 0)

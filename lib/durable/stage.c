@@ -29,7 +29,7 @@
 enum { BUFFER = 64 * 1024 };
 
 struct mb_stage {
-	int dirfd;
+	int tmp_dirfd, dirfd;
 	char *name;
 	char tmp[64];
 	int fd;
@@ -48,7 +48,7 @@ create_tmp(struct mb_stage *s, mode_t mode, struct mb_err *err)
 	if (mb_random_hex(random, 8, err) < 0)
 		return -1;
 	snprintf(s->tmp, sizeof s->tmp, TMP_PREFIX "%s" TMP_SUFFIX, random);
-	s->fd = mb_openat(s->dirfd, s->tmp, O_RDWR | O_CREAT | O_EXCL, mode);
+	s->fd = mb_openat(s->tmp_dirfd, s->tmp, O_RDWR | O_CREAT | O_EXCL, mode);
 	if (s->fd < 0)
 		return mb_fail_sys(err, "create %s for %s", s->tmp, s->name);
 	/*
@@ -67,12 +67,20 @@ int
 mb_stage_open(struct mb_stage **out, int dirfd, const char *name, mode_t mode,
     struct mb_err *err)
 {
+	return mb_stage_open_in(out, dirfd, dirfd, name, mode, err);
+}
+
+int
+mb_stage_open_in(struct mb_stage **out, int tmp_dirfd, int dirfd,
+    const char *name, mode_t mode, struct mb_err *err)
+{
 	struct mb_stage *s = mb_zalloc(sizeof *s);
 	int rc;
 
 	*out = NULL;
 	*s = (struct mb_stage){
-		.dirfd = dirfd, .name = mb_strdup(name), .fd = -1
+		.tmp_dirfd = tmp_dirfd, .dirfd = dirfd,
+		.name = mb_strdup(name), .fd = -1
 	};
 	while ((rc = create_tmp(s, mode, err)) == 0)
 		;
@@ -151,15 +159,15 @@ rename_noreplace(const struct mb_stage *s)
 	int rc;
 
 	do
-		rc = renameat2(s->dirfd, s->tmp, s->dirfd, s->name,
+		rc = renameat2(s->tmp_dirfd, s->tmp, s->dirfd, s->name,
 		    RENAME_NOREPLACE);
 	while (rc < 0 && errno == EINTR);
 	if (rc == 0 || (errno != EINVAL && errno != ENOSYS))
 		return rc;
 	/* Some file systems can't; a link refuses to replace as well. */
-	if (linkat(s->dirfd, s->tmp, s->dirfd, s->name, 0) < 0)
+	if (linkat(s->tmp_dirfd, s->tmp, s->dirfd, s->name, 0) < 0)
 		return -1;
-	return unlinkat(s->dirfd, s->tmp, 0);
+	return unlinkat(s->tmp_dirfd, s->tmp, 0);
 }
 
 static int
@@ -172,7 +180,8 @@ make_visible(struct mb_stage *s, bool replaces, struct mb_err *err)
 		return -1;
 	if (replaces) {
 		do
-			rc = renameat(s->dirfd, s->tmp, s->dirfd, s->name);
+			rc = renameat(s->tmp_dirfd, s->tmp, s->dirfd,
+			    s->name);
 		while (rc < 0 && errno == EINTR);
 	} else {
 		rc = rename_noreplace(s);
@@ -208,7 +217,7 @@ mb_stage_close(struct mb_stage *s)
 		return;
 	/* Remove before close: the flock guards the name until it is gone. */
 	if (s->fd >= 0 && !s->is_visible)
-		unlinkat(s->dirfd, s->tmp, 0);
+		unlinkat(s->tmp_dirfd, s->tmp, 0);
 	if (s->fd >= 0)
 		close(s->fd);
 	mb_buf_release(&s->pending);

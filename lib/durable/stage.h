@@ -28,6 +28,13 @@ struct mb_stage;
 MB_CHECK int mb_stage_open(struct mb_stage **out, int dirfd, const char *name,
     mode_t mode, struct mb_err *err);
 
+/*
+ * The same with the temporary name in another directory of the file system,
+ * one that is ours to sweep.
+ */
+MB_CHECK int mb_stage_open_in(struct mb_stage **out, int tmp_dirfd, int dirfd,
+    const char *name, mode_t mode, struct mb_err *err);
+
 /* Append; buffered. */
 MB_CHECK int mb_stage_write(struct mb_stage *s, const void *p, size_t len,
     struct mb_err *err);

@@ -707,7 +707,7 @@ rewrite(struct mb_journal *j, uint64_t keep, struct mb_err *err)
 	rc = -1;
 	put_open(&head, j->state.id, where);
 	mb_put_checkpoint(&head, &before, where);
-	if (mb_stage_open(&stage, j->dirfd, j->name, 0600, err) < 0 ||
+	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0 ||
 	    mb_stage_write(stage, head.p, head.len, err) < 0)
 		goto out;
 	end = physical(j, j->pos);
@@ -858,7 +858,7 @@ create(struct mb_journal *j, struct mb_err *err)
 
 	if (check_owner(j, false, err) < 0 ||
 	    mb_random_hex(id, MB_ID_LEN / 2, err) < 0 ||
-	    mb_stage_open(&stage, j->dirfd, j->name, 0600, err) < 0)
+	    mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0)
 		return -1;
 	put_open(&line, id, 0);
 	if (mb_stage_write(stage, line.p, line.len, err) == 0)
@@ -964,6 +964,8 @@ mb_journal_open(struct mb_journal **out, const char *path, int flags,
 	if (mb_lock_take(j->lock, MB_LOCK_APPEND, false, -1, err) < 0)
 		goto fail;
 	j->has_entered = true;
+	if ((flags & MB_JOURNAL_CREATE) && mb_stage_sweep(j->dfd, err) < 0)
+		goto fail;
 	if (fstatat(j->dirfd, j->name, &st, 0) < 0 && create(j, err) < 0)
 		goto fail;
 	if (catch_up(j, err) < 0 || check_owner(j, true, err) < 0)

@@ -21,6 +21,7 @@ struct mb_input {
 	bool has_start;			/* format and header are known */
 	bool is_final;			/* nothing lies behind the limit */
 	bool is_finished;		/* and the splitter has been told */
+	bool is_exhausted;		/* and the last scan found nothing */
 	uint64_t limit;
 	char *old_fields;		/* of the generation before; or NULL */
 	char *old_format;
@@ -204,13 +205,17 @@ mb_input_limit(struct mb_input *in, uint64_t end, bool is_final)
 	in->is_final = is_final;
 }
 
+/* Has it something for the batch in the making? */
+static bool
+contributes(const struct mb_input *in)
+{
+	return in->records > 0 || in->n_ranges > 0 || in->n_rejects > 0;
+}
+
 bool
 mb_input_is_done(const struct mb_input *in)
 {
-	if (!in->has_start)
-		return in->is_final && in->limit == 0;
-	return in->is_finished && in->g.end == in->split.complete &&
-	    in->n_rejects == 0;
+	return in->is_exhausted && !contributes(in);
 }
 
 const char *
@@ -635,14 +640,10 @@ mb_cut_scan(struct mb_cutter *c, struct mb_err *err)
 			return rc;
 		if (rc == MB_CUT_MORE)
 			result = MB_CUT_MORE;
+		c->inputs[i]->is_exhausted = rc == MB_CUT_NOTHING &&
+		    c->inputs[i]->is_final;
 	}
 	return result;
-}
-
-static bool
-contributes(const struct mb_input *in)
-{
-	return in->records > 0 || in->n_ranges > 0 || in->n_rejects > 0;
 }
 
 /* The ranges of one input, with their anchors.  1, or 0: it has changed. */

@@ -373,10 +373,9 @@ mb_pipe_read(struct mb_pipe *p, struct mb_err *err)
 }
 
 bool
-mb_pipe_is_done(const struct mb_pipe *p)
+mb_pipe_has_ended(const struct mb_pipe *p)
 {
-	return p->has_ended && !p->is_left && (mb_input_is_done(p->input) ||
-	    mb_spool_end(p->spool) == mb_input_planned(p->input));
+	return p->has_ended && !p->is_left;
 }
 
 int
@@ -385,18 +384,25 @@ mb_pipe_sync(struct mb_pipe *p, struct mb_err *err)
 	return p->spool != NULL ? mb_spool_sync(p->spool, err) : 0;
 }
 
+void
+mb_pipe_planned(struct mb_pipe *p)
+{
+	uint64_t id = mb_input_generation(p->input);
+
+	if (p->is_in_use || id == MB_NONE)
+		return;
+	mb_emitter_use(p->emitter, id, p->content);
+	p->is_in_use = true;
+}
+
 int
-mb_pipe_planned(struct mb_pipe *p, uint64_t settled, struct mb_err *err)
+mb_pipe_release(struct mb_pipe *p, uint64_t settled, struct mb_err *err)
 {
 	uint64_t id = mb_input_generation(p->input), from;
 	const struct mb_generation *g;
 
 	if (id == MB_NONE)
 		return 0;
-	if (!p->is_in_use) {
-		mb_emitter_use(p->emitter, id, p->content);
-		p->is_in_use = true;
-	}
 	g = mb_state_generation(mb_journal_state(p->journal), id);
 	if (g == NULL)
 		return 0;

@@ -37,17 +37,20 @@ MB_CHECK int mb_pipe_read(struct mb_pipe *p, struct mb_err *err);
 /* Move on from what earlier runs have left.  Call it before each scan. */
 MB_CHECK int mb_pipe_refresh(struct mb_pipe *p, struct mb_err *err);
 
-/* The pipe has ended, and everything that came is in batches. */
-bool mb_pipe_is_done(const struct mb_pipe *p);
+/* The pipe has ended, and nothing of earlier runs is left: no more comes. */
+bool mb_pipe_has_ended(const struct mb_pipe *p);
 
 /* What was scanned survives: call it before its plan is written. */
 MB_CHECK int mb_pipe_sync(struct mb_pipe *p, struct mb_err *err);
 
+/* A batch was planned: let the emitter read from what is open. */
+void mb_pipe_planned(struct mb_pipe *p);
+
 /*
- * A batch was planned; the plan is synced and says `settled`: remove what
- * only settled batches needed.
+ * The plan is synced and says `settled`: remove what only settled batches
+ * needed.
  */
-MB_CHECK int mb_pipe_planned(struct mb_pipe *p, uint64_t settled,
+MB_CHECK int mb_pipe_release(struct mb_pipe *p, uint64_t settled,
     struct mb_err *err);
 
 #endif
