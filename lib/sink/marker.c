@@ -251,7 +251,7 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		    PRIu64 ", which had none by the journal: the journal is a "
 		    "copy or was restored from an older one", g->target,
 		    g->marker->last);
-	if (mb_marker_count(g->marker) < s->held)
+	if (!g->has_no_marker && mb_marker_count(g->marker) < s->held)
 		return mb_fail(err, MB_ECORRUPT, "%s: holds %" PRIu64
 		    " batches, but held %" PRIu64 " after the last commit: it "
 		    "was restored from an older copy; --new-target goes on "
