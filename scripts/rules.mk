@@ -42,12 +42,19 @@ $(BUILD)/tests/test_%: tests/test_%.c $(ALL_OBJECTS)
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
 		-lcmocka $(LIBS) $(SQLITE_LIBS)
 
+# The marker rules and the recovery over random histories; it links what decides.
+MODEL_OBJECTS = $(addprefix $(BUILD)/obj/,$(BASE) journal/state.o sink/marker.o)
+
+$(BUILD)/tests/model: $(wildcard tests/model/*.c tests/model/*.h) $(MODEL_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LIBS)
+
 # The fault library is preloaded into programs, so it is never sanitized.
 $(BUILD)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 
-tests: all $(TESTS) $(BUILD)/tests/fault.so
+tests: all $(TESTS) $(BUILD)/tests/model $(BUILD)/tests/fault.so
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 \

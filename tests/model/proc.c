@@ -1,0 +1,926 @@
+/*
+ * The processes, one step of design.md's section 6 at a time.  What decides
+ * (state, marker, greeting) is the code of lib/; what is done in between two
+ * steps of one process, any other may do anything.
+ */
+#include "world.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	/* collector */
+	C_LOCK, C_RUN, C_RUN_SYNC, C_WAIT, C_HARDEN, C_FORGET, C_HELLO, C_TODO,
+	C_NEXT, C_SPOOL, C_SPOOL_SYNC, C_PLAN, C_PLAN_SYNC, C_DELETE, C_EMIT,
+	C_CHECKPOINT, C_DONE,
+	/* committer */
+	M_HELLO, M_PIPELINE, M_LOCK, M_LOOKUP, M_GREET, M_READ, M_TAKE,
+	M_CHECK, M_STEP, M_SYNC, M_COMMIT,
+	/* replayer */
+	R_READ, R_HARDEN_IT, R_HELLO, R_FRAME, R_DONE,
+	/* admin */
+	A_LOCK, A_WRITE,
+};
+
+const char *
+proc_name(const struct world *w, const struct proc *p)
+{
+	static const char *const names[] = {
+		"collect", "commit", "replay", "admin",
+	};
+	static char name[64];
+
+	if (!w->is_traced)	/* most are not read by anybody */
+		return names[p->kind];
+	snprintf(name, sizeof name, "%s%s.%d(run %" PRId64 ")",
+	    names[p->kind], p->j == &w->journals[0] ? "" : "'",
+	    (int)(p - w->procs), (int64_t)p->run);
+	return name;
+}
+
+static void
+release(struct proc *p)
+{
+	p->is_alive = p->is_stopped = false;
+	p->holds_collector = p->holds_pipeline = p->holds_commit = false;
+	if (p->in != NULL) {
+		p->in->has_reader = false;
+		p->in->n = 0;
+	}
+	if (p->out != NULL)
+		p->out->has_writer = false;
+	p->in = p->out = NULL;
+	mb_marker_release(&p->marker);
+	mb_marker_release(&p->next);
+}
+
+void
+proc_kill(struct world *w, struct proc *p, const char *why)
+{
+	trace(w, "%s: %s", proc_name(w, p), why);
+	release(p);
+}
+
+static bool
+leave(struct world *w, struct proc *p, const char *why)
+{
+	proc_kill(w, p, why);
+	return true;
+}
+
+/* Exit 65: journal and sink don't fit together, or one is damaged. */
+static bool
+refuse(struct world *w, struct proc *p, const char *why)
+{
+	w->c->refusals++;
+	p->j->refused_runs++;
+	if (!w->is_tampered && !w->locks_vanish)
+		fail(w, "refused, though nobody harmed anything: %s", why);
+	return leave(w, p, why);
+}
+
+static bool
+append(struct world *w, struct proc *p)
+{
+	bool is_done = journal_write(w, p->j);
+
+	mb_buf_reset(&w->line);
+	return is_done;
+}
+
+/*
+ * A sync, for which the process dies if it fails, now or for another who had
+ * the file open at the same time.
+ */
+static bool
+sync_journal(struct world *w, struct proc *p)
+{
+	if (chance(w, w->p_sync)) {
+		trace(w, "%s: sync fails", proc_name(w, p));
+		w->c->failed_syncs++;
+		disk_sync_fails(w, &p->j->disk);
+		for (unsigned i = 0; i < MAX_PROCS; i++)
+			if (w->procs[i].is_alive && w->procs[i].j == p->j)
+				w->procs[i].sees_error = true;
+	}
+	if (p->sees_error) {
+		proc_kill(w, p, "75, a sync failed");
+		return false;
+	}
+	disk_sync(&p->j->disk);
+	p->synced = p->j->disk.vol.len - p->j->open_len;
+	return true;
+}
+
+static bool
+harden(struct world *w, struct proc *p)
+{
+	struct journal *j = p->j;
+
+	if (!breaks(w, R_HARDEN))
+		disk_rewrite(&j->disk, j->open_len + j->state.synced);
+	return sync_journal(w, p);
+}
+
+static void
+put_run(struct world *w, const struct proc *p, const char *role, uint64_t of)
+{
+	size_t start = w->line.len;
+
+	mb_line_begin(&w->line, "run");
+	mb_line_u64(&w->line, "run", p->run);
+	mb_line_str(&w->line, "role", role);
+	if (of != MB_NONE)
+		mb_line_u64(&w->line, "of", of);
+	mb_line_i64(&w->line, "pid", p - w->procs);
+	mb_line_str(&w->line, "host", "h");
+	mb_line_time(&w->line, "time", (int64_t)w->now);
+	mb_line_seal(&w->line, start);
+}
+
+static bool
+is_held(const struct world *w, const struct journal *j, size_t lock)
+{
+	for (unsigned i = 0; i < MAX_PROCS; i++) {
+		const struct proc *p = &w->procs[i];
+
+		if (p->is_alive && p->j == j &&
+		    *(const bool *)((const char *)p + lock))
+			return !w->locks_vanish;
+	}
+	return false;
+}
+#define HELD(w, j, lock) is_held(w, j, offsetof(struct proc, lock))
+
+static bool
+can_send(const struct proc *p)
+{
+	return p->out->n < PIPE_SIZE;
+}
+
+static void
+send(struct world *w, const struct proc *p, struct msg m)
+{
+	p->out->queue[p->out->n++] = m;
+	if (m.verb == FRAME) {
+		p->j->is_emitted[m.batch] = true;
+		trace(w, "%s: frame %" PRIu64, proc_name(w, p), m.batch);
+	}
+}
+
+/* The frame of a batch that the journal still knows. */
+static struct msg
+frame_of(const struct world *w, const struct proc *p,
+    const struct mb_batch *b)
+{
+	uint32_t mask = 0;
+
+	for (uint64_t r = b->ranges[0].start; r < b->ranges[0].end; r++)
+		mask |= (uint32_t)1 << r;
+	return (struct msg){
+		.verb = w->is_pipe && (mask & ~p->j->spool) != 0 ? ABORT :
+		    FRAME,
+		.batch = b->number, .digest = b->digest,
+		.rows = mask & ~w->blank, .run = p->run,
+	};
+}
+
+/*
+ * The collector.
+ */
+
+static void
+delete_spool(struct world *w, struct proc *p, uint64_t settled)
+{
+	struct journal *j = p->j;
+
+	if (!w->is_pipe || settled == MB_NONE)
+		return;
+	for (uint64_t k = 0; k <= settled; k++) {
+		const struct mb_batch *b = mb_state_batch(&j->state, k);
+
+		if ((j->spool & j->plan[k]) == 0)
+			continue;
+		if (b != NULL && (b->state == MB_PLANNED ||
+		    (b->state == MB_PARKED && !breaks(w, R_SPOOL_PARKED))))
+			continue;
+		trace(w, "%s: delete the spool of %" PRIu64, proc_name(w, p),
+		    k);
+		j->spool &= ~j->plan[k];
+		j->spool_safe &= ~j->plan[k];
+	}
+}
+
+/* The records that come next. */
+static uint32_t
+next_records(const struct proc *p)
+{
+	uint32_t all = ((uint32_t)1 << p->count) - 1;
+
+	return all << p->j->state.total_records;
+}
+
+static bool
+plan(struct world *w, struct proc *p)
+{
+	struct journal *j = p->j;
+	const struct mb_state *s = &j->state;
+	uint64_t start = s->total_records, generation = 0;
+	char source[] = "-", format[] = "lines";
+	uint32_t mask = next_records(p);
+	struct mb_batch b = { 0 };
+	struct mb_range r;
+
+	if (!w->is_pipe)
+		p->has_generation = s->next_generation > 0;
+	if (!p->has_generation) {
+		struct mb_generation g = {
+			.id = s->next_generation, .source = source,
+			.spool = w->is_pipe ? p->run : MB_NONE,
+			.format = format, .delimiter = ',', .start = start,
+		};
+
+		mb_put_source(&w->line, &g);
+		generation = g.id;
+		p->has_generation = true;
+	} else if (w->is_pipe) {
+		generation = s->next_generation - 1;
+	}
+	r = (struct mb_range){
+		.generation = generation, .start = start,
+		.end = start + p->count, .records = p->count,
+	};
+	r.hash = r.head = r.tail = mb_hash_bytes(&r.start, 2 * sizeof r.start);
+	b.number = s->next_batch;
+	b.time_ms = (int64_t)w->now;
+	b.run = p->run;
+	b.settled = s->settled;
+	b.ranges = &r;
+	b.n_ranges = 1;
+	b.digest = mb_state_digest(s, &b);
+	if (b.number >= MAX_BATCHES) {
+		fail(w, "too many batches");
+		return true;
+	}
+	if (j->is_emitted[b.number] && !w->is_tampered &&
+	    strcmp(j->digest[b.number].hex, b.digest.hex) != 0)
+		fail(w, "batch %" PRIu64 " was emitted, and is planned anew",
+		    b.number);
+	mb_put_plan(&w->line, &b, p->synced);
+	/* Lines before the plan may be whole if we die in it. */
+	if (!append(w, p))
+		return true;
+	j->plan[b.number] = mask;
+	j->digest[b.number] = b.digest;
+	p->settled = b.settled;
+	p->batch = b.number;
+	if (breaks(w, R_SPOOL_AT_PLAN))
+		delete_spool(w, p, b.settled);
+	p->pc = C_PLAN_SYNC;
+	return true;
+}
+
+static bool
+emit(struct world *w, struct proc *p, uint64_t number)
+{
+	const struct mb_batch *b = mb_state_batch(&p->j->state, number);
+	struct msg m;
+
+	if (b == NULL)		/* settled and forgotten in the meantime */
+		return true;
+	m = frame_of(w, p, b);
+	m.is_replay = false;
+	send(w, p, m);
+	return true;
+}
+
+static bool
+step_collector(struct world *w, struct proc *p)
+{
+	struct journal *j = p->j;
+	const struct mb_state *s = &j->state;
+
+	if (!p->out->has_reader)
+		return leave(w, p, "75, no reader");
+	if (p->pc == C_HARDEN || p->pc == C_PLAN || p->pc == C_CHECKPOINT) {
+		if (!journal_enter(w, j))
+			return refuse(w, p, "damaged journal");
+		if (s->collector_run != p->run)
+			return leave(w, p, "75, a later collector");
+	}
+	switch (p->pc) {
+	case C_LOCK:
+		if (HELD(w, j, holds_collector))
+			return leave(w, p, "75, another collector");
+		p->holds_collector = true;
+		break;
+	case C_RUN:
+		if (!journal_enter(w, j))
+			return refuse(w, p, "damaged journal");
+		p->run = s->next_run;
+		put_run(w, p, "collect", MB_NONE);
+		if (!append(w, p))
+			return true;
+		for (unsigned i = 0; i < MAX_PROCS; i++)
+			if (w->procs[i].is_stopped && w->procs[i].j == j)
+				w->procs[i].was_overtaken = true;
+		break;
+	case C_RUN_SYNC:
+		if (!sync_journal(w, p))
+			return true;
+		break;
+	case C_WAIT:
+		if (HELD(w, j, holds_pipeline))
+			return false;
+		break;
+	case C_HARDEN:
+		if (!harden(w, p))
+			return true;
+		p->settled = s->settled;
+		p->n_todo = 0;
+		for (size_t i = 0; i < s->n_batches; i++)
+			if (s->batches[i].state == MB_PLANNED)
+				p->todo[p->n_todo++] = s->batches[i].number;
+		break;
+	case C_FORGET:
+		delete_spool(w, p, p->settled);
+		break;
+	case C_HELLO:
+		send(w, p, (struct msg){ .verb = HELLO, .run = p->run });
+		break;
+	case C_TODO:
+		if (p->at == p->n_todo)
+			break;
+		if (!can_send(p))
+			return false;
+		return emit(w, p, p->todo[p->at++]);
+	case C_NEXT:
+		if (chance(w, 200))
+			delete_spool(w, p, breaks(w, R_SPOOL_AT_COMMIT) ?
+			    s->settled : p->settled);
+		if (s->total_records >= p->end) {
+			p->pc = C_DONE;
+			return true;
+		}
+		if (s->total_records >= w->available)
+			return false;
+		p->count = 1 + pick(w, 4);
+		if (p->count > w->available - s->total_records)
+			p->count = (unsigned)(w->available - s->total_records);
+		if (!w->is_pipe) {
+			p->pc = C_PLAN;
+			return true;
+		}
+		break;
+	case C_SPOOL:
+		j->spool |= next_records(p);
+		break;
+	case C_SPOOL_SYNC:
+		j->spool_safe |= next_records(p);
+		break;
+	case C_PLAN:
+		return plan(w, p);
+	case C_PLAN_SYNC:
+		if (!breaks(w, R_PLAN_SYNC) && !sync_journal(w, p))
+			return true;
+		if (chance(w, 300))
+			p->pc = C_EMIT - 1;
+		break;
+	case C_DELETE:
+		delete_spool(w, p, breaks(w, R_SPOOL_AT_COMMIT) ? s->settled :
+		    p->settled);
+		break;
+	case C_EMIT:
+		if (!can_send(p))
+			return false;
+		emit(w, p, p->batch);
+		p->pc = chance(w, 80) ? C_CHECKPOINT : C_NEXT;
+		return true;
+	case C_CHECKPOINT:
+		if (breaks(w, R_CHECKPOINT_SYNC))
+			p->synced = j->disk.vol.len - j->open_len;
+		else if (!sync_journal(w, p))
+			return true;
+		w->c->checkpoints++;
+		mb_put_checkpoint(&w->line, s, p->synced);
+		if (!append(w, p))
+			return true;
+		p->pc = C_NEXT;
+		return true;
+	case C_DONE:
+		if (!can_send(p))
+			return false;
+		send(w, p, (struct msg){ .verb = DONE });
+		return leave(w, p, "done");
+	}
+	p->pc++;
+	return true;
+}
+
+/*
+ * The committer.
+ */
+
+static void
+put_commit(struct world *w, struct proc *p, uint64_t batch, bool was_found,
+    uint64_t rows, const struct mb_marker *marker)
+{
+	char id[24];
+	struct mb_commit c = {
+		.batch = batch, .run = p->run, .time_ms = (int64_t)w->now,
+		.was_found = was_found, .rows = rows,
+		.held = was_found || rows > 0 ? mb_marker_count(marker) : 0,
+		.target = p->sink->target, .target_id = id,
+	};
+
+	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
+	mb_put_commit(&w->line, &c);
+	if (was_found)
+		w->c->found++;
+}
+
+/* -1 refused, else enum mb_welcome. */
+static int
+greet(struct world *w, struct proc *p, struct mb_err *err)
+{
+	struct mb_state *s = &p->j->state;
+	uint64_t held = s->held;
+	struct mb_marker marker = p->marker;
+	const struct mb_batch *b = mb_state_batch(s, marker.last);
+	char id[24];
+	struct mb_greeting g = {
+		.state = s, .marker = &marker, .target = p->sink->target,
+		.target_id = p->target_id == 0 ? NULL : id,
+		.is_replay = p->is_replay,
+		.accepts_new = p->accepts_new || breaks(w, R_GREET_LAST),
+	};
+	int rc;
+
+	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
+	if (breaks(w, R_DIGEST) && marker.exists)
+		marker.digest = b != NULL ? b->digest : s->rows_digest;
+	if (breaks(w, R_FORGOTTEN) && marker.exists && b == NULL &&
+	    marker.last != s->rows_batch && !p->is_replay)
+		return MB_OWN;
+	if (breaks(w, R_GREET_HELD))
+		s->held = 0;
+	rc = mb_marker_greet(&g, err);
+	s->held = held;
+	return rc;
+}
+
+/* The marker was read, and the journal; do they fit? */
+static bool
+step_greet(struct world *w, struct proc *p)
+{
+	struct journal *j = p->j;
+	const struct mb_state *s = &j->state;
+	struct mb_err err = { 0 };
+	int welcome;
+
+	if (!journal_enter(w, j))
+		return refuse(w, p, "damaged journal");
+	if (!p->is_replay && !breaks(w, R_CAS) && s->collector_run != MB_NONE &&
+	    s->collector_run > p->hello_run)
+		return leave(w, p, "75, a later collector");
+	if (!(p->after_greet == M_CHECK && breaks(w, R_REGREET))) {
+		welcome = greet(w, p, &err);
+		if (welcome < 0)
+			return refuse(w, p, err.msg);
+		p->is_copy = welcome == MB_COPY;
+	}
+	p->run = s->next_run;
+	if (p->after_greet == M_READ)
+		put_run(w, p, "commit", p->hello_run);
+	for (size_t i = 0; i < s->n_batches && !breaks(w, R_FOUND); i++) {
+		const struct mb_batch *b = &s->batches[i];
+
+		if (b->state == MB_PLANNED && mb_marker_has(&p->marker,
+		    b->number) && (!p->is_copy || breaks(w, R_COPY_SETTLES)))
+			put_commit(w, p, b->number, true, 0, &p->marker);
+	}
+	if (w->line.len > 0 && !append(w, p))
+		return true;
+	if (p->after_greet == M_READ)
+		p->holds_commit = false;
+	p->pc = p->after_greet;
+	return true;
+}
+
+/* The batch is over; for the next one. */
+static bool
+drop(struct world *w, struct proc *p, const char *why)
+{
+	if (why != NULL) {
+		trace(w, "%s: drops %" PRIu64 ": %s", proc_name(w, p),
+		    p->msg.batch, why);
+		w->c->dropped++;
+	}
+	p->holds_commit = false;
+	p->pc = M_READ;
+	return true;
+}
+
+/* Under the commit lock: may this batch go in? */
+static bool
+step_check(struct world *w, struct proc *p)
+{
+	struct journal *j = p->j;
+	const struct mb_state *s = &j->state;
+	const struct mb_batch *b;
+	struct mb_err err = { 0 };
+	int welcome;
+	bool has;
+
+	if (!journal_enter(w, j))
+		return refuse(w, p, "damaged journal");
+	if (!p->is_replay && !breaks(w, R_CAS) && s->collector_run > p->hello_run)
+		return leave(w, p, "75, a later collector");
+	/*
+	 * Does the marker as last read fit the journal as it is now?  Others
+	 * have committed since; or the sink was restored to what we know.
+	 */
+	if (!breaks(w, R_GREET_EACH) && !breaks(w, R_REGREET)) {
+		welcome = greet(w, p, &err);
+		if (welcome < 0) {
+			trace(w, "%s: %s", proc_name(w, p), err.msg);
+			p->after_greet = M_CHECK;
+			p->pc = M_LOOKUP;
+			return true;
+		}
+		p->is_copy = welcome == MB_COPY;
+	}
+	has = mb_marker_has(&p->marker, p->msg.batch) && !breaks(w, R_FOUND);
+	b = mb_state_batch(s, p->msg.batch);
+	if (p->is_copy) {
+		if (has)
+			return drop(w, p, "the copy has it");
+		if (p->msg.verb == ABORT)
+			return leave(w, p, "abort");
+		if (p->msg.rows == 0)
+			return drop(w, p, NULL);
+		goto go_on;
+	}
+	if (p->msg.batch >= s->next_batch)
+		return refuse(w, p, "a batch that the journal hasn't planned");
+	if (b == NULL || b->state == MB_COMMITTED || b->state == MB_VOID)
+		return drop(w, p, "settled");
+	if (b->state == MB_PARKED && !p->is_replay)
+		return drop(w, p, "parked");
+	if (strcmp(b->digest.hex, p->msg.digest.hex) != 0)
+		return refuse(w, p, "not the journal's batch");
+	if (has) {
+		put_commit(w, p, b->number, true, 0, &p->marker);
+		return append(w, p) ? drop(w, p, "found") : true;
+	}
+	if (p->msg.verb == ABORT) {
+		if (!w->is_tampered)
+			fail(w, "bytes of batch %" PRIu64 " are gone, and it "
+			    "isn't in the sink", b->number);
+		return refuse(w, p, "bytes are gone");
+	}
+	if (!breaks(w, R_ORDER) &&
+	    !mb_state_may_commit(s, b->number, w->is_ordered))
+		return leave(w, p, "75, an earlier batch isn't settled");
+	if (p->msg.rows == 0) {
+		put_commit(w, p, b->number, false, 0, NULL);
+		return append(w, p) ? drop(w, p, NULL) : true;
+	}
+go_on:
+	mb_marker_release(&p->next);
+	mb_marker_copy(&p->next, &p->marker);
+	if (!mb_marker_has(&p->marker, p->msg.batch))
+		mb_marker_add(&p->next, p->msg.batch, &p->msg.digest, s,
+		    p->is_copy);
+	if (breaks(w, R_HOLES)) {
+		size_t kept = 0;
+
+		for (size_t i = 0; i < p->next.n_holes; i++) {
+			b = mb_state_batch(s, p->next.holes[i]);
+			if (b == NULL || !b->was_parked)
+				p->next.holes[kept++] = p->next.holes[i];
+		}
+		p->next.n_holes = kept;
+	}
+	p->pc = M_STEP;
+	return true;
+}
+
+static bool
+step_sink(struct world *w, struct proc *p)
+{
+	const struct version *seen = sink_seen(p->sink);
+	uint32_t rows = (uint32_t)p->msg.rows;
+	struct version *v;
+
+	if (!breaks(w, R_CAS) && !mb_marker_eq(&seen->marker, &p->marker)) {
+		trace(w, "%s: the marker has moved", proc_name(w, p));
+		w->c->cas_failures++;
+		p->after_greet = M_CHECK;
+		p->pc = M_LOOKUP;
+		return true;
+	}
+	if (seen->marker.exists && p->msg.batch < seen->marker.last &&
+	    !p->is_copy && w->tamper == 2 && !w->is_tampered) {
+		version_release(&w->old_sink);
+		version_copy(&w->old_sink, seen);
+	}
+	v = sink_push(p->sink);
+	if (v->id == 0)
+		v->id = ++w->next_sink_id;
+	if ((v->rows & rows) != 0)
+		fail(w, "batch %" PRIu64 ": records are in %s twice",
+		    p->msg.batch, p->sink->target);
+	if (w->is_ordered && !p->is_copy && !w->is_tampered &&
+	    v->rows > rows)
+		fail(w, "batch %" PRIu64 " went in out of order",
+		    p->msg.batch);
+	v->rows |= rows;
+	v->content[p->msg.batch] = 1;
+	mb_marker_release(&v->marker);
+	mb_marker_copy(&v->marker, &p->next);
+	w->c->commits++;
+	w->c->copies += p->is_copy;
+	trace(w, "%s: batch %" PRIu64 " into %s", proc_name(w, p),
+	    p->msg.batch, p->sink->target);
+	sink_check(w, p->sink);
+	p->pc = breaks(w, R_COMMIT_EARLY) ? M_COMMIT : M_SYNC;
+	return true;
+}
+
+static bool
+step_commit(struct world *w, struct proc *p)
+{
+	const struct mb_batch *b;
+
+	if (!journal_enter(w, p->j))
+		return refuse(w, p, "damaged journal");
+	b = mb_state_batch(&p->j->state, p->msg.batch);
+	if (b != NULL && (b->state == MB_PLANNED || b->state == MB_PARKED)) {
+		put_commit(w, p, b->number, false,
+		    (uint64_t)__builtin_popcountll(p->msg.rows), &p->marker);
+		if (!append(w, p))
+			return true;
+	}
+	if (breaks(w, R_COMMIT_EARLY)) {
+		p->pc = M_SYNC;
+		return true;
+	}
+	return drop(w, p, NULL);
+}
+
+static bool
+step_committer(struct world *w, struct proc *p)
+{
+	switch (p->pc) {
+	case M_HELLO:
+	case M_READ:
+		if (p->in->n == 0) {
+			if (p->in->has_writer)
+				return false;
+			return leave(w, p, "75, no done");
+		}
+		p->msg = p->in->queue[0];
+		memmove(p->in->queue, p->in->queue + 1,
+		    --p->in->n * sizeof p->msg);
+		if (p->msg.verb == DONE)
+			return leave(w, p, "done");
+		p->pc = M_TAKE;
+		if (p->msg.verb == HELLO) {
+			p->hello_run = p->msg.run;
+			p->is_replay = p->msg.is_replay;
+			p->after_greet = M_READ;
+			p->pc = p->is_replay ? M_LOCK : M_PIPELINE;
+		}
+		return true;
+	case M_PIPELINE:
+		p->holds_pipeline = true;
+		break;
+	case M_LOCK:
+	case M_TAKE:
+		if (p->pc == M_LOCK && breaks(w, R_GREET_LOCK))
+			break;
+		if (HELD(w, p->j, holds_commit))
+			return false;
+		p->holds_commit = true;
+		break;
+	case M_LOOKUP:
+		if (!breaks(w, R_MARKER_SYNC))
+			sink_sync(p->sink);
+		mb_marker_release(&p->marker);
+		mb_marker_copy(&p->marker, &sink_seen(p->sink)->marker);
+		p->target_id = sink_seen(p->sink)->id;
+		break;
+	case M_GREET:
+		return step_greet(w, p);
+	case M_CHECK:
+		return step_check(w, p);
+	case M_STEP:
+		return step_sink(w, p);
+	case M_SYNC:
+		sink_sync(p->sink);
+		if (breaks(w, R_COMMIT_EARLY))
+			return drop(w, p, NULL);
+		/* FALLTHROUGH */
+	case M_COMMIT:
+		if (p->next.exists) {
+			mb_marker_release(&p->marker);
+			p->marker = p->next;
+			p->next = (struct mb_marker){ 0 };
+			p->target_id = sink_seen(p->sink)->id;
+		}
+		if (p->pc == M_COMMIT)
+			return step_commit(w, p);
+		if (p->is_copy && !breaks(w, R_COPY_SETTLES))
+			return drop(w, p, NULL);
+		break;
+	}
+	p->pc++;
+	return true;
+}
+
+/*
+ * mb-replay N, and park and unpark.
+ */
+
+static bool
+step_replayer(struct world *w, struct proc *p)
+{
+	const struct mb_batch *b;
+	struct msg m;
+
+	if (!p->out->has_reader)
+		return leave(w, p, "75, no reader");
+	switch (p->pc) {
+	case R_READ:
+		if (!journal_enter(w, p->j))
+			return refuse(w, p, "damaged journal");
+		b = mb_state_batch(&p->j->state, p->batch);
+		if (b == NULL)
+			return leave(w, p, "nothing to replay");
+		p->run = p->j->state.next_run;
+		put_run(w, p, "replay", MB_NONE);
+		if (!append(w, p))
+			return true;
+		break;
+	case R_HARDEN_IT:
+		if (!journal_enter(w, p->j))
+			return refuse(w, p, "damaged journal");
+		if (!breaks(w, R_REPLAY_HARDEN) && !harden(w, p))
+			return true;
+		break;
+	case R_HELLO:
+		send(w, p, (struct msg){ .verb = HELLO, .run = p->run,
+		    .is_replay = true });
+		break;
+	case R_FRAME:
+		b = mb_state_batch(&p->j->state, p->batch);
+		if (b == NULL)
+			return leave(w, p, "settled meanwhile");
+		m = frame_of(w, p, b);
+		m.is_replay = true;
+		send(w, p, m);
+		w->c->replays++;
+		break;
+	case R_DONE:
+		if (!can_send(p))
+			return false;
+		send(w, p, (struct msg){ .verb = DONE });
+		return leave(w, p, "done");
+	}
+	p->pc++;
+	return true;
+}
+
+static bool
+step_admin(struct world *w, struct proc *p)
+{
+	const struct mb_batch *b;
+
+	if (p->pc == A_LOCK) {
+		if (HELD(w, p->j, holds_commit))
+			return false;
+		p->holds_commit = true;
+		p->pc = A_WRITE;
+		return true;
+	}
+	if (!journal_enter(w, p->j))
+		return refuse(w, p, "damaged journal");
+	b = mb_state_batch(&p->j->state, p->batch);
+	if (b == NULL || b->state != (p->parks ? MB_PLANNED : MB_PARKED))
+		return leave(w, p, "nothing to do");
+	mb_line_begin(&w->line, p->parks ? "park" : "unpark");
+	mb_line_u64(&w->line, "batch", p->batch);
+	mb_line_str(&w->line, "reason", "asked for");
+	mb_line_seal(&w->line, 0);
+	if (!append(w, p))
+		return true;
+	w->c->parked += p->parks;
+	return leave(w, p, "done");
+}
+
+bool
+proc_step(struct world *w, struct proc *p)
+{
+	static bool (*const steps[])(struct world *, struct proc *) = {
+		step_collector, step_committer, step_replayer, step_admin,
+	};
+
+	return steps[p->kind](w, p);
+}
+
+/*
+ * Starting them.
+ */
+
+static struct proc *
+new_proc(struct world *w, enum kind kind, int pc, struct journal *j)
+{
+	for (unsigned i = 0; i < MAX_PROCS; i++) {
+		struct proc *p = &w->procs[i];
+
+		if (p->is_alive)
+			continue;
+		*p = (struct proc){
+			.kind = kind, .pc = pc, .is_alive = true, .j = j,
+			.run = MB_NONE, .settled = MB_NONE,
+		};
+		return p;
+	}
+	return NULL;
+}
+
+static unsigned
+n_free(const struct world *w)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < MAX_PROCS; i++)
+		n += !w->procs[i].is_alive;
+	return n;
+}
+
+static struct pipe *
+new_pipe(struct world *w)
+{
+	struct pipe *pipe = w->pipes;
+
+	/* Each is held by a process, and there are as many of them. */
+	while (pipe->has_reader || pipe->has_writer)
+		pipe++;
+	*pipe = (struct pipe){ .has_reader = true, .has_writer = true };
+	return pipe;
+}
+
+static void
+start_pair(struct world *w, enum kind kind, int pc, struct journal *j,
+    struct sink *sink, struct proc **from, struct proc **to)
+{
+	*from = new_proc(w, kind, pc, j);
+	*to = new_proc(w, COMMITTER, M_HELLO, j);
+	(*from)->out = (*to)->in = new_pipe(w);
+	(*to)->sink = sink;
+}
+
+void
+start_pipeline(struct world *w, struct journal *j, unsigned end,
+    bool accepts_new)
+{
+	struct proc *collector, *committer;
+
+	if (n_free(w) < 2)
+		return;
+	start_pair(w, COLLECTOR, C_LOCK, j, &w->sinks[0], &collector,
+	    &committer);
+	collector->end = end;
+	committer->accepts_new = accepts_new;
+	trace(w, "start %s", proc_name(w, collector));
+}
+
+void
+start_replay(struct world *w, struct journal *j, uint64_t batch,
+    struct sink *sink)
+{
+	struct proc *replayer, *committer;
+
+	if (n_free(w) < 2)
+		return;
+	start_pair(w, REPLAYER, R_READ, j, sink, &replayer, &committer);
+	replayer->batch = batch;
+	trace(w, "start %s of %" PRIu64 " into %s", proc_name(w, replayer),
+	    batch, sink->target);
+}
+
+void
+start_admin(struct world *w, struct journal *j, uint64_t batch, bool parks)
+{
+	struct proc *p = n_free(w) > 0 ? new_proc(w, ADMIN, A_LOCK, j) : NULL;
+
+	if (p == NULL)
+		return;
+	p->batch = batch;
+	p->parks = parks;
+	trace(w, "start %s: %s %" PRIu64, proc_name(w, p),
+	    parks ? "park" : "unpark", batch);
+}

@@ -1,0 +1,222 @@
+/*
+ * world.h - what the model's processes act on: disks, journals, sinks, pipes.
+ *
+ * A history is a pure function of its seed and of the rules that are broken.
+ * Nothing here touches the system.
+ */
+#ifndef MB_MODEL_WORLD_H
+#define MB_MODEL_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "journal/state.h"
+#include "sink/marker.h"
+
+enum {
+	SECTOR = 64,
+	MAX_BATCHES = 64,
+	MAX_RECORDS = 32,
+	MAX_PROCS = 16,
+	MAX_VERSIONS = 8,
+	PIPE_SIZE = 3,
+	N_JOURNALS = 2,		/* the second is a copy of the first */
+	N_SINKS = 2,		/* the journal's own, and another */
+};
+
+/* The rules that can be broken on purpose; bits of world.broken. */
+enum rule {
+	R_MARKER_SYNC, R_PLAN_SYNC, R_CAS, R_HOLES, R_SPOOL_AT_COMMIT,
+	R_SPOOL_AT_PLAN, R_SPOOL_PARKED, R_REPLAY_HARDEN, R_HARDEN, R_REGREET,
+	R_DIGEST, R_GREET_LAST, R_GREET_HELD, R_GREET_LOCK, R_COMMIT_EARLY,
+	R_COPY_SETTLES, R_ORDER, R_CUT, R_FOUND,
+	R_CHECKPOINT_SYNC, R_FORGOTTEN,
+	R_GREET_EACH, N_RULES
+};
+
+struct rule_text {
+	const char *name, *what;
+};
+extern const struct rule_text rules[N_RULES];
+
+/*
+ * A file.  Programs see `vol`; `dur` is what the disk holds.  A dirty sector
+ * may or may not have reached it; a lost one never does, although a sync says
+ * so, because a sync has failed on it before (write it again to save it).
+ */
+struct disk {
+	struct mb_buf vol;
+	char *dur;
+	size_t dur_len, cap;
+	unsigned char *flags;		/* by sector */
+	size_t low;			/* no dirty or lost sector before */
+	size_t synced;			/* safe up to here */
+};
+
+/* What a pipe carries: hello, frames (begin, records, end as one), done. */
+enum verb { HELLO, FRAME, ABORT, DONE };
+
+struct msg {
+	enum verb verb;
+	uint64_t batch, run, rows;
+	struct mb_hash digest;
+	bool is_replay;
+};
+
+struct pipe {
+	struct msg queue[PIPE_SIZE];
+	unsigned n;
+	bool has_writer, has_reader;
+};
+
+struct journal {
+	struct disk disk;
+	struct mb_state state;		/* of the lines before pos */
+	size_t pos, open_len;
+	bool is_damaged;
+	uint32_t spool, spool_safe;	/* records whose bytes are there */
+	uint32_t plan[MAX_BATCHES];	/* records of each batch, */
+	struct mb_hash digest[MAX_BATCHES];	/* its digest, */
+	bool is_emitted[MAX_BATCHES];	/* was it ever on a pipe, */
+	size_t commit_end[MAX_BATCHES];	/* where its commit line ends */
+	unsigned refused_runs;		/* pipelines refused in a row */
+};
+
+/* One state of a sink. */
+struct version {
+	uint64_t id;			/* 0: not there */
+	struct mb_marker marker;
+	uint32_t rows;			/* records that are in it */
+	uint64_t content[MAX_BATCHES];	/* digest of each batch's rows, or 0 */
+};
+
+/* The last version is seen; the first is safe; a power cut picks one. */
+struct sink {
+	const char *target;
+	struct version v[MAX_VERSIONS];
+	unsigned n;
+};
+
+enum kind { COLLECTOR, COMMITTER, REPLAYER, ADMIN };
+
+struct proc {
+	enum kind kind;
+	int pc;
+	bool is_alive, is_stopped, was_overtaken, sees_error;
+	struct journal *j;
+	struct pipe *in, *out;
+	bool holds_collector, holds_pipeline, holds_commit;
+	uint64_t run;
+
+	/* collector */
+	uint64_t synced, settled;
+	uint64_t todo[MAX_BATCHES];
+	unsigned n_todo, at;
+	unsigned end;			/* records to read up to */
+	unsigned count;			/* of the next batch */
+	bool has_generation;
+
+	/* committer */
+	uint64_t hello_run;
+	bool is_replay, is_copy, accepts_new;
+	struct sink *sink;
+	struct mb_marker marker, next;
+	uint64_t target_id;
+	struct msg msg;
+	int after_greet;
+
+	/* replayer, admin */
+	uint64_t batch;
+	bool parks;
+};
+
+struct counts {
+	uint64_t histories, steps, crashes, torn, power_cuts, failed_syncs,
+	    zombies, cas_failures, found, dropped, refusals, parked, replays,
+	    copies, commits, restored_journals, restored_sinks,
+	    recreated_sinks, copied_journals, checkpoints;
+};
+
+struct world {
+	uint64_t seed, rng, now;
+	uint32_t broken;
+	bool is_traced, is_over;
+	char failure[256];
+
+	/* What kind of history. */
+	bool is_pipe;			/* source: spooled, or a file */
+	bool locks_vanish;		/* all but the append lock */
+	bool is_ordered;
+	bool can_park, can_replay, can_copy;
+	unsigned p_crash, p_power, p_stop, p_sync;	/* per 1000 steps */
+	unsigned tamper;		/* 0: none */
+	bool is_tampered, has_accepted;
+	uint64_t snapshot_at, tamper_at;
+
+	unsigned n_records, available;
+	uint32_t blank;			/* records that give no row */
+
+	struct journal journals[N_JOURNALS];
+	unsigned n_journals;
+	struct sink sinks[N_SINKS];
+	struct proc procs[MAX_PROCS];
+	struct pipe pipes[MAX_PROCS];
+	uint64_t next_sink_id;
+
+	/* Older copies. */
+	struct mb_buf old_journal;
+	struct version old_sink;
+	bool has_snapshot;
+
+	bool is_dying;			/* the process of this step dies in its
+					   next write */
+	struct mb_buf line;
+	struct counts *c;
+};
+
+/* Anything at all, below n. */
+unsigned pick(struct world *w, unsigned n);
+bool chance(struct world *w, unsigned per_1000);
+bool breaks(const struct world *w, enum rule r);
+void fail(struct world *w, const char *fmt, ...) MB_PRINTF(2, 3);
+void trace(const struct world *w, const char *fmt, ...) MB_PRINTF(2, 3);
+
+void disk_set(struct disk *d, const char *p, size_t len);
+void disk_release(struct disk *d);
+void disk_sync(struct disk *d);
+void disk_sync_fails(struct world *w, struct disk *d);
+void disk_rewrite(struct disk *d, size_t from);
+
+void journal_create(struct journal *j);
+void journal_release(struct journal *j);
+/* Under the append lock: read to the end, cut a torn tail.  False: damaged. */
+bool journal_enter(struct world *w, struct journal *j);
+/* Append w->line; false if the process dies in the middle of it. */
+bool journal_write(struct world *w, struct journal *j);
+void journal_power_cut(struct world *w, struct journal *j);
+void journal_restore(struct journal *j, const struct mb_buf *bytes);
+
+struct version *sink_seen(struct sink *s);
+void version_copy(struct version *to, const struct version *from);
+void version_release(struct version *v);
+void sink_sync(struct sink *s);
+/* A new version, seen but not yet safe; it starts as a copy of the last. */
+struct version *sink_push(struct sink *s);
+void sink_power_cut(struct world *w, struct sink *s);
+void sink_set(struct sink *s, const struct version *v);
+/* The marker matches the content. */
+void sink_check(struct world *w, struct sink *s);
+
+/* One step of a process; false: it has to wait. */
+bool proc_step(struct world *w, struct proc *p);
+void proc_kill(struct world *w, struct proc *p, const char *why);
+void start_pipeline(struct world *w, struct journal *j, unsigned end,
+    bool accepts_new);
+void start_replay(struct world *w, struct journal *j, uint64_t batch,
+    struct sink *sink);
+void start_admin(struct world *w, struct journal *j, uint64_t batch,
+    bool parks);
+const char *proc_name(const struct world *w, const struct proc *p);
+
+#endif
