@@ -141,7 +141,8 @@ mb_frame_open(struct mb_frame_reader **out, int fd, const char *name,
 		if (rc == 0)
 			break;
 	}
-	if (n < want || memcmp(r->buf.p, hello_start, want) != 0)
+	/* The beginning of a hello and no more: its writer has died. */
+	if (n == 0 || memcmp(r->buf.p, hello_start, n) != 0)
 		r->where = PLAIN;
 	*out = r;
 	return 0;
@@ -465,6 +466,10 @@ next_outside(struct mb_frame_reader *r, struct mb_frame_event *ev,
 
 		rc = len == 0 ? -1 : r->buf.p[r->start] != MB_RS ? 0 :
 		    has_tag(r, r->buf.p + r->start, len);
+		/* A line that its writer did not finish tells nothing. */
+		if (rc == 0 && len > 0 && r->buf.p[r->start] == MB_RS &&
+		    memchr(r->buf.p + r->start, '\n', len) == NULL)
+			rc = -1;
 		if (rc > 0)
 			return take_control(r, ev, err);
 		if (rc == 0)
@@ -472,11 +477,9 @@ next_outside(struct mb_frame_reader *r, struct mb_frame_event *ev,
 		rc = fill(r, err);
 		if (rc < 0)
 			return -1;
-		if (rc == 0 && len == 0)
+		if (rc == 0)
 			return mb_fail(err, MB_EBUSY, "%s: ends without its "
 			    "done line: what is upstream has died", r->name);
-		if (rc == 0)
-			return bad_line(r, "a record outside a batch", err);
 	}
 }
 

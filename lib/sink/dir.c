@@ -257,8 +257,8 @@ dir_lookup(struct mb_sink *base, struct mb_marker *out, struct mb_err *err)
 	if (s->is_poisoned)
 		return mb_fail(err, MB_EIO, "dir:%s: a sync has failed before",
 		    s->path);
-	if (s->fd < 0)
-		return 0;
+	if (s->fd < 0)	/* its maker may have died before the manifest */
+		return s->dirfd < 0 ? 0 : mb_stage_sweep(s->dirfd, err);
 	if (lock_manifest(s, err) < 0)
 		return -1;
 	if (current_marker(s, &n, out, err) < 0)
