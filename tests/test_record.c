@@ -557,6 +557,69 @@ hostile_records_cost_no_more_than_others(void **state)
 	mb_buf_release(&rows);
 }
 
+/*
+ * A reader looks ahead where it has enough bytes; a few at a time it can't.
+ */
+static void
+looking_ahead_changes_nothing(void **state)
+{
+	static const char *const fields[] = {
+		"a", "bcd", "1234567", "", "\"q\"", "\"x,y\"", "\"\"",
+		"\\t\\n", "\"d\"\"e\"", " f ", "ghi\xff",
+		/* odd */
+		"\"l\nm\"", "n\"", "\"o\"p", "\"q", "r,s", "t\tu", "\r",
+	};
+	static const char *const ends[] = {
+		"\n", "\n", "\n", "\n", "\r\n", "\r\n", "\r", "\n\n", "\n\r\n",
+	};
+	enum { N = sizeof fields / sizeof *fields };
+	struct query q = { MB_CSV, "k|l|m", NULL, "bcd", 0 };
+	struct mb_buf in = { 0 }, whole = { 0 }, rows = { 0 };
+	int n_good = 0, n_bad = 0;
+
+	(void)state;
+	seed_random();
+	for (int i = 0; i < 300; i++) {
+		unsigned n = pick(i % 10 == 0 ? 1200 : 60);
+		unsigned n_fields = pick(8) == 0 ? N : N - 7;
+		unsigned n_ends = pick(3) == 0 ? 9 : pick(2) == 0 ? 6 : 4;
+		struct mb_err err = { 0 };
+
+		q.format = i % 3 == 0 ? MB_TSV : MB_CSV;
+		q.fields = i % 2 == 0 ? NULL : "m|k";
+		mb_buf_reset(&in);
+		for (unsigned k = 0; k < n; k++) {
+			for (int f = 0; f < 3; f++) {
+				if (f > 0)
+					mb_buf_addc(&in,
+					    mb_delimiter_of(q.format));
+				mb_buf_adds(&in, fields[pick(n_fields)]);
+			}
+			mb_buf_adds(&in, ends[pick(n_ends)]);
+		}
+		read_in_pieces(&whole, &q, (struct mb_str){ in.p, in.len },
+		    in.len + 1, &err);
+		read_in_pieces(&rows, &q, (struct mb_str){ in.p, in.len },
+		    1 + pick(30), &err);
+		if (strcmp(whole.p, rows.p) != 0) {
+			size_t at = 0;
+
+			while (whole.p[at] == rows.p[at])
+				at++;
+			at -= at < 100 ? at : 100;
+			fail_msg("got %.200s, not %.200s", whole.p + at,
+			    rows.p + at);
+		}
+		for (const char *p = rows.p; *p != '\0'; p++)
+			*(*p == '!' ? &n_bad : &n_good) +=
+			    *p == '!' || *p == '\n';
+	}
+	assert_true(n_good > 5000 && n_bad > 500);
+	mb_buf_release(&in);
+	mb_buf_release(&whole);
+	mb_buf_release(&rows);
+}
+
 /* What libcsv says of a record: its fields as put_row writes them. */
 struct by_libcsv {
 	struct mb_buf row;
@@ -1000,6 +1063,7 @@ main(void)
 		cmocka_unit_test(a_field_that_is_not_there_is_a_usage_error),
 		cmocka_unit_test(a_reader_begins_anew_and_tells_what_it_saw),
 		cmocka_unit_test(hostile_records_cost_no_more_than_others),
+		cmocka_unit_test(looking_ahead_changes_nothing),
 		cmocka_unit_test(csv_records_are_what_libcsv_says),
 		cmocka_unit_test(
 		    rows_are_written_with_as_little_quoting_as_needed),

@@ -61,7 +61,18 @@ struct mb_reader {
 	size_t *decoded_at;	/* … of value i behind so many bytes, + 1 */
 	bool has_decoded;
 
+	/* csv, tsv: where the fields of the record are … */
 	struct mb_csv_fields fields;
+	/* … or, if the record was seen by looking ahead */
+	struct mb_split_marks marks;
+	uint64_t marks_off;	/* what the marks count from */
+	uint32_t n_used;	/* records of these that were read */
+	struct marked {
+		const char *p;		/* the record; NULL: see `fields` */
+		uint32_t off;		/* of p, as the marks count */
+		const uint32_t *mark;	/* the end of field 0 */
+		size_t n;		/* fields */
+	} marked;
 
 	/* ndjson: keys as they were seen, and which was at which place */
 	struct mb_json_members members;
@@ -225,6 +236,7 @@ mb_reader_begin(struct mb_reader *r, const struct mb_names *header,
 	r->base = off;
 	r->header = NULL;
 	r->width = 0;
+	r->n_used = r->marks.n_ends = 0;
 	for (size_t i = 0; i < r->n_wanted; i++)
 		r->wanted[i].was_seen = false;
 	switch (r->format) {
@@ -245,7 +257,7 @@ mb_reader_begin(struct mb_reader *r, const struct mb_names *header,
 	return resolve(r, header, err);
 }
 
-static bool
+static inline bool
 is_null(const struct mb_reader *r, struct mb_str text)
 {
 	for (size_t i = 0; i < r->n_nulls; i++)
@@ -273,7 +285,7 @@ set_decoded(struct mb_reader *r, size_t i, size_t start, enum mb_kind kind)
 	r->has_decoded = true;
 }
 
-static void
+static inline void
 set_text(struct mb_reader *r, size_t i, struct mb_str text,
     enum mb_kind kind)
 {
@@ -284,14 +296,14 @@ set_text(struct mb_reader *r, size_t i, struct mb_str text,
 		r->values[i] = (struct mb_value){ text.p, text.len, kind };
 }
 
-static void
+static inline void
 set_null(struct mb_reader *r, size_t i)
 {
 	r->decoded_at[i] = 0;
 	r->values[i] = mb_value_null();
 }
 
-static void
+static inline void
 set_csv(struct mb_reader *r, size_t i, const struct mb_csv_field *f)
 {
 	size_t start = r->decoded.len;
@@ -325,42 +337,78 @@ set_json(struct mb_reader *r, size_t i, const struct mb_json *v)
 	}
 }
 
+/* The i-th field of a csv or tsv record. */
+static inline struct mb_csv_field
+field_at(const struct mb_reader *r, size_t i)
+{
+	const struct marked *m = &r->marked;
+	const char *start, *end;
+	struct mb_csv_field f = { .is_quoted = false };
+
+	if (m->p == NULL)
+		return r->fields.v[i];
+	start = i == 0 ? m->p : m->p + (m->mark[i - 1] + 1 - m->off);
+	end = m->p + (m->mark[i] - m->off);
+	if (i == m->n - 1 && end > start && end[0] == '\n' && end[-1] == '\r')
+		end--;
+	if (r->format == MB_CSV && start < end && *start == '"') {
+		f.is_quoted = true;
+		start++;
+		end--;
+	}
+	f.text = (struct mb_str){ start, (size_t)(end - start) };
+	f.has_escapes = (f.is_quoted || r->format == MB_TSV) &&
+	    f.text.len > 0 && memchr(start, f.is_quoted ? '"' : '\\',
+	    f.text.len) != NULL;
+	return f;
+}
+
 /*
  * Judging and taking apart a record: 0, with row->bad set where it is bad.
  */
 static int
 read_csv(struct mb_reader *r, struct mb_row *row, struct mb_err *err)
 {
-	row->bad = mb_csv_split(&r->fields, r->format, r->delimiter,
-	    row->raw);
-	if (row->bad != NULL)
-		return 0;
+	struct mb_csv_field f;
+	size_t n = r->marked.n;
+
+	if (r->marked.p == NULL) {
+		row->bad = mb_csv_split(&r->fields, r->format, r->delimiter,
+		    row->raw);
+		if (row->bad != NULL)
+			return 0;
+		n = r->fields.n;
+	}
 	if (r->width == 0) {
 		for (size_t i = 0; i < r->n_wanted; i++)
-			if (r->wanted[i].column >= r->fields.n)
+			if (r->wanted[i].column >= n)
 				return mb_fail(err, MB_EUSAGE,
 				    "no field %zu; the first record has %zu",
-				    r->wanted[i].column + 1, r->fields.n);
-		r->width = r->fields.n;
+				    r->wanted[i].column + 1, n);
+		r->width = n;
 	}
-	if (r->fields.n != r->width) {
+	if (n != r->width) {
 		snprintf(r->reason, sizeof r->reason, r->header != NULL ?
 		    "%zu fields, the header has %zu" :
-		    "%zu fields, the first record has %zu", r->fields.n,
+		    "%zu fields, the first record has %zu", n,
 		    r->width);
 		row->bad = r->reason;
 		return 0;
 	}
 	if (!r->wants_all) {
-		for (size_t i = 0; i < r->n_wanted; i++)
-			set_csv(r, i, &r->fields.v[r->wanted[i].column]);
+		for (size_t i = 0; i < r->n_wanted; i++) {
+			f = field_at(r, r->wanted[i].column);
+			set_csv(r, i, &f);
+		}
 		row->n = r->n_wanted;
 		return 0;
 	}
-	make_room_for_values(r, r->fields.n);
-	for (size_t i = 0; i < r->fields.n; i++)
-		set_csv(r, i, &r->fields.v[i]);
-	row->n = r->fields.n;
+	make_room_for_values(r, n);
+	for (size_t i = 0; i < n; i++) {
+		f = field_at(r, i);
+		set_csv(r, i, &f);
+	}
+	row->n = n;
 	row->names = r->header != NULL ? r->header->v : NULL;
 	return 0;
 }
@@ -525,6 +573,53 @@ read_row(struct mb_reader *r, struct mb_row *row, struct mb_err *err)
 	return 1;
 }
 
+/* *data is read up to the offset `end`. */
+static void
+advance(struct mb_reader *r, struct mb_str *data, uint64_t end)
+{
+	size_t n = (size_t)(end - r->base);
+
+	data->p += n;
+	data->len -= n;
+	r->base = end;
+}
+
+/*
+ * Most csv and tsv records are found many at once, with their fields.  False
+ * if the next one isn't such.
+ */
+static bool
+next_marked(struct mb_reader *r, struct mb_str *data, struct mb_row *row)
+{
+	const struct mb_split_marks *marks = &r->marks;
+	uint32_t first, last, start;
+
+	r->marked.p = NULL;
+	if (r->n_used == marks->n_ends) {
+		if (r->split.off != r->split.complete ||
+		    !mb_format_has_header(r->format))
+			return false;
+		mb_split_look(&r->marks, &r->split, data->p, data->len);
+		r->marks_off = r->base;
+		r->n_used = 0;
+		if (marks->n_ends == 0)
+			return false;
+	}
+	first = r->n_used > 0 ? marks->end[r->n_used - 1] + 1 : 0;
+	start = r->n_used > 0 ? marks->mark[first - 1] + 1 : 0;
+	last = marks->end[r->n_used++];
+	*row = (struct mb_row){
+		.off = r->marks_off + start,
+		.end = r->marks_off + marks->mark[last] + 1,
+		.raw = { data->p, marks->mark[last] + 1 - start },
+	};
+	r->marked = (struct marked){ .p = data->p, .off = start,
+		.mark = marks->mark + first, .n = last - first + 1 };
+	mb_split_pass(&r->split, row->end);
+	advance(r, data, row->end);
+	return true;
+}
+
 int
 mb_reader_next(struct mb_reader *r, struct mb_str *data, bool is_last,
     struct mb_row *row, struct mb_err *err)
@@ -532,25 +627,23 @@ mb_reader_next(struct mb_reader *r, struct mb_str *data, bool is_last,
 	struct mb_split *s = &r->split;
 	size_t ahead = (size_t)(s->off - r->base);
 	enum mb_split_result rc;
-	uint64_t n, from = r->base;
+	uint64_t n;
 
+	if (next_marked(r, data, row))
+		return read_row(r, row, err);
 	rc = mb_split_scan(s, data->p + ahead, data->len - ahead, 1, &n);
 	if (rc == MB_SPLIT_MORE && is_last)
 		rc = mb_split_finish(s, &n);
 	if (rc == MB_SPLIT_MORE && n == 0) {
-		r->base = mb_split_keep(s);
-		data->p += r->base - from;
-		data->len -= (size_t)(r->base - from);
+		advance(r, data, mb_split_keep(s));
 		return 0;
 	}
 	*row = (struct mb_row){ .off = s->start, .end = s->complete };
 	/* What is too long may not be here any more. */
 	if (s->complete - s->start <= s->limit)
-		row->raw = (struct mb_str){ data->p + (s->start - from),
+		row->raw = (struct mb_str){ data->p + (s->start - r->base),
 		    (size_t)(s->complete - s->start) };
-	r->base = s->complete;
-	data->p += r->base - from;
-	data->len -= (size_t)(r->base - from);
+	advance(r, data, s->complete);
 	if (rc != MB_SPLIT_REJECT)
 		return read_row(r, row, err);
 	row->bad = s->why;

@@ -354,13 +354,34 @@ at_most_wide(const unsigned char *p, unsigned char c)
 	return (uint64_t)high << 32 | low;
 }
 
+WIDE INLINE bool
+has_either_wide(const unsigned char *p, unsigned char c, unsigned char d)
+{
+	__m256i one = _mm256_set1_epi8((char)c), other =
+	    _mm256_set1_epi8((char)d);
+	__m256i a = _mm256_loadu_si256((const __m256i *)p);
+	__m256i b = _mm256_loadu_si256((const __m256i *)(p + 32));
+	__m256i found = _mm256_or_si256(
+	    _mm256_or_si256(_mm256_cmpeq_epi8(a, one),
+	    _mm256_cmpeq_epi8(a, other)),
+	    _mm256_or_si256(_mm256_cmpeq_epi8(b, one),
+	    _mm256_cmpeq_epi8(b, other)));
+
+	return !_mm256_testz_si256(found, found);
+}
+
 WIDE INLINE void
 masks_wide(struct masks *m, const unsigned char *p, enum mb_format format)
 {
-	m->lf = equal_wide(p, '\n');
-	m->cr = format == MB_CSV || format == MB_TSV ? equal_wide(p, '\r') : 0;
-	m->quote = format == MB_CSV ? equal_wide(p, '"') : 0;
-	m->blank = format == MB_NDJSON ? at_most_wide(p, ' ') : 0;
+	*m = (struct masks){ .lf = equal_wide(p, '\n') };
+	if (format == MB_CSV && has_either_wide(p, '"', '\r')) {
+		m->cr = equal_wide(p, '\r');
+		m->quote = equal_wide(p, '"');
+	} else if (format == MB_TSV) {
+		m->cr = equal_wide(p, '\r');
+	} else if (format == MB_NDJSON) {
+		m->blank = at_most_wide(p, ' ');
+	}
 }
 #endif
 
@@ -373,71 +394,108 @@ prefix_xor(uint64_t x)
 	return x;
 }
 
-static const uint64_t LAST = (uint64_t)1 << (BLOCK - 1);
-
 /* What a block holds. */
 struct block {
+	unsigned width;		/* so many of its bytes are judged */
 	uint64_t ends;		/* the last bytes of records */
 	uint64_t inner;		/* of lines inside quotes */
-	enum state state;	/* behind it */
+	uint64_t delims;	/* outside quotes; only where asked for */
+	enum state state;	/* behind it, at most QUOTED */
 };
+
+/*
+ * A csv block must not end with a quote or a CR, which the next byte decides:
+ * leave such to the next block.  False if nothing else is there.
+ */
+INLINE bool
+trim(struct block *b, struct masks *m)
+{
+	uint64_t open = m->quote | m->cr;
+
+	b->width = BLOCK;
+	if (open >> (BLOCK - 1) == 0)
+		return true;
+	if (~open == 0)
+		return false;
+	b->width = BLOCK - (unsigned)__builtin_clzll(~open);
+	m->quote &= ((uint64_t)1 << b->width) - 1;
+	m->cr &= ((uint64_t)1 << b->width) - 1;
+	return true;
+}
 
 /* Judge a csv block that holds quotes, or begins inside them. */
 INLINE bool
-judge_quotes(struct block *b, const struct masks *m, uint64_t delim,
+judge_quotes(struct block *b, const struct masks *m, uint64_t delims,
     enum state state)
 {
-	uint64_t any_end = m->lf | m->cr;
+	const uint64_t last = (uint64_t)1 << (b->width - 1);
+	uint64_t ends = m->lf | m->cr;
 	uint64_t inside = prefix_xor(m->quote) ^
 	    (state == QUOTED ? ~(uint64_t)0 : 0);
 	uint64_t opens = m->quote & inside, closes = m->quote & ~inside;
-	uint64_t may_open = ((delim | any_end) & ~inside) | closes;
-	uint64_t lone_cr = m->cr & ~(m->lf >> 1) & ~LAST;
-	uint64_t starts;
+	uint64_t may_open = ((delims | ends) & ~inside) | closes;
 
 	may_open = may_open << 1 | (state == BEGIN || state == FIELD);
 	if ((opens & ~may_open) != 0 ||
-	    (closes & ~LAST & ~((delim | any_end | m->quote) >> 1)) != 0)
+	    (closes & ~((delims | ends | m->quote) >> 1)) != 0)
 		return false;
-	b->ends = (m->lf | lone_cr) & ~inside;
-	b->inner = (m->lf | lone_cr) & inside;
-	starts = b->ends << 1 | (state == BEGIN);
-	if ((starts & any_end & ~inside) != 0)
+	/* A blank line is odd. */
+	ends = m->lf | (m->cr & ~(m->lf >> 1));
+	b->ends = ends & ~inside;
+	b->inner = ends & inside;
+	b->delims = delims & ~inside;
+	if (((b->ends << 1 | (state == BEGIN)) & (m->lf | m->cr) & ~inside) !=
+	    0)
 		return false;
-	if ((inside & LAST) != 0)
-		b->state = (m->cr & LAST) != 0 ? QUOTED_CR : QUOTED;
-	else if ((any_end & LAST) != 0)
-		b->state = (m->lf & LAST) != 0 ? BEGIN : CR;
-	else if ((m->quote & LAST) != 0)
-		b->state = QUOTE;
-	else
-		b->state = (delim & LAST) != 0 ? FIELD : LINE;
+	b->state = (inside & last) != 0 ? QUOTED :
+	    (b->ends & last) != 0 ? BEGIN :
+	    (b->delims & last) != 0 ? FIELD : LINE;
 	return true;
 }
 
 INLINE bool
-judge_plain(struct block *b, const struct masks *m, const unsigned char *p,
-    enum mb_format format, unsigned char delimiter, enum state state)
+judge_plain(struct block *b, const struct masks *m, bool is_field,
+    enum mb_format format, enum state state)
 {
+	const uint64_t last = (uint64_t)1 << (b->width - 1);
 	uint64_t starts;
 
 	b->inner = 0;
 	b->ends = m->lf;
 	if (format == MB_CSV)
-		b->ends |= m->cr & ~(m->lf >> 1) & ~LAST;
+		b->ends |= m->cr & ~(m->lf >> 1);
+	/* A blank line is odd. */
 	starts = b->ends << 1 | (state == BEGIN);
 	if ((format == MB_NDJSON && (starts & m->blank) != 0) ||
 	    ((format == MB_CSV || format == MB_TSV) &&
 	    (starts & (m->lf | m->cr)) != 0))
 		return false;
-	b->state = LINE;
-	if ((m->lf & LAST) != 0)
-		b->state = BEGIN;
-	else if (format == MB_CSV && (m->cr & LAST) != 0)
-		b->state = CR;
-	else if (format == MB_CSV && p[BLOCK - 1] == delimiter)
-		b->state = FIELD;
+	b->state = (b->ends & last) != 0 ? BEGIN : is_field ? FIELD : LINE;
 	return true;
+}
+
+/*
+ * Judge the block at p.  False if it is odd: it has a quote out of place or a
+ * blank line, and is left to scan_bytes.
+ */
+INLINE bool
+judge(struct block *b, const unsigned char *p, enum mb_format format,
+    unsigned char delimiter, enum state state, bool wants_delims,
+    void (*get_masks)(struct masks *, const unsigned char *, enum mb_format),
+    uint64_t (*equal)(const unsigned char *, unsigned char))
+{
+	struct masks m;
+
+	get_masks(&m, p, format);
+	b->width = BLOCK;
+	b->delims = wants_delims ? equal(p, delimiter) : 0;
+	if (format == MB_CSV && (m.quote | m.cr) != 0 && !trim(b, &m))
+		return false;
+	if (format == MB_CSV && (m.quote != 0 || state == QUOTED))
+		return judge_quotes(b, &m, wants_delims ? b->delims :
+		    equal(p, delimiter), state);
+	return judge_plain(b, &m, format == MB_CSV &&
+	    p[b->width - 1] == delimiter, format, state);
 }
 
 /*
@@ -456,26 +514,18 @@ scan_blocks(struct mb_split *s, const unsigned char *p, size_t len,
 	uint64_t n = *n_records;
 	size_t at = 0;
 
-	for (; len - at >= BLOCK && state <= QUOTED; at += BLOCK) {
-		struct masks m;
+	while (len - at >= BLOCK) {
 		struct block b;
 		unsigned last;
 
 		if (state == BEGIN)
 			s->start = base + at;
 		/* The first record could become too long; later ones can't. */
-		if (base + at + BLOCK - s->start > s->limit)
+		if (base + at + BLOCK - s->start > s->limit ||
+		    (format == MB_CSV && s->n_lines + BLOCK >= MB_LINE_LIMIT) ||
+		    !judge(&b, p + at, format, delimiter, state, false,
+		    get_masks, equal))
 			break;
-		get_masks(&m, p + at, format);
-		if (format == MB_CSV && (m.quote != 0 || state == QUOTED)) {
-			if (s->n_lines + BLOCK >= MB_LINE_LIMIT ||
-			    !judge_quotes(&b, &m, equal(p + at, delimiter),
-			    state))
-				break;
-		} else if (!judge_plain(&b, &m, p + at, format, delimiter,
-		    state)) {
-			break;
-		}
 		if (b.ends != 0) {
 			unsigned count = (unsigned)__builtin_popcountll(b.ends);
 
@@ -504,6 +554,7 @@ scan_blocks(struct mb_split *s, const unsigned char *p, size_t len,
 			    (uint32_t)__builtin_popcountll(b.inner);
 		}
 		state = b.state;
+		at += b.width;
 	}
 	s->state = (unsigned char)state;
 	s->off = base + at;
@@ -511,7 +562,43 @@ scan_blocks(struct mb_split *s, const unsigned char *p, size_t len,
 	return at;
 }
 
+INLINE void
+look(struct mb_split_marks *out, const struct mb_split *s,
+    const unsigned char *p, size_t len, const enum mb_format format,
+    void (*get_masks)(struct masks *, const unsigned char *, enum mb_format),
+    uint64_t (*equal)(const unsigned char *, unsigned char))
+{
+	const unsigned char delimiter = (unsigned char)s->delimiter;
+	enum state state = BEGIN;
+	uint32_t n_marks = 0, n_ends = 0;
+	struct block b;
+
+	for (size_t at = 0; len - at >= BLOCK; at += b.width) {
+		uint64_t marks, ends;
+
+		if (!judge(&b, p + at, format, delimiter, state, true,
+		    get_masks, equal) || b.inner != 0)
+			break;
+		marks = b.delims | b.ends;
+		for (ends = b.ends; ends != 0; ends &= ends - 1)
+			out->end[n_ends++] = n_marks + (uint32_t)
+			    __builtin_popcountll(marks & (ends ^ (ends - 1))) -
+			    1;
+		for (; marks != 0; marks &= marks - 1)
+			out->mark[n_marks++] = (uint32_t)at +
+			    (uint32_t)__builtin_ctzll(marks);
+		state = b.state;
+	}
+	out->n_ends = n_ends;
+}
+
 /* One copy per format, so that each looks only for what it needs. */
+#define LOOK(masks, equal) \
+	if (s->format == MB_CSV) \
+		look(out, s, p, len, MB_CSV, masks, equal); \
+	else \
+		look(out, s, p, len, MB_TSV, masks, equal)
+
 #define SCAN_BLOCKS(masks, equal) \
 	switch (s->format) { \
 	case MB_CSV: \
@@ -536,6 +623,13 @@ blocks_wide(struct mb_split *s, const unsigned char *p, size_t len,
 {
 	SCAN_BLOCKS(masks_wide, equal_wide);
 }
+
+WIDE static void
+look_wide(struct mb_split_marks *out, const struct mb_split *s,
+    const unsigned char *p, size_t len)
+{
+	LOOK(masks_wide, equal_wide);
+}
 #endif
 
 static size_t
@@ -543,6 +637,13 @@ blocks_narrow(struct mb_split *s, const unsigned char *p, size_t len,
     uint64_t max_records, uint64_t *n_records)
 {
 	SCAN_BLOCKS(masks_narrow, equal_narrow);
+}
+
+static void
+look_narrow(struct mb_split_marks *out, const struct mb_split *s,
+    const unsigned char *p, size_t len)
+{
+	LOOK(masks_narrow, equal_narrow);
 }
 
 enum mb_split_result
@@ -613,4 +714,29 @@ mb_split_finish(struct mb_split *s, uint64_t *n_records)
 		return reject(s, s->off, too_long);
 	}
 	return MB_SPLIT_MORE;
+}
+
+void
+mb_split_look(struct mb_split_marks *out, const struct mb_split *s,
+    const void *p, size_t len)
+{
+	out->n_ends = 0;
+	if (len > MB_LOOK_AHEAD)
+		len = MB_LOOK_AHEAD;
+	/* None of the records may be too long. */
+	if (s->limit < MB_LOOK_AHEAD)
+		return;
+#if defined(__x86_64__)
+	if (s->is_wide) {
+		look_wide(out, s, p, len);
+		return;
+	}
+#endif
+	look_narrow(out, s, p, len);
+}
+
+void
+mb_split_pass(struct mb_split *s, uint64_t end)
+{
+	settle(s, end);
 }
