@@ -177,8 +177,12 @@ list_left(struct mb_pipe *p, struct mb_err *err)
 			rc = mb_spool_remove(p->journal, runs[i], err);
 			continue;
 		}
-		if (p->again && g == newest)
+		if (p->again && g == newest) {
+			/* It goes on, but what is settled may go. */
+			if (needed_from(p, g, s->settled) == g->end)
+				rc = mb_spool_remove(p->journal, runs[i], err);
 			continue;
+		}
 		rc = mb_spool_open(&spool, p->journal, runs[i],
 		    g != NULL ? g->end : 0, MB_SPOOL_RESUME, err);
 		if (rc < 0)
