@@ -789,6 +789,30 @@ test_constraints_of_others(void **state)
 	expect("SELECT * FROM t", "'x' 1\n'z' 1\n");
 }
 
+static void
+test_plain_stream(void **state)
+{
+	struct stream s = { 0 };
+	struct mb_marker none = { 0 };
+	struct mb_err err = { 0 };
+	char names[] = "x";
+	uint64_t rows;
+
+	(void)state;
+	assert_int_equal(mb_sink_open_sqlite(&s.sink, target, &s.o, &err), 0);
+	assert_int_equal(mb_sink_lookup(s.sink, &none, &err), 0);
+	assert_false(none.exists);
+	s.format = "csv";
+	set_fields(&s, names, NULL);
+	assert_int_equal(stage_batch(&s, "1\n", 2, &rows, &err), 0);
+	assert_int_equal(mb_sink_commit(s.sink, &none, &none, &err), 0);
+	assert_int_equal(stage_batch(&s, "2\n", 2, &rows, &err), 0);
+	assert_int_equal(mb_sink_commit(s.sink, &none, &none, &err), 0);
+	close_stream(&s);
+	expect("SELECT * FROM t", "1\n2\n");
+	expect("SELECT count(*) FROM sqlite_master", "1\n");
+}
+
 /* ---- merge ---- */
 
 static void
@@ -855,6 +879,9 @@ test_merge_sums(void **state)
 		{ "int", "9223372036854775807\n1\n", NULL },
 		{ "double", "0.1\n0.2\n", "0.30000000000000004f\n" },
 		{ "double", "1\n2\n", "3f\n" },
+		{ "double", "1.7e308\n1e308\n", NULL },
+		{ "decimal", "123456.7890123\n0.0000001\n",
+		    "123456.7890124f\n" },
 	};
 
 	(void)state;
@@ -902,8 +929,18 @@ test_merge_into_others(void **state)
 	close_stream(&s);
 	expect("SELECT * FROM t", "'a' 3 1\n'b' 1 1\n'b' 2 2\n'c' 3 NULL\n");
 
+	/* What others may have put there. */
+	sql("DROP TABLE mb_commits; DROP TABLE t; CREATE TABLE t(k, v NUMERIC);"
+	    "INSERT INTO t VALUES ('inf', 9e999), ('text', 'x'), ('0', 0.5)");
+	s.next = 0;
+	open_stream(&s);
+	assert_int_equal(try_bytes(&s, "k,v", "inf,1\n", 6, msg), MB_EDATA);
+	assert_non_null(strstr(msg, "sum of column v"));
+	assert_int_equal(try_bytes(&s, "k,v", "text,1\n", 7, msg), MB_EDATA);
+	close_stream(&s);
+
 	/* A primary key needs no index of ours, WITHOUT ROWID or not. */
-	sql("DROP TABLE mb_commits; DROP TABLE t; "
+	sql("DROP TABLE IF EXISTS mb_commits; DROP TABLE t; "
 	    "CREATE TABLE t(k TEXT PRIMARY KEY, v INT) WITHOUT ROWID");
 	s.next = 0;
 	open_stream(&s);
@@ -1480,7 +1517,7 @@ main(void)
 		T(test_hostile_names), T(test_headless_and_ndjson),
 		T(test_schema), T(test_on_bad), T(test_fifteen_digits),
 		T(test_tables_of_others), T(test_constraints_of_others),
-		T(test_merge), T(test_merge_sums), T(test_merge_into_others),
+		T(test_plain_stream), T(test_merge), T(test_merge_sums), T(test_merge_into_others),
 		T(test_merge_refusals),
 		T(test_marker_moves_by_compare_and_swap),
 		T(test_marker_keeps_holes), T(test_damaged_marker),

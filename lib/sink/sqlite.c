@@ -56,8 +56,10 @@ mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
@@ -1465,20 +1467,25 @@ is_number(sqlite3_value *v)
 {
 	int type = sqlite3_value_type(v);
 
-	return type == SQLITE_INTEGER || type == SQLITE_FLOAT;
+	return type == SQLITE_INTEGER || (type == SQLITE_FLOAT &&
+	    isfinite(sqlite3_value_double(v)));
 }
 
 static void
 sum_real_function(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
+	double total;
+
 	(void)argc;
 	if (sum_of_null(ctx, argv))
 		return;
+	total = sqlite3_value_double(argv[0]) + sqlite3_value_double(argv[1]);
 	if (!is_number(argv[0]) || !is_number(argv[1]))
 		fail_sum(ctx, argv, "what is there is not a number");
+	else if (!isfinite(total))
+		fail_sum(ctx, argv, "out of range");
 	else
-		sqlite3_result_double(ctx, sqlite3_value_double(argv[0]) +
-		    sqlite3_value_double(argv[1]));
+		sqlite3_result_double(ctx, total);
 }
 
 /*
@@ -1491,7 +1498,19 @@ decimal_of_double(double d)
 	struct mb_number n = { .is_double = true, .real = d }, exact = { 0 };
 	char text[32];
 	int places;
+	double power = 1;
 
+	/*
+	 * Both sides of the division are whole and exact, so it gives the
+	 * double nearest to that decimal.  Most numbers end here.
+	 */
+	for (unsigned p = 0; p <= 6; p++, power *= 10) {
+		double units = nearbyint(d * power);
+
+		if (fabs(units) < 1e15 && units / power == d)
+			return (struct mb_number){ .places = (uint8_t)p,
+			    .units = (mb_int128)units };
+	}
 	/* -d.dddddddddddddde-XX */
 	snprintf(text, sizeof text, "%.*e", DIGITS - 1, d);
 	for (const char *p = text; *p != 'e'; p++)
@@ -2111,26 +2130,28 @@ static const struct mb_sink_ops ops = {
 };
 
 /*
- * Find the file, made empty if it isn't there.  SQLite would make it, too,
- * but not by umask.
+ * Find the file, made empty if it isn't there: SQLite would make it, too, but
+ * not by umask.  One that is there isn't opened, since to close a descriptor
+ * drops the locks that SQLite holds on the file elsewhere in the process.
  */
 static int
 find_file(struct sqlite_sink *s, const char *path, struct mb_err *err)
 {
-	char *file;
+	struct stat st;
 	int fd;
 
-	fd = mb_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOCTTY, 0666);
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR || errno == EISDIR))
+	fd = mb_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL, 0666);
+	if (fd >= 0)
+		close(fd);
+	else if (errno == ENOENT || errno == ENOTDIR || errno == EISDIR)
 		return mb_fail(err, MB_EUSAGE, "%s: %s", path,
 		    strerror(errno));
-	if (fd < 0)
+	else if (errno != EEXIST)
 		return mb_fail_sys(err, "%s", path);
-	close(fd);
-	file = realpath(path, NULL);
-	if (file == NULL)
+	if (stat(path, &st) < 0 || (s->file = realpath(path, NULL)) == NULL)
 		return mb_fail_sys(err, "%s", path);
-	s->file = file;
+	if (!S_ISREG(st.st_mode))
+		return mb_fail(err, MB_EUSAGE, "%s: is not a file", path);
 	return 0;
 }
 
