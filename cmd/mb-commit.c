@@ -474,7 +474,7 @@ static int
 join(struct committer *c, const struct mb_hello *h, char **argv,
     struct mb_err *err)
 {
-	const char *path;
+	const char *path, *notice;
 	int rc;
 
 	c->hello = mb_hello_copy(h, &c->arena);
@@ -485,6 +485,8 @@ join(struct committer *c, const struct mb_hello *h, char **argv,
 		    "another user's: give -j FILE", c->hello->journal);
 	if (mb_journal_open(&c->journal, path, 0, err) < 0)
 		return -1;
+	while ((notice = mb_journal_notice(c->journal)) != NULL)
+		mb_progress_say(c->progress, notice);
 	if (strcmp(mb_journal_state(c->journal)->id, c->hello->id) != 0)
 		return mb_fail(err, MB_EUSAGE, "%s: is journal %.8s, but the "
 		    "frames are of %.8s", mb_journal_path(c->journal),
@@ -620,7 +622,8 @@ append_fail(struct committer *c, uint64_t batch, const char *reason)
 	struct mb_buf line = { 0 };
 	const struct mb_batch *b;
 
-	if (c->welcome == MB_COPY ||
+	/* What the sink has did not fail, whatever happened then. */
+	if (c->welcome == MB_COPY || mb_marker_has(&c->marker, batch) ||
 	    mb_journal_enter(c->journal, &ignored) < 0)
 		return;
 	b = mb_state_batch(s, batch);

@@ -7,6 +7,10 @@
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
+#if __has_include(<xxh_x86dispatch.h>)
+/* The library's choice of AVX2 or AVX-512 at run time: twice as fast. */
+#include <xxh_x86dispatch.h>
+#endif
 #endif
 
 /* Bit by bit over the reflected polynomial: lines are short. */

@@ -29,6 +29,7 @@
 enum {
 	CHUNK = 256 * 1024,
 	CHECKPOINT_EVERY = 256 * 1024,	/* bytes of lines, at least */
+	REWRITE_FROM = 64 * 1024,	/* bytes of file, at least */
 	MAX_LINE = 1 << 30,
 };
 
@@ -525,9 +526,7 @@ mb_journal_write(struct mb_journal *j, const struct mb_buf *lines,
 	if (!j->has_entered)
 		return mb_fail(err, MB_EBUG, "%s: written without the lock",
 		    j->path);
-	if (mb_pwrite_all(j->fd, lines->p, lines->len, physical(j, j->pos),
-	    j->path, err) < 0)
-		return -1;
+	/* First the state: what it refuses must not get into the file. */
 	for (; p < end; p = newline + 1) {
 		newline = memchr(p, '\n', (size_t)(end - p));
 		if (newline == NULL)
@@ -535,9 +534,12 @@ mb_journal_write(struct mb_journal *j, const struct mb_buf *lines,
 		if (mb_state_apply(&j->state, (struct mb_str){ p,
 		    (size_t)(newline - p) }, err) < 0) {
 			err->code = MB_EBUG;
-			return mb_wrap(err, "%s: written", j->path);
+			return mb_wrap(err, "%s: not written", j->path);
 		}
 	}
+	if (mb_pwrite_all(j->fd, lines->p, lines->len, physical(j, j->pos),
+	    j->path, err) < 0)
+		return -1;
 	j->pos += lines->len;
 	return 0;
 }
@@ -752,8 +754,11 @@ mb_journal_tidy(struct mb_journal *j, uint64_t retain, struct mb_err *err)
 	int rc = 0;
 
 	settled = j->state.settled == MB_NONE ? 0 : j->state.settled + 1;
+	if (retain == 0)
+		retain = 1;	/* the rewrite begins at a plan */
 	wants_rewrite = retain != MB_NONE && settled > j->first_batch &&
-	    (settled - j->first_batch) / 2 > retain;
+	    (settled - j->first_batch) / 2 > retain &&
+	    j->pos - j->base >= REWRITE_FROM;
 	if (!wants_checkpoint && !wants_rewrite)
 		return 0;
 	if (mb_journal_enter(j, err) < 0)
@@ -958,7 +963,12 @@ mb_journal_open(struct mb_journal **out, const char *path, int flags,
 		goto fail;
 	mb_buf_reset(&d);
 	mb_buf_addf(&d, "%s.d", j->path);
-	j->dfd = mb_dir_open(mb_buf_str(&d), 0700, err);
+	/* Only the creator has to sync what it finds there. */
+	if (!(flags & MB_JOURNAL_CREATE))
+		j->dfd = mb_openat(AT_FDCWD, mb_buf_str(&d),
+		    O_RDONLY | O_DIRECTORY, 0);
+	if (j->dfd < 0)
+		j->dfd = mb_dir_open(mb_buf_str(&d), 0700, err);
 	if (j->dfd < 0 || mb_lock_open(&j->lock, j->dfd, "lock", err) < 0)
 		goto fail;
 	if (mb_lock_take(j->lock, MB_LOCK_APPEND, false, -1, err) < 0)

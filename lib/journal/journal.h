@@ -73,8 +73,9 @@ MB_CHECK int mb_journal_refresh(struct mb_journal *j, struct mb_err *err);
 
 MB_CHECK int mb_journal_enter(struct mb_journal *j, struct mb_err *err);
 /*
- * Append sealed lines, between enter and leave.  On failure a part of them
- * may be in the file, as a torn tail; only leave and close may follow.
+ * Fold sealed lines into the state and append them, between enter and leave.
+ * On failure a part of them may be in the file, as a torn tail; only leave
+ * and close may follow.
  */
 MB_CHECK int mb_journal_write(struct mb_journal *j, const struct mb_buf *lines,
     struct mb_err *err);
