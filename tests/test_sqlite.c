@@ -717,6 +717,29 @@ test_on_bad(void **state)
 }
 
 static void
+test_aggregates_have_room(void **state)
+{
+	static const char *const aggs[] = { NULL, "count", "sum", "avg" };
+	struct stream s = { 0 };
+	char names[] = "k,n:int,s,a";
+	struct mb_err err = { 0 };
+	uint64_t rows;
+
+	(void)state;
+	open_stream(&s);
+	set_fields(&s, names, aggs);
+	assert_int_equal(stage_batch(&s, "1,1,5,2\n", 8, &rows, &err), 0);
+	assert_int_equal(commit_batch(&s, &err), 0);
+	assert_int_equal(stage_batch(&s, "1,1,5.5,0.3333333333333333\n", 27,
+	    &rows, &err), 0);
+	assert_int_equal(commit_batch(&s, &err), 0);
+	close_stream(&s);
+	expect("SELECT type FROM pragma_table_info('t')",
+	    "'INTEGER'\n'INTEGER'\n'NUMERIC'\n'REAL'\n");
+	expect("SELECT * FROM t", "1 1 5 2f\n1 1 5.5f 0.3333333333333333f\n");
+}
+
+static void
 test_fifteen_digits(void **state)
 {
 	struct stream s = { 0 };
@@ -1515,7 +1538,8 @@ main(void)
 		T(test_append), T(test_target_string),
 		T(test_unusable_targets), T(test_bytes_are_kept),
 		T(test_hostile_names), T(test_headless_and_ndjson),
-		T(test_schema), T(test_on_bad), T(test_fifteen_digits),
+		T(test_schema), T(test_on_bad), T(test_aggregates_have_room),
+		T(test_fifteen_digits),
 		T(test_tables_of_others), T(test_constraints_of_others),
 		T(test_plain_stream), T(test_merge), T(test_merge_sums), T(test_merge_into_others),
 		T(test_merge_refusals),

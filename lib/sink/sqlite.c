@@ -113,6 +113,7 @@ struct column {
 	bool is_guessed;	/* the type is inferred from this batch; until
 				   then values are staged as they came */
 	struct mb_guess guess;
+	bool is_aggregate;
 	bool is_not_null;
 	bool is_rowid;		/* INTEGER PRIMARY KEY: null is a new one */
 	bool has_default;
@@ -758,6 +759,7 @@ add_new_column(struct sqlite_sink *s, const char *name,
 	c = add_column(s, name);
 	c->type = type;
 	c->is_guessed = !is_given;
+	c->is_aggregate = field != NULL && field->agg != NULL;
 	c->is_in_batch = true;
 	return 0;
 }
@@ -1381,7 +1383,13 @@ settle_types(struct sqlite_sink *s, struct mb_err *err)
 
 		if (c->is_guessed) {
 			c->type = mb_guess_type(&c->guess);
-			if (is_sum && !c->guess.has_value)
+			/*
+			 * A sum (min, max, …) that is whole in the first
+			 * batch need not stay so, and an aggregate that
+			 * doesn't fit stops the stream.
+			 */
+			if ((is_sum && !c->guess.has_value) ||
+			    (c->is_aggregate && c->type.kind == MB_TYPE_INT))
 				c->type.kind = MB_TYPE_DECIMAL;
 		}
 		if (is_sum && !mb_type_is_number(c->type))
