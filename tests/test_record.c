@@ -546,6 +546,20 @@ hostile_records_cost_no_more_than_others(void **state)
 	    &err);
 	assert_string_equal(rows.p, "!more than 65536 fields\n");
 
+	/* a short record of too many lines */
+	mb_buf_reset(&in);
+	mb_buf_addc(&in, '"');
+	for (int k = 0; k < 1000; k++)
+		mb_buf_addc(&in, '\n');
+	mb_buf_adds(&in, "\"\n");
+	for (int k = 0; k < 100; k++)
+		mb_buf_adds(&in, "x\n");
+	read_in_pieces(&rows, &q, (struct mb_str){ in.p, in.len }, in.len,
+	    &err);
+	rows.p[strcspn(rows.p, "\n")] = '\0';
+	assert_string_equal(rows.p,
+	    "!a quoted field goes on beyond 1000 lines");
+
 	/* a record in many pieces is not scanned again with each */
 	mb_buf_reset(&in);
 	for (int k = 0; k < 3000000; k++)
@@ -997,6 +1011,15 @@ gzip_is_read_whole_or_said_to_be_cut(void **state)
 		assert_int_equal(err.code, ok ? MB_OK : MB_EDATA);
 		if (out.len > 0)
 			assert_memory_equal(out.p, text.p, out.len);
+		/* all of it comes, however little room there is */
+		if (len < 2000) {
+			struct mb_err same = { 0 };
+			size_t had = out.len;
+
+			gunzip_all(&out, (struct mb_str){ gz.p, len }, len, 1,
+			    &same);
+			assert_int_equal(out.len, had);
+		}
 		if (!ok)
 			assert_string_equal(err.msg, "gzip: the file ends in "
 			    "the middle of its data");
