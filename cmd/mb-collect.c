@@ -590,13 +590,16 @@ tell_rest(struct collector *c)
 static int
 recover(struct collector *c, char **argv, struct mb_err *err)
 {
+	/*
+	 * What the former pipeline appends while it drains is hardened too,
+	 * so that comes after the wait.
+	 */
 	if (lock_journal(c, err) < 0 ||
-	    mb_journal_harden(c->journal, err) < 0 ||
 	    mb_journal_run(c->journal, &c->run, "collect", MB_NONE, argv,
 	    mb_clock_wall_ms(), err) < 0 ||
 	    mb_journal_sync(c->journal, err) < 0 ||
 	    wait_for_former_pipeline(c, err) < 0 ||
-	    mb_journal_refresh(c->journal, err) < 0)
+	    mb_journal_harden(c->journal, err) < 0)
 		return -1;
 	pass_notices(c);
 	return 0;

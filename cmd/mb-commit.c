@@ -91,7 +91,7 @@ struct committer {
 	enum mb_welcome welcome;
 	struct mb_marker marker;	/* as last read or moved */
 	uint64_t run;
-	bool is_ordered;
+	bool is_ordered, has_committed;
 	struct mb_progress *progress;
 	struct mb_arena arena;		/* hello */
 
@@ -372,6 +372,8 @@ put_commit(struct committer *c, uint64_t batch, uint64_t rows, bool was_found,
 	struct mb_commit line = {
 		.batch = batch, .run = c->run, .time_ms = mb_clock_wall_ms(),
 		.rows = rows, .was_found = was_found, .records = records,
+		.held = was_found || rows > 0 ?
+		    mb_marker_count(&c->marker) : 0,
 		.target = mb_sink_target(c->sink),
 		.target_id = mb_sink_target_id(c->sink),
 	};
@@ -408,30 +410,51 @@ settle_found(struct committer *c, struct mb_err *err)
 	return rc;
 }
 
-/* Read the marker, make it durable, and compare it with the journal. */
+/*
+ * Does the marker, as last read, fit the journal's state?  Sets c->welcome.
+ * Pure but for that: it is asked again for each batch.
+ */
 static int
-greet(struct committer *c, struct mb_err *err)
+compare(struct committer *c, struct mb_err *err)
 {
 	struct mb_greeting g = {
 		.state = mb_journal_state(c->journal), .marker = &c->marker,
 		.target = mb_sink_target(c->sink),
+		.target_id = mb_sink_target_id(c->sink),
 		.is_replay = c->hello->is_replay,
 		.has_no_marker = strcmp(c->cfg->target, "-") == 0,
-		.accepts_new = c->cfg->sink.accepts_new,
+		/* Once a batch is there it is the one. */
+		.accepts_new = c->cfg->sink.accepts_new && !c->has_committed,
 	};
+	int rc = mb_marker_greet(&g, err);
+
+	if (rc < 0)
+		return -1;
+	c->welcome = (enum mb_welcome)rc;
+	return 0;
+}
+
+/* Read the marker again, and make it durable. */
+static int
+look_up(struct committer *c, struct mb_err *err)
+{
+	mb_marker_release(&c->marker);
+	return mb_sink_lookup(c->sink, &c->marker, err);
+}
+
+/* At `hello`, under the commit lock. */
+static int
+greet(struct committer *c, struct mb_err *err)
+{
 	int rc;
 
-	if (mb_sink_lookup(c->sink, &c->marker, err) < 0 ||
-	    mb_journal_enter(c->journal, err) < 0)
+	if (look_up(c, err) < 0 || mb_journal_enter(c->journal, err) < 0)
 		return -1;
-	g.target_id = mb_sink_target_id(c->sink);
-	rc = mb_marker_greet(&g, err);
-	if (rc >= 0) {
-		c->welcome = (enum mb_welcome)rc;
-		rc = c->welcome == MB_OWN ? settle_found(c, err) : 0;
-	}
+	rc = compare(c, err);
+	if (rc == 0 && c->welcome == MB_OWN)
+		rc = settle_found(c, err);
 	mb_journal_leave(c->journal);
-	return rc < 0 ? -1 : 0;
+	return rc;
 }
 
 static int
@@ -570,6 +593,7 @@ try_step(struct committer *c, bool is_copy, struct mb_err *why,
 	if (rc == 0) {
 		mb_marker_release(&c->marker);
 		c->marker = now;
+		c->has_committed = true;
 		return 1;
 	}
 	mb_marker_release(&now);
@@ -580,12 +604,17 @@ try_step(struct committer *c, bool is_copy, struct mb_err *why,
 		*err = first;
 		return -1;
 	}
-	/* The marker moved, or nobody knows: only the sink can tell. */
-	mb_marker_release(&c->marker);
-	if (mb_sink_lookup(c->sink, &c->marker, err) < 0) {
+	/*
+	 * The marker moved, or nobody knows: only the sink can tell.  What it
+	 * says is compared with the journal before it is believed, because a
+	 * copy of the journal may have moved it.
+	 */
+	if (look_up(c, err) < 0) {
 		*err = first;	/* the cause */
 		return -1;
 	}
+	if (c->journal != NULL && compare(c, err) < 0)
+		return -1;
 	if (mb_marker_has(&c->marker, number))
 		return 1;
 	if (first.code == MB_EEXIST)
@@ -636,20 +665,38 @@ append_fail(struct committer *c, uint64_t batch, const char *reason)
 	mb_buf_release(&line);
 }
 
+/*
+ * Others may have committed since the marker was read, and the sink may have
+ * been restored behind our back: compare before every step.
+ */
+static int
+compare_again(struct committer *c, struct mb_err *err)
+{
+	struct mb_err first = { 0 };
+
+	if (mb_journal_refresh(c->journal, err) < 0)
+		return -1;
+	if (compare(c, &first) == 0)
+		return 0;
+	return look_up(c, err) < 0 ? -1 : compare(c, err);
+}
+
 /* One attempt, under the commit lock: as try_step; dropped counts as done. */
 static int
 attempt(struct committer *c, uint64_t rows, struct mb_err *why,
     struct mb_err *err)
 {
-	bool is_copy = c->welcome == MB_COPY;
+	bool is_copy;
 	int rc;
 
 	if (c->journal == NULL)
 		return rows > 0 ? try_step(c, true, why, err) : 1;
 	if (lock_commit(c, err) < 0)
 		return -1;
-	rc = mb_journal_refresh(c->journal, err) < 0 ? -1 :
-	    is_copy ? 1 : may_commit(c, err);
+	rc = compare_again(c, err);
+	is_copy = c->welcome == MB_COPY;
+	if (rc == 0)
+		rc = is_copy ? 1 : may_commit(c, err);
 	c->is_dropped = rc == 0;
 	if (rc == 0)
 		rc = 1;

@@ -107,6 +107,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 	if (cfg->failed && argc > 0)
 		return mb_fail(err, MB_EUSAGE,
 		    "--failed: takes no batch numbers");
+	if (cfg->json && (argc > 0 || cfg->failed || cfg->verify))
+		return mb_fail(err, MB_EUSAGE, "--json: is for the table, and "
+		    "for --show");
 	if (cfg->show != NULL && (argc > 0 || cfg->failed || cfg->verify))
 		return mb_fail(err, MB_EUSAGE, "--show: one batch, alone");
 	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
@@ -404,10 +407,12 @@ verify(struct replay *r, struct mb_err *err)
 static int
 replay(struct replay *r, char **argv, struct mb_err *err)
 {
+	struct mb_report report = { 0 };
 	enum mb_emit_result result;
 	const struct mb_batch *b;
 	const char *why;
 	uint64_t run;
+	int64_t started;
 
 	/* Seen is not durable, also for us. */
 	if (mb_journal_harden(r->journal, err) < 0 ||
@@ -416,9 +421,12 @@ replay(struct replay *r, char **argv, struct mb_err *err)
 	    mb_emit_hello(r->emitter, run, true, err) < 0)
 		return -1;
 	for (size_t i = 0; i < r->n_numbers; i++) {
+		started = mb_clock_steady_us();
 		if (find_batch(r, r->numbers[i], &b, err) < 0 ||
 		    mb_emit_batch(r->emitter, b, &result, &why, err) < 0)
 			return -1;
+		report.emit_us = mb_clock_steady_us() - started;
+		mb_progress_batch(r->progress, r->state, b, &report);
 		if (result != MB_EMIT_WHOLE)
 			mb_progress_say(r->progress, why);
 		if (mb_signal_count() > 0)

@@ -295,6 +295,7 @@ control(struct mb_frame_reader *r, struct mb_str line,
 	struct mb_err ignored = { 0 };
 	const struct mb_node *n;
 	const char *verb = "";
+	uint64_t version;
 	bool ok = false;
 
 	line.p++;
@@ -312,6 +313,9 @@ control(struct mb_frame_reader *r, struct mb_str line,
 	if (strcmp(verb, "hello") == 0) {
 		if (r->where != START)
 			return bad_line(r, "a second hello", err);
+		if (!mb_node_u64(n, "version", &version) || version != 1)
+			return mb_fail(err, MB_EDATA, "%s: frames of a version "
+			    "that this mb doesn't know", r->name);
 		ok = parse_hello(r, n);
 		ev->kind = MB_FRAME_HELLO;
 		ev->hello = mb_hello_copy(&r->hello, &r->arena);
