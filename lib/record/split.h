@@ -47,6 +47,9 @@ enum mb_split_result {
 };
 
 /*
+ * A csv batch that is cut behind a CR alone ends without LF; who frames it adds
+ * one, and the two bytes are one line end.
+ *
  * Read-only for the caller.  Offsets are absolute: the first byte after init
  * is the one at `off` given there.
  */
