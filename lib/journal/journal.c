@@ -297,13 +297,37 @@ out:
 	return rc;
 }
 
+/* Append the bytes [from, to) of the file to a stage. */
+static int
+copy_bytes(struct mb_journal *j, struct mb_stage *stage, uint64_t from,
+    uint64_t to, struct mb_err *err)
+{
+	char *bytes = mb_alloc(CHUNK);
+	int rc = 0;
+
+	while (rc == 0 && from < to) {
+		size_t want = to - from < CHUNK ? (size_t)(to - from) : CHUNK;
+		ssize_t n = mb_pread_full(j->fd, bytes, want, from, j->path,
+		    err);
+
+		if (n == 0)
+			mb_fail(err, MB_ECORRUPT, "%s: is shorter than it was",
+			    j->path);
+		rc = n <= 0 ? -1 : mb_stage_write(stage, bytes, (size_t)n,
+		    err);
+		from += (uint64_t)n;
+	}
+	free(bytes);
+	return rc;
+}
+
 /* Keep the bytes of a torn tail in <journal>.d/cut/, for a person. */
 static int
 keep_cut(struct mb_journal *j, uint64_t from, uint64_t to, struct mb_err *err)
 {
 	struct mb_stage *stage = NULL;
 	struct mb_buf head = { 0 };
-	char name[64], bytes[4096];
+	char name[64];
 	int dirfd = mb_journal_subdir(j, "cut", err), rc = -1;
 	uint64_t logical = j->base + (from - j->head_len);
 
@@ -317,20 +341,8 @@ keep_cut(struct mb_journal *j, uint64_t from, uint64_t to, struct mb_err *err)
 	if (mb_stage_open(&stage, dirfd, name, 0600, err) < 0 ||
 	    mb_stage_write(stage, head.p, head.len, err) < 0)
 		goto out;
-	while (from < to) {
-		size_t want = to - from < sizeof bytes ? (size_t)(to - from) :
-		    sizeof bytes;
-		ssize_t n = mb_pread_full(j->fd, bytes, want, from, j->path,
-		    err);
-
-		if (n < 0)
-			goto out;
-		if (n == 0)
-			break;
-		if (mb_stage_write(stage, bytes, (size_t)n, err) < 0)
-			goto out;
-		from += (uint64_t)n;
-	}
+	if (copy_bytes(j, stage, from, to, err) < 0)
+		goto out;
 	rc = mb_stage_replace(stage, err);
 out:
 	mb_stage_close(stage);
@@ -700,8 +712,7 @@ rewrite(struct mb_journal *j, uint64_t keep, struct mb_err *err)
 	struct mb_stage *stage = NULL;
 	struct mb_buf head = { 0 }, open = { 0 };
 	struct mb_state before;
-	char *bytes = mb_alloc(CHUNK);
-	uint64_t where = 0, off, end;
+	uint64_t where = 0;
 	int rc = state_before(j, &before, keep, &where, &open, err);
 
 	if (rc <= 0)
@@ -710,24 +721,10 @@ rewrite(struct mb_journal *j, uint64_t keep, struct mb_err *err)
 	put_open(&head, j->state.id, where);
 	mb_put_checkpoint(&head, &before, where);
 	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0 ||
-	    mb_stage_write(stage, head.p, head.len, err) < 0)
+	    mb_stage_write(stage, head.p, head.len, err) < 0 ||
+	    copy_bytes(j, stage, physical(j, where), physical(j, j->pos),
+	    err) < 0)
 		goto out;
-	end = physical(j, j->pos);
-	for (off = physical(j, where); off < end; ) {
-		size_t want = end - off < CHUNK ? (size_t)(end - off) : CHUNK;
-		ssize_t n = mb_pread_full(j->fd, bytes, want, off, j->path,
-		    err);
-
-		if (n <= 0) {
-			if (n == 0)
-				mb_fail(err, MB_ECORRUPT,
-				    "%s: is shorter than it was", j->path);
-			goto out;
-		}
-		if (mb_stage_write(stage, bytes, (size_t)n, err) < 0)
-			goto out;
-		off += (uint64_t)n;
-	}
 	if (mb_stage_replace(stage, err) < 0)
 		goto out;
 	rc = catch_up(j, err);
@@ -740,7 +737,6 @@ out:
 	mb_state_release(&before);
 	mb_buf_release(&head);
 	mb_buf_release(&open);
-	free(bytes);
 	return rc;
 }
 
@@ -803,6 +799,23 @@ mb_journal_subdir(struct mb_journal *j, const char *name, struct mb_err *err)
 	return fd;
 }
 
+/* Write the whole file anew, and replace it: then it is surely durable. */
+static int
+copy_file(struct mb_journal *j, struct mb_err *err)
+{
+	uint64_t end = physical(j, j->pos);
+	struct mb_stage *stage;
+	int rc;
+
+	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0)
+		return -1;
+	rc = copy_bytes(j, stage, 0, end, err);
+	if (rc == 0)
+		rc = mb_stage_replace(stage, err);
+	mb_stage_close(stage);
+	return rc < 0 ? -1 : catch_up(j, err);
+}
+
 /*
  * The lock file names the journal.  An id that isn't the journal's means that
  * the journal was lost, or that a directory was copied.
@@ -840,7 +853,13 @@ check_owner(struct mb_journal *j, bool exists, struct mb_err *err)
 	}
 	if (!exists)
 		return 0;
-	/* Empty, or torn by a crash of the journal's first start. */
+	/*
+	 * Empty, or torn by a crash of the journal's first start.  The lock
+	 * must not name a journal that a power cut can still take away, and a
+	 * failed sync may have lost its name: give it again.
+	 */
+	if (copy_file(j, err) < 0)
+		return -1;
 	mb_line_begin(&line, "lock");
 	mb_line_str(&line, "journal", j->state.id);
 	mb_line_seal(&line, 0);
