@@ -17,6 +17,12 @@ struct mb_common {
 };
 
 /*
+ * Before anything is opened: a standard stream that is closed would be given
+ * to the first file that we open, and what we print would go into it.
+ */
+void mb_common_start(void);
+
+/*
  * One of MB_OPT_COMMON: 0 taken, 1 answered (the tool ends), -1 with
  * MB_EUSAGE.
  */

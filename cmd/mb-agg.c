@@ -1284,6 +1284,7 @@ main(int argc, char **argv)
 	struct mb_err err = { 0 };
 	int status;
 
+	mb_common_start();
 	signal(SIGPIPE, SIG_IGN);	/* an error of write */
 	if (parse_args(&cfg, argc, argv, &err) == 0) {
 		if (cfg.n_threads == 0)

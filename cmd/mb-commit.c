@@ -1098,6 +1098,7 @@ main(int argc, char **argv)
 	struct mb_err err = { 0 };
 	char **args = mb_realloc_array(NULL, (size_t)argc + 1, sizeof *args);
 
+	mb_common_start();
 	/* getopt moves the operands; the journal gets the line as given. */
 	memcpy(args, argv, ((size_t)argc + 1) * sizeof *args);
 	if (parse_args(&cfg, argc, argv, &err) == 0)

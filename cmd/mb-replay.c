@@ -476,6 +476,7 @@ main(int argc, char **argv)
 	char **args = mb_realloc_array(NULL, (size_t)argc + 1, sizeof *args);
 	int rc = 0, status;
 
+	mb_common_start();
 	memcpy(args, argv, ((size_t)argc + 1) * sizeof *args);
 	if (mb_signals_open(&err) == 0 &&
 	    parse_args(&cfg, argc, argv, &err) == 0)
