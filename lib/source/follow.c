@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -306,25 +307,44 @@ open_operand(struct mb_follow *f, struct operand *o, struct mb_err *err)
 	return 0;
 }
 
-/* Absolute, without following a link at its end: the name is the identity. */
+/*
+ * The name is the identity: however the way to it is written, "./a", "../d/a",
+ * it has to come out the same.  Absolute, as far as there are directories
+ * these are resolved, and a link at its end isn't followed.
+ */
 static int
 make_absolute(char **out, const char *path, struct mb_err *err)
 {
 	struct mb_buf joined = { 0 };
-	char dir[PATH_MAX];
+	char *way, *slash, *real = NULL;
+	const char *rest = path;
+	struct stat st;
 
 	if (*path == '\0')
 		return mb_fail(err, MB_EUSAGE, "an empty file name");
-	if (*path == '/') {
-		*out = mb_strdup(path);
+	/* A directory is only the way to its files. */
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+	    (*out = realpath(path, NULL)) != NULL)
 		return 0;
+	way = mb_strdup(path);
+	while (real == NULL && (slash = strrchr(way, '/')) != NULL) {
+		*slash = '\0';
+		rest = path + (slash + 1 - way);
+		real = realpath(slash == way ? "/" : way, NULL);
 	}
-	if (getcwd(dir, sizeof dir) == NULL)
+	free(way);
+	if (real == NULL) {
+		rest = path;
+		real = realpath(".", NULL);
+	}
+	if (real == NULL)
 		return mb_fail_sys(err, "the working directory");
-	while (path[0] == '.' && path[1] == '/')
-		path += 2;
-	mb_buf_addf(&joined, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, path);
+	mb_buf_addf(&joined, "%s/%s", strcmp(real, "/") == 0 ? "" : real,
+	    rest);
+	free(real);
 	*out = mb_buf_take(&joined);
+	for (slash = *out; (slash = strstr(slash, "//")) != NULL; )
+		memmove(slash, slash + 1, strlen(slash));
 	return 0;
 }
 
