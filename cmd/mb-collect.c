@@ -96,6 +96,7 @@ struct collector {
 	struct mb_follow *follow;
 	struct mb_pipe *pipe;		/* NULL: standard input isn't one */
 	struct mb_progress *progress;
+	bool follows;			/* -f, and there is what can grow */
 	bool is_plain;			/* a terminal reads us */
 	struct mb_report report;	/* of the batch in hand */
 };
@@ -506,7 +507,7 @@ run_batches(struct collector *c, struct mb_err *err)
 		rc = scan(c, err);
 		if (rc < 0)
 			return -1;
-		waits = cfg->follow.follows ||
+		waits = c->follows ||
 		    (c->pipe != NULL && !mb_pipe_has_ended(c->pipe));
 		if (rc > 0 || (mb_cut_has_batch(c->cutter) && (!waits ||
 		    cfg->interval_us == 0 || mb_clock_steady_us() >= tick))) {
@@ -529,12 +530,23 @@ run_batches(struct collector *c, struct mb_err *err)
 	return 0;
 }
 
-/* Standard input that is a regular file is that file. */
+static int
+add_file(struct collector *c, unsigned rank, const char *name,
+    struct mb_err *err)
+{
+	c->follows = c->cfg->follow.follows;
+	return mb_follow_add(c->follow, rank, name, err);
+}
+
+/*
+ * Standard input that is a regular file is that file.  One that has no name
+ * any more, as a shell's here-document, can only be read like a pipe.
+ */
 static int
 add_stdin(struct collector *c, unsigned rank, struct mb_err *err)
 {
 	char path[PATH_MAX];
-	struct stat st;
+	struct stat st, named;
 	ssize_t n;
 
 	if (c->pipe != NULL)
@@ -546,7 +558,9 @@ add_stdin(struct collector *c, unsigned rank, struct mb_err *err)
 		if (n < 0)
 			return mb_fail_sys(err, "standard input");
 		path[n] = '\0';
-		return mb_follow_add(c->follow, rank, path, err);
+		if (stat(path, &named) == 0 && named.st_dev == st.st_dev &&
+		    named.st_ino == st.st_ino)
+			return add_file(c, rank, path, err);
 	}
 	return mb_pipe_open(&c->pipe, STDIN_FILENO, rank, c->run,
 	    c->cfg->again, c->journal, c->cutter, c->emitter, err);
@@ -563,8 +577,7 @@ add_sources(struct collector *c, struct mb_err *err)
 		if (strcmp(cfg->files[i], "-") == 0) {
 			if (add_stdin(c, (unsigned)i, err) < 0)
 				return -1;
-		} else if (mb_follow_add(c->follow, (unsigned)i,
-		    cfg->files[i], err) < 0) {
+		} else if (add_file(c, (unsigned)i, cfg->files[i], err) < 0) {
 			return -1;
 		}
 	return 0;

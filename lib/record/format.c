@@ -82,6 +82,8 @@ mb_delimiter_parse(char *out, const char *arg, struct mb_err *err)
 	else if (strlen(arg) != 1)
 		return mb_fail(err, MB_EUSAGE,
 		    "not one byte: \"%s\" (try ';' or '\\t')", arg);
+	if ((unsigned char)c >= 0x80)
+		return mb_fail(err, MB_EUSAGE, "not an ASCII character");
 	if (c == '"' || c == '\r' || c == '\n')
 		return mb_fail(err, MB_EUSAGE,
 		    "a quote or a line end can't be the delimiter");
