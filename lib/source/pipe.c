@@ -261,8 +261,8 @@ mb_pipe_refresh(struct mb_pipe *p, struct mb_err *err)
 bool
 mb_pipe_wants(const struct mb_pipe *p)
 {
-	return !p->has_ended && !p->is_left && (p->seen < p->skip ||
-	    mb_spool_end(p->spool) - mb_input_planned(p->input) < AHEAD);
+	return !p->has_ended && !p->is_left && mb_spool_end(p->spool) <
+	    mb_input_planned(p->input) + AHEAD;
 }
 
 static int
@@ -349,9 +349,30 @@ skip(struct mb_pipe *p, const char **bytes, size_t *len, struct mb_err *err)
 	g = mb_state_newest(mb_journal_state(p->journal), SOURCE);
 	if (g != NULL && verify_anchors(p, g->anchored, err) < 0)
 		return -1;
+	return 0;
+}
+
+/*
+ * Spool what is new.  A spool that was removed begins anew, a little before,
+ * with bytes that have been verified.
+ */
+static int
+spool(struct mb_pipe *p, const char *bytes, size_t len, struct mb_err *err)
+{
+	uint64_t end = mb_spool_end(p->spool);
+
+	if (len == 0)
+		return 0;
+	if (end < p->skip) {
+		size_t back = (size_t)(p->skip - end);
+
+		if (mb_spool_append(p->spool, p->tail_bytes.p +
+		    p->tail_bytes.len - back, back, err) < 0)
+			return -1;
+	}
 	mb_buf_release(&p->head_bytes);
 	mb_buf_release(&p->tail_bytes);
-	return 0;
+	return mb_spool_append(p->spool, bytes, len, err);
 }
 
 int
@@ -361,6 +382,7 @@ mb_pipe_read(struct mb_pipe *p, struct mb_err *err)
 	ssize_t n = mb_read_some(p->fd, p->chunk, CHUNK, "standard input",
 	    err);
 	size_t len = (size_t)n;
+	uint64_t end;
 
 	if (n < 0)
 		return -1;
@@ -368,12 +390,13 @@ mb_pipe_read(struct mb_pipe *p, struct mb_err *err)
 		p->has_ended = true;
 		if (p->seen < p->skip)
 			return not_the_same(p, p->skip, err);
-		mb_input_limit(p->input, mb_spool_end(p->spool), true);
+		end = mb_spool_end(p->spool);
+		mb_input_limit(p->input, end > p->skip ? end : p->skip, true);
 		return 0;
 	}
 	if (skip(p, &bytes, &len, err) < 0)
 		return -1;
-	return len == 0 ? 0 : mb_spool_append(p->spool, bytes, len, err);
+	return spool(p, bytes, len, err);
 }
 
 bool

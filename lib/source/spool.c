@@ -151,55 +151,96 @@ remove_segment(struct mb_spool *s, struct segment *g, struct mb_err *err)
 }
 
 /*
- * Find the end of the last segment.  What was planned has been synced; what
- * lies beyond may be holes after a power cut.
+ * Open the segments.  One without a whole first line was never synced, so
+ * nothing planned is in it: it counts as not there.
+ */
+static int
+open_segments(struct mb_spool *s, enum mb_spool_use use, char boot[64],
+    struct mb_err *err)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->n_segments; i++) {
+		struct segment g = s->segments[i];
+		struct stat st;
+		int rc = open_segment(s, &g, err);
+
+		if (rc == 0)
+			rc = read_head(s, &g, boot, err);
+		if (rc > 0 && fstat(g.fd, &st) < 0)
+			rc = mb_fail_sys(err, "the spool");
+		if (rc < 0) {
+			if (g.fd >= 0)
+				close(g.fd);
+			s->n_segments = kept;
+			return -1;
+		}
+		if (rc > 0) {
+			g.end = g.start + (uint64_t)st.st_size - g.head;
+			s->segments[kept++] = g;
+		} else if (use == MB_SPOOL_READ) {
+			close(g.fd);
+		} else if (remove_segment(s, &g, err) < 0) {
+			s->n_segments = kept;
+			return -1;
+		}
+	}
+	s->n_segments = kept;
+	return 0;
+}
+
+/* Cut everything off that lies beyond the last plan. */
+static int
+drop_tail(struct mb_spool *s, uint64_t planned, struct mb_err *err)
+{
+	while (s->n_segments > 0) {
+		struct segment *g = &s->segments[s->n_segments - 1];
+		int rc;
+
+		if (g->start < planned && g->end <= planned)
+			return 0;
+		if (g->start < planned) {
+			do
+				rc = ftruncate(g->fd, (off_t)(g->head +
+				    (planned - g->start)));
+			while (rc < 0 && errno == EINTR);
+			if (rc < 0)
+				return mb_fail_sys(err, "cut the spool");
+			g->end = planned;
+			return 0;
+		}
+		s->n_segments--;
+		if (remove_segment(s, g, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * Find where the spool ends.  What was planned has been synced; what lies
+ * beyond may be holes after a power cut.
  */
 static int
 load(struct mb_spool *s, uint64_t planned, enum mb_spool_use use,
     struct mb_err *err)
 {
-	struct stat st;
 	char boot[64] = "";
-	int rc;
+	struct segment *last;
 
-	for (size_t i = 0; i < s->n_segments; i++) {
-		struct segment *g = &s->segments[i];
-
-		if (open_segment(s, g, err) < 0)
+	if (open_segments(s, use, boot, err) < 0)
+		return -1;
+	if (use == MB_SPOOL_AGAIN ||
+	    (use == MB_SPOOL_RESUME && strcmp(boot, s->boot) != 0)) {
+		if (drop_tail(s, planned, err) < 0)
 			return -1;
-		rc = read_head(s, g, boot, err);
-		if (rc < 0)
-			return -1;
-		if (rc == 0 && g->start >= planned &&
-		    i + 1 == s->n_segments) {
-			/* Its maker died before the first sync. */
-			s->n_segments--;
-			if (use == MB_SPOOL_READ)
-				return 0;
-			return remove_segment(s, g, err);
-		}
-		if (rc == 0 || fstat(g->fd, &st) < 0)
-			return mb_fail(err, MB_ECORRUPT, "%s.d/spool: the "
-			    "segment at %" PRIu64 " is damaged",
-			    mb_journal_path(s->journal), g->start);
-		g->end = g->start + (uint64_t)st.st_size - g->head;
-		if (i + 1 < s->n_segments)
-			continue;
-		if (i > 0 && g[-1].end > g->end) {
+	} else if (s->n_segments > 1) {
+		last = &s->segments[s->n_segments - 1];
+		if (last[-1].end > last->end) {
 			/* mb_spool_cut died while it moved bytes: undo it. */
 			s->n_segments--;
 			if (use != MB_SPOOL_READ &&
-			    remove_segment(s, g, err) < 0)
+			    remove_segment(s, last, err) < 0)
 				return -1;
-			g--;
-		}
-		if (use != MB_SPOOL_READ && g->end > planned &&
-		    planned >= g->start && (use == MB_SPOOL_AGAIN ||
-		    strcmp(boot, s->boot) != 0)) {
-			if (ftruncate(g->fd, (off_t)(g->head +
-			    (planned - g->start))) < 0)
-				return mb_fail_sys(err, "cut the spool");
-			g->end = planned;
 		}
 	}
 	/* Bytes that mb_spool_cut has moved stand in both. */
@@ -218,7 +259,8 @@ mb_spool_open(struct mb_spool **out, struct mb_journal *j,
 
 	*out = NULL;
 	*s = (struct mb_spool){
-		.journal = j, .run = run, .dirfd = -1, .origin = planned
+		.journal = j, .run = run, .dirfd = -1,
+		.origin = planned < MB_ANCHOR ? 0 : planned - MB_ANCHOR,
 	};
 	read_boot_id(s->boot);
 	s->dirfd = mb_journal_subdir(j, "spool", err);
@@ -456,13 +498,10 @@ int
 mb_spool_remove(struct mb_journal *j, uint64_t run, struct mb_err *err)
 {
 	struct mb_spool *s;
-	int rc = 0;
 
-	if (mb_spool_open(&s, j, run, 0, MB_SPOOL_READ, err) < 0)
+	/* A spool of which nothing is planned and everything comes again. */
+	if (mb_spool_open(&s, j, run, 0, MB_SPOOL_AGAIN, err) < 0)
 		return -1;
-	/* From the front, so that what is left is always an end. */
-	for (size_t i = 0; i < s->n_segments && rc == 0; i++)
-		rc = remove_segment(s, &s->segments[i], err);
 	mb_spool_close(s);
-	return rc;
+	return 0;
 }

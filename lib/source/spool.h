@@ -24,8 +24,9 @@ struct mb_spool;
 enum mb_spool_use { MB_SPOOL_READ, MB_SPOOL_RESUME, MB_SPOOL_AGAIN };
 
 /*
- * Open what is there of spool `run`.  If nothing is, it begins at `planned`.
- * The journal is borrowed.
+ * Open what is there of spool `run`.  If nothing is, it begins MB_ANCHOR bytes
+ * before `planned` (or at 0): the next plan's anchors reach back so far, and
+ * whoever appends has to begin there.  The journal is borrowed.
  *
  * READ changes nothing.  RESUME and AGAIN are for mb-collect alone: RESUME
  * cuts off bytes beyond `planned` that may have been lost in a power cut (it
