@@ -16,6 +16,17 @@
 #define ZEROS_38 "00000000000000000000000000000000000000"
 
 static void
+new_seed(void)
+{
+	const char *wish = getenv("MB_SEED");
+	unsigned seed = wish != NULL ? (unsigned)strtoul(wish, NULL, 10) :
+	    (unsigned)time(NULL);
+
+	print_message("MB_SEED=%u\n", seed);
+	srand(seed);
+}
+
+static void
 test_parse(void **state)
 {
 	static const struct {
@@ -308,12 +319,10 @@ test_vectors(void **state)
 	const char *dir = strrchr(__FILE__, '/');
 	char path[4096], line[8192];
 	unsigned n_lines = 0;
-	unsigned seed = (unsigned)time(NULL);
 	FILE *f;
 
 	(void)state;
-	print_message("seed %u\n", seed);
-	srand(seed);
+	new_seed();
 	snprintf(path, sizeof path, "%.*s/vectors/numbers.txt",
 	    (int)(dir - __FILE__), __FILE__);
 	f = fopen(path, "r");
@@ -358,11 +367,9 @@ test_vectors(void **state)
 static void
 test_shortest(void **state)
 {
-	unsigned seed = (unsigned)time(NULL);
 
 	(void)state;
-	print_message("seed %u\n", seed);
-	srand(seed);
+	new_seed();
 	for (int i = 0; i < 30000; i++) {
 		uint64_t bits = (uint64_t)rand() << 42 ^
 		    (uint64_t)rand() << 21 ^ (uint64_t)rand();
@@ -403,11 +410,9 @@ test_shortest(void **state)
 static void
 test_small_moments(void **state)
 {
-	unsigned seed = (unsigned)time(NULL);
 
 	(void)state;
-	print_message("seed %u\n", seed);
-	srand(seed);
+	new_seed();
 	for (int round = 0; round < 2000; round++) {
 		struct mb_arena arena = { 0 };
 		struct mb_moments m = { 0 };

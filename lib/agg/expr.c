@@ -32,6 +32,7 @@ struct mb_expr {
 	struct node *root;
 	regex_t **regexes;	/* all of them, to free what they hold */
 	size_t n_regexes;
+	struct mb_buf text;	/* of the value that is matched */
 };
 
 /*
@@ -394,6 +395,7 @@ mb_expr_close(struct mb_expr *e)
 	for (size_t i = 0; i < e->n_regexes; i++)
 		regfree(e->regexes[i]);
 	free(e->regexes);
+	mb_buf_release(&e->text);
 	mb_arena_release(&e->arena);
 	free(e);
 }
@@ -469,19 +471,27 @@ compare(enum op op, const struct operand *left, const struct operand *right,
 }
 
 static enum truth
-match(const struct node *n, const struct mb_value *values)
+match(struct mb_expr *e, const struct node *n, const struct mb_value *values)
 {
 	struct mb_str text;
 	regmatch_t where;
 
 	if (!text_of(n->left, values, &text))
 		return UNKNOWN;
+	/*
+	 * The length is told, so that a NUL is a byte like another; but to
+	 * look beyond it for a NUL is regexec's right.
+	 */
+	mb_buf_reset(&e->text);
+	mb_buf_add(&e->text, text.p, text.len);
+	text.p = mb_buf_str(&e->text);
 	where = (regmatch_t){ .rm_so = 0, .rm_eo = (regoff_t)text.len };
 	return regexec(n->regex, text.p, 1, &where, REG_STARTEND) == 0;
 }
 
 static enum truth
-decide(const struct node *n, const struct mb_value *values)
+decide(struct mb_expr *e, const struct node *n,
+    const struct mb_value *values)
 {
 	enum truth t, all;
 	struct mb_str text;
@@ -492,7 +502,7 @@ decide(const struct node *n, const struct mb_value *values)
 		/* One NO decides an `and`, one YES an `or`. */
 		all = n->op == AND ? YES : NO;
 		for (const struct node *c = n->child; c != NULL; c = c->next) {
-			t = decide(c, values);
+			t = decide(e, c, values);
 			if (t == UNKNOWN)
 				all = UNKNOWN;
 			else if (t == (n->op == AND ? NO : YES))
@@ -500,7 +510,7 @@ decide(const struct node *n, const struct mb_value *values)
 		}
 		return all;
 	case NOT:
-		t = decide(n->child, values);
+		t = decide(e, n->child, values);
 		return t == UNKNOWN ? UNKNOWN : t == YES ? NO : YES;
 	case IN:
 		all = NO;
@@ -514,7 +524,7 @@ decide(const struct node *n, const struct mb_value *values)
 		}
 		return all;
 	case MATCH:
-		return match(n, values);
+		return match(e, n, values);
 	case IS_NULL:
 		return text_of(n->left, values, &text) ? NO : YES;
 	default:
@@ -523,7 +533,7 @@ decide(const struct node *n, const struct mb_value *values)
 }
 
 bool
-mb_expr_selects(const struct mb_expr *e, const struct mb_value *values)
+mb_expr_selects(struct mb_expr *e, const struct mb_value *values)
 {
-	return decide(e->root, values) == YES;
+	return decide(e, e->root, values) == YES;
 }

@@ -36,6 +36,6 @@ MB_CHECK int mb_expr_open(struct mb_expr **out, const char *text,
 void mb_expr_close(struct mb_expr *e);
 
 /* Is the record selected?  values[i] is the field fields.v[i]. */
-bool mb_expr_selects(const struct mb_expr *e, const struct mb_value *values);
+bool mb_expr_selects(struct mb_expr *e, const struct mb_value *values);
 
 #endif

@@ -318,6 +318,25 @@ add_reject(struct mb_work *w, struct job *job, const struct mb_row *row,
 	};
 }
 
+/*
+ * Why the reader calls it bad.  Without a header the crew's readers were given
+ * the first record's width as one; the message must not tell.
+ */
+static const char *
+reason_of(const struct mb_work *w, struct worker *worker, const char *reason)
+{
+	static const char header[] = ", the header has ";
+	const char *at = strstr(reason, header);
+
+	if (w->stream.header != NULL || at == NULL)
+		return reason;
+	mb_buf_reset(&worker->text);
+	mb_buf_add(&worker->text, reason, (size_t)(at - reason));
+	mb_buf_adds(&worker->text, ", the first record has ");
+	mb_buf_adds(&worker->text, at + sizeof header - 1);
+	return mb_buf_str(&worker->text);
+}
+
 /* `bytes: not a number: "abc"` */
 static const char *
 not_a_number(struct worker *worker, struct mb_str field, struct mb_value v)
@@ -486,7 +505,7 @@ take_row(struct mb_work *w, struct worker *worker, struct job *job,
 
 	job->counts.n_records++;
 	if (row->bad != NULL) {
-		add_reject(w, job, row, row->bad);
+		add_reject(w, job, row, reason_of(w, worker, row->bad));
 		return;
 	}
 	if (worker->where != NULL &&

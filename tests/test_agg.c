@@ -1,0 +1,895 @@
+#include "agg/expr.h"
+#include "agg/group.h"
+#include "agg/query.h"
+#include "agg/reject.h"
+#include "agg/work.h"
+#include "record/writer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static void
+new_seed(void)
+{
+	unsigned seed = (unsigned)time(NULL);
+	const char *wish = getenv("MB_SEED");
+
+	if (wish != NULL)
+		seed = (unsigned)strtoul(wish, NULL, 10);
+	print_message("MB_SEED=%u\n", seed);
+	srand(seed);
+}
+
+static void
+assert_same(const struct mb_buf *got, const struct mb_buf *want,
+    const char *what)
+{
+	size_t at = 0, from;
+
+	while (at < got->len && at < want->len && got->p[at] == want->p[at])
+		at++;
+	if (at == got->len && at == want->len)
+		return;
+	from = at > 200 ? at - 200 : 0;
+	fail_msg("%s: at %zu of %zu (not %zu) bytes\n got …%.*s\nwant …%.*s",
+	    what, at, got->len, want->len,
+	    (int)(got->len - from < 400 ? got->len - from : 400),
+	    got->p + from,
+	    (int)(want->len - from < 400 ? want->len - from : 400),
+	    want->p + from);
+}
+
+static void
+test_fields(void **state)
+{
+	static const struct {
+		const char *in;
+		const char *out;	/* [name=]<field> …; or the error */
+	} cases[] = {
+		{ "a", "<a>" },
+		{ "a,b", "<a> <b>" },
+		{ "x=a,{b c},{n,1}={d=e}", "x=<a> <b c> n,1=<d=e>" },
+		{ "user.id,5,{}", "<user.id> <5> <>" },
+		{ "a}b", "<a}b>" },
+		{ "{a{b}", "<a{b>" },
+		{ "{a", "\"{a\": no closing brace" },
+		{ "a,", "a field is missing after the last comma" },
+		{ ",a", "a field is missing before \",a\"" },
+		{ "a b", "\" b\": expected a comma (a name with `, : = {` or "
+		    "a blank stands in braces)" },
+		{ "a=b=c", "\"=c\": expected a comma (a name with `, : = {` "
+		    "or a blank stands in braces)" },
+		{ "a=", "a field is missing before \"\"" },
+		{ "a{b}", "\"{b}\": expected a comma (a name with `, : = {` "
+		    "or a blank stands in braces)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_str list = mb_str(cases[i].in), name, field;
+		struct mb_err err = { 0 };
+		struct mb_buf b = { 0 };
+		int rc;
+
+		while ((rc = mb_field_next(&list, &name, &field, &err)) > 0) {
+			if (b.len > 0)
+				mb_buf_addc(&b, ' ');
+			if (name.p != NULL)
+				mb_buf_addf(&b, "%.*s=", (int)name.len,
+				    name.p);
+			mb_buf_addf(&b, "<%.*s>", (int)field.len, field.p);
+		}
+		if (strcmp(rc < 0 ? err.msg : mb_buf_str(&b), cases[i].out) !=
+		    0)
+			fail_msg("%s: got %s", cases[i].in,
+			    rc < 0 ? err.msg : b.p);
+		assert_true(rc == 0 || err.code == MB_EUSAGE);
+		mb_buf_release(&b);
+	}
+}
+
+/* A record for expressions: one value of every kind. */
+static struct mb_value
+value_named(struct mb_str name)
+{
+	static const struct {
+		const char *name, *text;
+		enum mb_kind kind;
+	} values[] = {
+		{ "n", "42", MB_PLAIN }, { "m", "42.0", MB_PLAIN },
+		{ "d", "4.2e1", MB_PLAIN }, { "neg", "-7", MB_PLAIN },
+		{ "s", "abc", MB_PLAIN }, { "t", "abd", MB_TEXT },
+		{ "e", "", MB_PLAIN }, { "z", "", MB_NULL },
+		{ "b", "true", MB_JSON }, { "a b", "x y", MB_PLAIN },
+		{ "q", "it's \"\\", MB_TEXT }, { "5", "five", MB_PLAIN },
+		{ "js", "12", MB_TEXT }, { "nl", "a\nb", MB_TEXT },
+	};
+
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+		if (mb_str_eq(name, mb_str(values[i].name)))
+			return (struct mb_value){ values[i].text,
+				strlen(values[i].text), values[i].kind };
+	fail_msg("no value %.*s", (int)name.len, name.p);
+	return mb_value_null();
+}
+
+/* YES, NO or UNKNOWN; or the error. */
+static void
+evaluate(const char *text, char *out, size_t cap)
+{
+	struct mb_field_set fields = { 0 };
+	struct mb_err err = { 0 };
+	struct mb_value values[64];
+	struct mb_expr *e;
+	char *inverse;
+	int yes, no;
+
+	if (mb_expr_open(&e, text, &fields, &err) < 0) {
+		assert_int_equal(err.code, MB_EUSAGE);
+		snprintf(out, cap, "%s", err.msg);
+		mb_field_set_release(&fields);
+		return;
+	}
+	assert_true(fields.n <= 64);
+	for (size_t i = 0; i < fields.n; i++)
+		values[i] = value_named(fields.v[i]);
+	yes = mb_expr_selects(e, values);
+	mb_expr_close(e);
+	/* What neither it nor its `not` selects is unknown. */
+	inverse = mb_alloc(strlen(text) + 8);
+	sprintf(inverse, "not (%s)", text);
+	if (mb_expr_open(&e, inverse, &fields, &err) < 0)
+		fail_msg("%s: %s", inverse, err.msg);
+	no = mb_expr_selects(e, values);
+	mb_expr_close(e);
+	free(inverse);
+	assert_false(yes && no);
+	snprintf(out, cap, "%s", yes ? "yes" : no ? "no" : "unknown");
+	mb_field_set_release(&fields);
+}
+
+static void
+test_expr(void **state)
+{
+	static const struct {
+		const char *in, *out;
+	} cases[] = {
+		{ "n = 42", "yes" }, { "n == 42", "yes" }, { "n=42", "yes" },
+		{ "n = 42.00", "yes" }, { "n = 4.2e1", "yes" },
+		{ "n != 42", "no" }, { "n != 41", "yes" },
+		{ "n < 43", "yes" }, { "n<42", "no" }, { "n <= 42", "yes" },
+		{ "n > 5", "yes" }, { "n>=42", "yes" }, { "n >= 42.1", "no" },
+		{ "neg < -6.5", "yes" }, { "-6.5 > neg", "yes" },
+		{ "n = '42'", "yes" }, { "n = '42.0'", "no" },
+		{ "n < '5'", "yes" },		/* a text by bytes */
+		{ "n = m", "yes" }, { "n = d", "yes" }, { "m < d", "no" },
+		{ "n < s", "yes" },		/* not both are numbers */
+		{ "s < t", "yes" }, { "s = 'abc'", "yes" },
+		{ "s = \"abc\"", "yes" }, { "s >= 'abcd'", "no" },
+		{ "s = 5", "unknown" }, { "s < 5", "unknown" },
+		{ "z = 5", "unknown" }, { "z = 'x'", "unknown" },
+		{ "z != 'x'", "unknown" }, { "z = z", "unknown" },
+		{ "z is null", "yes" }, { "z is not null", "no" },
+		{ "s is null", "no" }, { "e is null", "no" },
+		{ "e is not null", "yes" }, { "e = ''", "yes" },
+		{ "e = 0", "unknown" }, { "b = 'true'", "yes" },
+		{ "js = 12", "yes" }, { "js > 5", "yes" },
+		{ "{a b} = 'x y'", "yes" }, { "{5} = 'five'", "yes" },
+		{ "5 = {5}", "unknown" }, { "{n} = 42", "yes" },
+		{ "q = 'it\\'s \"\\\\'", "yes" },
+		{ "q = \"it's \\\"\\\\\"", "yes" },
+		{ "nl = 'a\\nb'", "yes" }, { "s = 'a\\bc'", "no" },
+		{ "n in (1, 42)", "yes" }, { "n in (1,2)", "no" },
+		{ "n in(42)", "yes" }, { "n not in (1,2)", "yes" },
+		{ "not n in (42)", "no" }, { "s in ('abc', 5)", "yes" },
+		{ "s in (5, 'abc')", "yes" }, { "s in (5, 'x')", "unknown" },
+		{ "n in ('42')", "yes" }, { "n in ('42.0', 7)", "no" },
+		{ "z in (1)", "unknown" }, { "z not in (1)", "unknown" },
+		{ "s ~ '^a.c$'", "yes" }, { "s ~ 'b'", "yes" },
+		{ "s ~ 'B'", "no" }, { "s !~ 'b'", "no" },
+		{ "s !~ 'x'", "yes" }, { "z ~ 'x'", "unknown" },
+		{ "z !~ 'x'", "unknown" }, { "n ~ '^4[0-9]$'", "yes" },
+		{ "s ~ '^(a|x){1}bc?$'", "yes" }, { "e ~ '^$'", "yes" },
+		{ "{a b} ~ 'x\\.y'", "no" }, { "{a b} ~ 'x\\ty|x y'", "yes" },
+		{ "n = 42 and s = 'abc'", "yes" },
+		{ "n = 42 and s = 'x'", "no" },
+		{ "n = 1 or s = 'abc'", "yes" }, { "n = 1 or s = 'x'", "no" },
+		{ "z = 1 and n = 1", "no" }, { "z = 1 and n = 42", "unknown" },
+		{ "z = 1 or n = 42", "yes" }, { "z = 1 or n = 1", "unknown" },
+		{ "not z = 1", "unknown" }, { "not n = 1", "yes" },
+		{ "not not n = 42", "yes" }, { "not not not n = 42", "no" },
+		/* not, and, or in this order */
+		{ "n = 42 or n = 1 and n = 2", "yes" },
+		{ "(n = 42 or n = 1) and n = 2", "no" },
+		{ "not n = 1 and n = 42", "yes" },
+		{ "not n = 1 or n = 1", "yes" },
+		{ "not (n = 42 and n = 1)", "yes" },
+		{ "((n)=42)", "byte 4: expected = != < <= > >= ~ !~ in or is, "
+		    "not \")\"" },
+		{ "((n=42))", "yes" }, { "42 = n", "yes" },
+		{ "'abc' = s", "yes" }, { "1 < 2", "yes" },
+		{ "'a' = 'a'", "yes" }, { " n = 42 ", "yes" },
+		{ "", "byte 1: expected a field, a number or a text, not the "
+		    "end" },
+		{ "n", "byte 2: expected = != < <= > >= ~ !~ in or is, not "
+		    "the end" },
+		{ "n =", "byte 4: expected a field, a number or a text, not "
+		    "the end" },
+		{ "n = 42 n", "byte 8: expected and, or or the end, not "
+		    "\"n\"" },
+		{ "n = 42 AND s = 1", "byte 8: \"AND\" is written in lower "
+		    "case" },
+		{ "(n = 42", "byte 8: expected and, or or ), not the end" },
+		{ "n = 42)", "byte 7: expected and, or or the end, not "
+		    "\")\"" },
+		{ "n = 'x", "byte 5: no closing quote" },
+		{ "n = {x", "byte 5: \"{x\": no closing brace" },
+		{ "n ~ s", "byte 5: expected a regular expression in quotes, "
+		    "not \"s\"" },
+		{ "s ~ '('", "byte 5: Unmatched ( or \\(" },
+		{ "n = null", "byte 5: nothing equals null; say `is null`" },
+		{ "n is 5", "byte 6: expected null, not \"5\"" },
+		{ "n in 5", "byte 6: expected ( after in, not \"5\"" },
+		{ "n in ()", "byte 7: expected a text or a number, not "
+		    "\")\"" },
+		{ "n in (s)", "byte 7: a list holds texts and numbers (a text "
+		    "stands in quotes)" },
+		{ "n in (1 2)", "byte 9: expected a comma or ), not \"2\"" },
+		{ "n not 5", "byte 7: expected in, not \"5\"" },
+		{ "and = 5", "byte 1: expected a field, a number or a text, "
+		    "not \"and\"" },
+		{ "n ! 5", "byte 3: expected = != < <= > >= ~ !~ in or is, "
+		    "not \"!\"" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char got[512];
+
+		evaluate(cases[i].in, got, sizeof got);
+		if (strcmp(got, cases[i].out) != 0)
+			fail_msg("%s\n got %s\nwant %s", cases[i].in, got,
+			    cases[i].out);
+	}
+}
+
+/* A chain may be long, parentheses may not be deep. */
+static void
+test_expr_size(void **state)
+{
+	struct mb_buf b = { 0 };
+	char got[512];
+
+	(void)state;
+	for (int i = 0; i < 100000; i++)
+		mb_buf_adds(&b, i % 2 ? "n = 42 and " : "not n = 1 and ");
+	mb_buf_adds(&b, "n = 42");
+	evaluate(mb_buf_str(&b), got, sizeof got);
+	assert_string_equal(got, "yes");
+	mb_buf_reset(&b);
+	for (int i = 0; i < 100000; i++)
+		mb_buf_adds(&b, "not ");
+	mb_buf_adds(&b, "n = 42");
+	evaluate(mb_buf_str(&b), got, sizeof got);
+	assert_string_equal(got, "yes");
+	mb_buf_reset(&b);
+	for (int i = 0; i < MB_EXPR_DEPTH - 1; i++)
+		mb_buf_addc(&b, '(');
+	mb_buf_adds(&b, "n = 42");
+	for (int i = 0; i < MB_EXPR_DEPTH - 1; i++)
+		mb_buf_addc(&b, ')');
+	evaluate(mb_buf_str(&b), got, sizeof got);
+	assert_string_equal(got, "yes");
+	mb_buf_reset(&b);
+	for (int i = 0; i < 1000000; i++)
+		mb_buf_adds(&b, "(");
+	evaluate(mb_buf_str(&b), got, sizeof got);
+	assert_string_equal(got, "byte 101: parentheses nested too deep");
+	mb_buf_release(&b);
+}
+
+static void
+make_query(struct mb_query *q, const char *keys, const char *aggs,
+    const char *where)
+{
+	struct mb_err err = { 0 };
+
+	if ((keys != NULL && mb_query_add_keys(q, keys, &err) < 0) ||
+	    (aggs != NULL && mb_query_add_aggregates(q, aggs, &err) < 0) ||
+	    (where != NULL && mb_query_set_where(q, where, &err) < 0) ||
+	    mb_query_finish(q, NULL, 0, &err) < 0)
+		fail_msg("-k %s -a %s: %s", keys, aggs, err.msg);
+}
+
+static void
+test_query(void **state)
+{
+	static const struct {
+		const char *keys, *aggs;
+		const char *out;	/* columns, or the error */
+	} cases[] = {
+		{ "a", NULL, "a count" },
+		{ NULL, "count", "count" },
+		{ "a,b", "count,sum:x", "a b count x_sum" },
+		{ "k=a", "n=count,min:2,{my max}=max:{x y}",
+		    "k n 2_min my max" },
+		{ "user.id", "count:f,distinct:f,first:f,last:f,avg:f,var:f,"
+		    "stddev:f", "user.id f_count f_distinct f_first f_last "
+		    "f_avg f_var f_stddev" },
+		{ NULL, "sum:{x y}", "x y_sum" },
+		{ "a,a", NULL, "two columns are called \"a\" (name one: "
+		    "NAME=…)" },
+		{ "count", "count", "two columns are called \"count\" (name "
+		    "one: NAME=…)" },
+		{ "a=b,b=a", NULL, "a b count" },
+		{ NULL, "sum:x,x_sum=avg:x", "two columns are called "
+		    "\"x_sum\" (name one: NAME=…)" },
+		{ NULL, "sum", "sum: of which field? (sum:FIELD)" },
+		{ NULL, "p99:x", "\"p99\": no such aggregate (there are count "
+		    "distinct first last sum avg min max var stddev)" },
+		{ NULL, "sum:", "a field is missing before \"\"" },
+		{ NULL, "", "a field is missing before \"\"" },
+		{ "", NULL, "a field is missing" },
+		{ NULL, "sum:x:y", "\":y\": expected a comma (a name with "
+		    "`, : = {` or a blank stands in braces)" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_query q = { 0 };
+		struct mb_err err = { 0 };
+		struct mb_buf b = { 0 };
+
+		if ((cases[i].keys == NULL ||
+		    mb_query_add_keys(&q, cases[i].keys, &err) == 0) &&
+		    (cases[i].aggs == NULL ||
+		    mb_query_add_aggregates(&q, cases[i].aggs, &err) == 0) &&
+		    mb_query_finish(&q, NULL, 0, &err) == 0) {
+			for (size_t k = 0; k < q.n_keys; k++)
+				mb_buf_addf(&b, "%s ", q.keys[k].name);
+			for (size_t k = 0; k < q.n_aggs; k++)
+				mb_buf_addf(&b, "%s ", q.aggs[k].name);
+			b.len--;
+		} else {
+			assert_int_equal(err.code, MB_EUSAGE);
+			mb_buf_adds(&b, err.msg);
+		}
+		if (strcmp(mb_buf_str(&b), cases[i].out) != 0)
+			fail_msg("-k %s -a %s\n got %s\nwant %s",
+			    cases[i].keys, cases[i].aggs, b.p, cases[i].out);
+		mb_buf_release(&b);
+		mb_query_release(&q);
+	}
+
+	/* One state for all that it can answer. */
+	struct mb_query q = { 0 };
+
+	make_query(&q, NULL, "sum:x,avg:x,min:x,max:x,stddev:x,sum:y,var:x,"
+	    "count,count:x", NULL);
+	assert_int_equal(q.n_slots, 5);
+	assert_int_equal(q.n_numbers, 2);
+	mb_query_release(&q);
+}
+
+/* Rows of groups as text, a line each. */
+static void
+put_rows(struct mb_buf *out, struct mb_groups *g, const struct mb_query *q)
+{
+	struct mb_value values[32];
+	struct mb_err err = { 0 };
+	struct mb_str names[32] = { { "x", 1 } };
+	int rc;
+
+	assert_true(q->n_keys + q->n_aggs <= 32);
+	while ((rc = mb_groups_next(g, values, &err)) > 0)
+		mb_write_row(out, MB_CSV, ',', names, values,
+		    q->n_keys + q->n_aggs);
+	if (rc < 0) {
+		assert_int_equal(err.code, MB_EDATA);
+		mb_buf_addf(out, "%s\n", err.msg);
+	}
+}
+
+static struct mb_value
+plain(const char *text)
+{
+	return (struct mb_value){ text, strlen(text), MB_PLAIN };
+}
+
+static void
+test_groups(void **state)
+{
+	struct mb_query q = { 0 };
+	struct mb_groups *g;
+	struct mb_buf b = { 0 };
+	struct mb_value json_number = { "1", 1, MB_NUMBER };
+	struct mb_value json_text = { "1", 1, MB_TEXT };
+	size_t culprit = 99;
+	struct {
+		struct mb_value k, x;
+	} rows[] = {
+		{ plain("b"), plain("1") },
+		{ mb_value_null(), plain("2") },
+		{ plain(""), plain("0.50") },
+		{ json_number, plain("4") },
+		{ json_text, mb_value_null() },
+		{ plain("1.0"), plain("1e0") },
+		{ plain("b"), plain("0.25") },
+		{ mb_value_null(), plain("") },		/* as good as null */
+		{ plain("10"), mb_value_null() },
+	};
+
+	(void)state;
+	make_query(&q, "k", "count,count:x,sum:x,min:x,max:x,first:x,last:x,"
+	    "distinct:x,var:x", NULL);
+	for (int sorted = 0; sorted < 2; sorted++) {
+		mb_groups_open(&g, &q, (uint64_t)rand());
+		for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+			struct mb_value v[] = { rows[i].k, rows[i].x };
+
+			assert_true(mb_groups_add(g, v, i, &culprit));
+		}
+		/* A record with a bad number counts nowhere. */
+		assert_false(mb_groups_add(g, (struct mb_value[]){
+		    plain("new"), plain("x") }, 100, &culprit));
+		assert_int_equal(culprit, 1);
+		assert_int_equal(mb_groups_numbers(g, 0).n_values, 7);
+		assert_int_equal(mb_groups_numbers(g, 0).n_numbers, 6);
+		mb_groups_finish(g, sorted);
+		mb_buf_reset(&b);
+		put_rows(&b, g, &q);
+		assert_string_equal(mb_buf_str(&b), sorted ?
+		    "1,2,1,4,4,4,4,4,1,\n"
+		    "1.0,1,1,1,1,1,1e0,1e0,1,\n"
+		    "10,1,0,,,,,,0,\n"
+		    "\"\",1,1,0.50,0.50,0.50,0.50,0.50,1,\n"
+		    "b,2,2,1.25,0.25,1.00,1,0.25,2,0.28125\n"
+		    ",2,2,2,2,2,2,\"\",2,\n" :
+		    "b,2,2,1.25,0.25,1.00,1,0.25,2,0.28125\n"
+		    ",2,2,2,2,2,2,\"\",2,\n"
+		    "\"\",1,1,0.50,0.50,0.50,0.50,0.50,1,\n"
+		    "1,2,1,4,4,4,4,4,1,\n"
+		    "1.0,1,1,1,1,1,1e0,1e0,1,\n"
+		    "10,1,0,,,,,,0,\n");
+		mb_groups_close(g);
+	}
+	mb_query_release(&q);
+
+	/* Without keys there is always a row. */
+	make_query(&q, NULL, "count,count:x,distinct:x,sum:x,avg:x,min:x,"
+	    "first:x,stddev:x", NULL);
+	mb_groups_open(&g, &q, 1);
+	for (int round = 0; round < 2; round++) {
+		mb_groups_finish(g, round);
+		mb_buf_reset(&b);
+		put_rows(&b, g, &q);
+		assert_string_equal(mb_buf_str(&b), "0,0,0,,,,,\n");
+		mb_groups_reset(g);
+	}
+	mb_groups_close(g);
+	mb_query_release(&q);
+
+	/* Beyond 38 digits the group is named. */
+	make_query(&q, "k", "sum:x", NULL);
+	mb_groups_open(&g, &q, 1);
+	for (int i = 0; i < 2; i++)
+		assert_true(mb_groups_add(g, (struct mb_value[]){
+		    plain("de"),
+		    plain("99999999999999999999999999999999999999") },
+		    (uint64_t)i, &culprit));
+	mb_groups_finish(g, false);
+	mb_buf_reset(&b);
+	put_rows(&b, g, &q);
+	assert_string_equal(mb_buf_str(&b), "x_sum of k=de: the sum has more "
+	    "than 38 digits\n");
+	mb_groups_close(g);
+	mb_query_release(&q);
+	mb_buf_release(&b);
+}
+
+static const char *
+random_number(char *out, size_t cap)
+{
+	switch (rand() % 8) {
+	case 0:
+		snprintf(out, cap, "%d.%02d", rand() % 100 - 50, rand() % 100);
+		break;
+	case 1:
+		snprintf(out, cap, "%de%d", rand() % 1000 - 500,
+		    rand() % 40 - 20);
+		break;
+	case 2:
+		snprintf(out, cap, "%d%09d%09d%09d", rand() % 100 - 50, rand() %
+		    1000000000, rand() % 1000000000, rand() % 1000000000);
+		break;
+	default:
+		snprintf(out, cap, "%d", rand() % 2000 - 1000);
+	}
+	return out;
+}
+
+/* However records are dealt out to groups that merge, the rows are the same. */
+static void
+test_merge(void **state)
+{
+	struct mb_query q = { 0 };
+
+	(void)state;
+	new_seed();
+	make_query(&q, "k,l", "count,sum:x,avg:x,min:x,max:x,var:x,stddev:x,"
+	    "first:s,last:s,distinct:s,distinct:x,count:s", NULL);
+	for (int round = 0; round < 100; round++) {
+		struct mb_groups *g[6];
+		struct mb_buf whole = { 0 }, merged = { 0 };
+		int n_parts = 2 + rand() % 4;
+		bool sorted = rand() % 2;
+		int n_keys = 1 + rand() % 60;
+
+		for (int i = 0; i <= n_parts; i++)
+			mb_groups_open(&g[i], &q, (uint64_t)(rand() % 2));
+		for (int i = 0; i < 500; i++) {
+			char k[20], l[20], x[64], s[20];
+			struct mb_value v[4];
+			size_t culprit;
+
+			snprintf(k, sizeof k, "%d", rand() % n_keys);
+			snprintf(l, sizeof l, "%c", 'a' + rand() % 2);
+			snprintf(s, sizeof s, "%.*s%d", rand() % 9, "longtext",
+			    rand() % 5);
+			v[0] = plain(k);
+			v[1] = plain(l);
+			v[2] = plain(random_number(x, sizeof x));
+			v[3] = plain(s);
+			v[rand() % 4].kind = rand() % 2 ? MB_PLAIN : MB_TEXT;
+			if (rand() % 4 == 0)
+				v[rand() % 4] = mb_value_null();
+			assert_true(mb_groups_add(g[n_parts], v, (uint64_t)i,
+			    &culprit));
+			assert_true(mb_groups_add(g[rand() % n_parts], v,
+			    (uint64_t)i, &culprit));
+		}
+		for (int n = n_parts; n > 1; n--)
+			mb_groups_merge(g[rand() % (n - 1)], g[n - 1]);
+		mb_groups_finish(g[0], sorted);
+		mb_groups_finish(g[n_parts], sorted);
+		put_rows(&merged, g[0], &q);
+		put_rows(&whole, g[n_parts], &q);
+		assert_same(&merged, &whole, "merged");
+		assert_true(whole.len > 100);
+		for (int i = 0; i <= n_parts; i++)
+			mb_groups_close(g[i]);
+		mb_buf_release(&merged);
+		mb_buf_release(&whole);
+	}
+	mb_query_release(&q);
+}
+
+/* What a query makes of bytes that come in pieces, by n threads. */
+static void
+run_work(struct mb_buf *out, const struct mb_query *q,
+    const struct mb_work_config *base, const struct mb_stream *s,
+    struct mb_str data, unsigned n_threads, size_t piece)
+{
+	struct mb_work_config cfg = *base;
+	const struct mb_row_reject *rejects;
+	struct mb_err err = { 0 };
+	struct mb_value values[32];
+	struct mb_str names[32], rest = { data.p, 0 };
+	struct mb_work_counts counts;
+	const char *end = data.p + data.len;
+	struct mb_work *w;
+	size_t n;
+	int rc;
+
+	cfg.query = q;
+	cfg.n_threads = n_threads;
+	cfg.keeps_rejects = true;
+	if (mb_work_open(&w, &cfg, &err) < 0)
+		fail_msg("%s", err.msg);
+	/* A batch before it must leave no trace. */
+	for (int round = n_threads == 2; round < 2; round++) {
+		mb_buf_reset(out);
+		mb_work_reset(w);
+		rest = (struct mb_str){ data.p, 0 };
+		if (mb_work_begin(w, s, &err) < 0)
+			fail_msg("%s", err.msg);
+		for (;;) {
+			bool is_last;
+
+			n = piece != 0 ? piece : (size_t)rand() % 700000;
+			if (n > (size_t)(end - rest.p) - rest.len)
+				n = (size_t)(end - rest.p) - rest.len;
+			rest.len += n;
+			is_last = rest.p + rest.len == end;
+			if (mb_work_feed(w, &rest, is_last, &err) < 0)
+				fail_msg("%s", err.msg);
+			mb_buf_add(out, mb_work_rows(w)->p,
+			    mb_work_rows(w)->len);
+			mb_buf_reset(mb_work_rows(w));
+			if (is_last)
+				break;
+		}
+		assert_int_equal(rest.len, 0);
+		if (mb_work_finish(w, false, &err) < 0)
+			fail_msg("%s", err.msg);
+		for (size_t i = 0; i < 32; i++)
+			names[i] = MB_STR("x");
+		if (mb_query_aggregates(q)) {
+			while ((rc = mb_work_next(w, values, &err)) > 0)
+				mb_write_row(out, cfg.out_format, ',', names,
+				    values, q->n_keys + q->n_aggs);
+			if (rc < 0)
+				fail_msg("%s", err.msg);
+		}
+		rejects = mb_work_rejects(w, &n);
+		for (size_t i = 0; i < n; i++)
+			mb_buf_addf(out, "reject %llu at %llu to %llu: %s: "
+			    "%.*s\n", (unsigned long long)rejects[i].number,
+			    (unsigned long long)rejects[i].off,
+			    (unsigned long long)rejects[i].end,
+			    rejects[i].reason,
+			    (int)rejects[i].data.len, rejects[i].data.p);
+		counts = mb_work_counts(w);
+		assert_int_equal(counts.n_rejects, n);
+		mb_buf_addf(out, "%llu records, %llu passed\n",
+		    (unsigned long long)counts.n_records,
+		    (unsigned long long)counts.n_passed);
+	}
+	mb_work_close(w);
+}
+
+static void
+random_csv(struct mb_buf *out, int n)
+{
+	for (int i = 0; i < n; i++) {
+		char x[64];
+		int kind = rand() % 200;
+
+		mb_buf_addf(out, "%d,", rand() % 50);
+		if (kind < 20)
+			mb_buf_addf(out, "\"a\nb %d, \"\"c\"\"\"",
+			    rand() % 3);
+		else if (kind == 20)
+			mb_buf_adds(out, "stray \" quote");
+		else
+			mb_buf_addf(out, "text %d", rand() % 10);
+		mb_buf_addc(out, ',');
+		if (kind == 21)
+			mb_buf_adds(out, "NA");
+		else if (kind == 22)
+			mb_buf_adds(out, "1,2");
+		else if (kind > 25)
+			mb_buf_adds(out, random_number(x, sizeof x));
+		mb_buf_adds(out, kind % 7 == 0 ? "\r\n" : "\n");
+		if (kind == 23)
+			mb_buf_adds(out, "\n\n");
+		if (kind == 24 && i % 3 == 0)
+			for (int k = 0; k < 9000; k++)
+				mb_buf_addc(out, 'L');
+	}
+	mb_buf_adds(out, "7,last without newline,1");
+}
+
+static void
+random_ndjson(struct mb_buf *out, int n)
+{
+	for (int i = 0; i < n; i++) {
+		char x[64];
+
+		if (rand() % 100 == 0)
+			mb_buf_adds(out, "{\"k\":1,");
+		else
+			mb_buf_addf(out, "{\"k\":%d,\"s\":\"text %d\\n\","
+			    "\"x\":%s,\"o\":{\"p\":[1, 2]}}", rand() % 50,
+			    rand() % 10,
+			    rand() % 50 ? random_number(x, sizeof x) :
+			    "\"NA\"");
+		mb_buf_addc(out, '\n');
+	}
+}
+
+/* The same bytes for every number of threads, however the input comes. */
+static void
+test_threads(void **state)
+{
+	static const struct {
+		const char *keys, *aggs, *where;
+	} queries[] = {
+		{ "k", "count,sum:x,avg:x,min:x,max:x,var:x,distinct:s,"
+		    "first:s,last:s", NULL },
+		{ "s", "count,sum:x", "k > 10 and s !~ '3'" },
+		{ NULL, "count,stddev:x", NULL },
+		{ NULL, NULL, "k in (3, 4, 5) or x is null" },
+		{ NULL, NULL, NULL },
+	};
+	static const struct {
+		enum mb_format in, out;
+		bool has_header, is_stamped;
+	} shapes[] = {
+		{ MB_CSV, MB_CSV, true, false },
+		{ MB_CSV, MB_NDJSON, true, true },
+		{ MB_CSV, MB_CSV, true, true },
+		{ MB_NDJSON, MB_NDJSON, false, false },
+		{ MB_NDJSON, MB_CSV, false, false },
+		{ MB_NDJSON, MB_NDJSON, false, true },
+	};
+	struct mb_buf csv = { 0 }, ndjson = { 0 }, want = { 0 }, got = { 0 };
+	struct mb_names header = { 0 };
+	struct mb_place place = { .from = 0, .source = "in", .start = 0 };
+
+	(void)state;
+	new_seed();
+	mb_names_add(&header, MB_STR("k"));
+	mb_names_add(&header, MB_STR("s"));
+	mb_names_add(&header, MB_STR("x"));
+	random_csv(&csv, 70000);
+	random_ndjson(&ndjson, 26000);
+	assert_true(csv.len > 5 << 18 && ndjson.len > 9 << 17);
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+		for (size_t k = 0; k < sizeof queries / sizeof *queries; k++) {
+			struct mb_query q = { 0 };
+			struct mb_stream s = { .format = shapes[i].in,
+				.delimiter = ',', .record_limit = 8192,
+				.places = &place, .n_places = 1,
+				.batch = "3", .batch_time = "T" };
+			struct mb_work_config cfg = {
+				.out_format = shapes[i].out,
+				.out_delimiter = ',',
+				.is_stamped = shapes[i].is_stamped };
+			struct mb_buf *in = shapes[i].in == MB_CSV ? &csv :
+			    &ndjson;
+			struct mb_str data = { in->p, in->len };
+			char what[80];
+
+			/* Groups don't depend on what rows would look like. */
+			if (i > 0 && i != 3 && queries[k].aggs != NULL)
+				continue;
+			if (shapes[i].has_header)
+				s.header = &header;
+			make_query(&q, queries[k].keys, queries[k].aggs,
+			    queries[k].where);
+			run_work(&want, &q, &cfg, &s, data, 1, data.len);
+			assert_true(want.len > 1000 || k == 2);
+			for (unsigned t = 2; t <= 4; t += 2) {
+				size_t piece = t == 2 ? 300000 : t == 4 ?
+				    data.len : 0;
+
+				run_work(&got, &q, &cfg, &s, data, t, piece);
+				snprintf(what, sizeof what, "shape %zu, query "
+				    "%zu, %u threads", i, k, t);
+				assert_same(&got, &want, what);
+			}
+			mb_query_release(&q);
+		}
+	mb_buf_release(&csv);
+	mb_buf_release(&ndjson);
+	mb_buf_release(&want);
+	mb_buf_release(&got);
+	mb_names_release(&header);
+}
+
+/* Without header the width is the first record's, for every block. */
+static void
+test_threads_no_header(void **state)
+{
+	struct mb_buf csv = { 0 }, want = { 0 }, got = { 0 };
+	struct mb_query q = { 0 };
+	struct mb_stream s = { .format = MB_CSV, .delimiter = ',' };
+	struct mb_work_config cfg = { .out_format = MB_CSV,
+		.out_delimiter = ',' };
+
+	(void)state;
+	new_seed();
+	random_csv(&csv, 60000);
+	make_query(&q, "1", "count,sum:3", NULL);
+	run_work(&want, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 1,
+	    csv.len);
+	assert_non_null(strstr(mb_buf_str(&want), "reject"));
+	run_work(&got, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 3, 0);
+	assert_same(&got, &want, q.n_keys > 0 ? "groups" : "records");
+	mb_query_release(&q);
+
+	/* Into ndjson the columns are their positions. */
+	make_query(&q, NULL, NULL, "3 > 900");
+	mb_query_release(&q);
+	make_query(&q, NULL, NULL, "{3} > 900");
+	cfg.out_format = MB_NDJSON;
+	run_work(&want, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 1,
+	    csv.len);
+	run_work(&got, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 3, 0);
+	assert_same(&got, &want, q.n_keys > 0 ? "groups" : "records");
+	assert_non_null(strstr(mb_buf_str(&got), "\"2\":\"text "));
+	mb_query_release(&q);
+	mb_buf_release(&csv);
+	mb_buf_release(&want);
+	mb_buf_release(&got);
+}
+
+/* A line of 100 MB beyond the limit costs no memory and no record. */
+static void
+test_long_line(void **state)
+{
+	struct mb_buf csv = { 0 }, want = { 0 }, got = { 0 };
+	struct mb_query q = { 0 };
+	struct mb_stream s = { .format = MB_CSV, .delimiter = ',' };
+	struct mb_work_config cfg = { .out_format = MB_CSV,
+		.out_delimiter = ',' };
+
+	(void)state;
+	random_csv(&csv, 40000);
+	mb_buf_addc(&csv, '\n');
+	for (int i = 0; i < 20 << 20; i++)
+		mb_buf_addc(&csv, 'y');
+	mb_buf_addc(&csv, '\n');
+	random_csv(&csv, 40000);
+	make_query(&q, "1", "count,sum:3", NULL);
+	run_work(&want, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 1,
+	    csv.len);
+	run_work(&got, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 3,
+	    1 << 18);
+	assert_same(&got, &want, q.n_keys > 0 ? "groups" : "records");
+	mb_query_release(&q);
+	mb_buf_release(&csv);
+	mb_buf_release(&want);
+	mb_buf_release(&got);
+}
+
+static void
+test_places(void **state)
+{
+	const struct mb_extent ranges[] = {
+		{ .source = "a", .start = 100, .end = 150 },
+		{ .source = "b", .start = 0, .end = 9, .is_partial = true },
+		{ .source = "a", .start = 150, .end = 160 },
+	};
+	static const struct {
+		uint64_t off;
+		const char *source;
+		uint64_t at;
+	} cases[] = {
+		{ 0, "a", 100 }, { 49, "a", 149 }, { 50, "b", 0 },
+		{ 59, "b", 9 }, { 60, "a", 150 }, { 69, "a", 159 },
+	};
+	struct mb_place places[3];
+
+	(void)state;
+	assert_int_equal(mb_places_make(places, ranges, 3, 69), 0);
+	assert_int_equal(mb_places_make(places, ranges, 3, 71), 0);
+	assert_int_equal(mb_places_make(places, NULL, 0, 5), 0);
+	assert_int_equal(mb_places_make(places, ranges, 3, 70), 3);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const struct mb_place *p = mb_places_find(places, 3,
+		    cases[i].off);
+
+		assert_string_equal(p->source, cases[i].source);
+		assert_int_equal(p->start + (cases[i].off - p->from),
+		    cases[i].at);
+	}
+	assert_null(mb_places_find(places, 0, 5));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fields),
+		cmocka_unit_test(test_expr),
+		cmocka_unit_test(test_expr_size),
+		cmocka_unit_test(test_query),
+		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_threads_no_header),
+		cmocka_unit_test(test_long_line),
+		cmocka_unit_test(test_places),
+	};
+
+	return cmocka_run_group_tests_name("agg", tests, NULL, NULL);
+}
