@@ -120,6 +120,8 @@ set_up(struct world *w, uint64_t seed, uint32_t broken, bool is_traced,
 	for (unsigned i = 0; i < w->n_records; i++)
 		if (chance(w, 300))
 			w->blank |= (uint32_t)1 << i;
+	if (w->tamper == 2)
+		w->can_park = w->can_replay = true;
 	if (w->tamper == 4)
 		w->is_pipe = false;	/* both would read one pipe */
 	journal_create(&w->journals[0]);

@@ -395,7 +395,8 @@ step_collector(struct world *w, struct proc *p)
 		if (!can_send(p))
 			return false;
 		emit(w, p, p->batch);
-		p->pc = chance(w, 80) ? C_CHECKPOINT : C_NEXT;
+		p->pc = chance(w, breaks(w, R_CHECKPOINT_SYNC) ? 400 : 80) ?
+		    C_CHECKPOINT : C_NEXT;
 		return true;
 	case C_CHECKPOINT:
 		if (breaks(w, R_CHECKPOINT_SYNC))
@@ -430,11 +431,19 @@ put_commit(struct world *w, struct proc *p, uint64_t batch, bool was_found,
 	struct mb_commit c = {
 		.batch = batch, .run = p->run, .time_ms = (int64_t)w->now,
 		.was_found = was_found, .rows = rows,
-		.held = was_found || rows > 0 ? mb_marker_count(marker) : 0,
 		.target = p->sink->target, .target_id = id,
 	};
 
 	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
+	/*
+	 * Where locks don't hold, another may have made a later step and
+	 * written its line before ours: the sink holds at least what it says.
+	 */
+	if (was_found || rows > 0) {
+		c.held = mb_marker_count(marker);
+		if (c.held < p->j->state.held && !p->accepts_new)
+			c.held = p->j->state.held;
+	}
 	mb_put_commit(&w->line, &c);
 	if (was_found)
 		w->c->found++;
@@ -621,10 +630,12 @@ step_sink(struct world *w, struct proc *p)
 		p->pc = M_LOOKUP;
 		return true;
 	}
+	/* A copy from before a hole is filled is the hardest to tell. */
 	if (seen->marker.exists && p->msg.batch < seen->marker.last &&
 	    !p->is_copy && w->tamper == 2 && !w->is_tampered) {
 		version_release(&w->old_sink);
 		version_copy(&w->old_sink, seen);
+		w->tamper_at = w->now + 1 + pick(w, 8);
 	}
 	v = sink_push(p->sink);
 	if (v->id == 0)
