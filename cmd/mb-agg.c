@@ -124,6 +124,7 @@ struct agg {
 	struct mb_hello *hello;
 	struct mb_arena stream_arena, batch_arena;
 	bool is_framed_out;
+	bool has_hello;			/* ours is written */
 	int status;			/* of batches that we aborted */
 };
 
@@ -485,6 +486,7 @@ explain_lines(int rc, bool is_guess, const char *name, struct mb_err *err)
 struct input {
 	const char *name, *path;	/* for people; as it is in records */
 	struct mb_bytes *bytes;
+	bool is_guess;			/* that it is lines */
 	struct mb_names header;
 	bool has_header;
 	struct mb_buf raw_header;
@@ -588,48 +590,59 @@ put_plain_header(struct agg *a, struct input *in, struct mb_err *err)
 	return 0;
 }
 
+/* -F, else the name, else the first bytes: the input's and our formats. */
+static int
+choose_formats(struct agg *a, struct input *in, struct mb_str head,
+    struct mb_err *err)
+{
+	const struct config *cfg = a->cfg;
+	enum mb_format format = cfg->format;
+	bool is_first = a->work == NULL;
+
+	if (!cfg->has_format && !mb_format_of_name(&format, in->path)) {
+		format = mb_format_of_content(head);
+		in->is_guess = format == MB_LINES;
+	}
+	if (set_formats(a, format, cfg->delimiter != '\0' ? cfg->delimiter :
+	    ',', err) < 0)
+		return mb_wrap(err, "%s", in->name);
+	if (is_first)
+		mb_work_reset(a->work);
+	return 0;
+}
+
 /* All records of one input go into the one batch. */
 static int
 read_input(struct agg *a, struct input *in, struct mb_buf *first_reject,
     struct mb_err *err)
 {
-	const struct config *cfg = a->cfg;
-	enum mb_format format = cfg->format;
+	bool has_header;
 	struct mb_stream stream = { .batch = getenv("MB_BATCH"),
 		.batch_time = getenv("MB_TIME") };
 	struct mb_str data, all;
-	bool is_last, is_guess = false, is_first = a->work == NULL;
-	char delimiter = cfg->delimiter;
+	bool is_last;
 
-	if (mb_bytes_next(in->bytes, &data, &is_last, err) < 0)
+	if (mb_bytes_next(in->bytes, &data, &is_last, err) < 0 ||
+	    choose_formats(a, in, data, err) < 0)
 		return -1;
-	if (!cfg->has_format && !mb_format_of_name(&format, in->path)) {
-		/* Blanks and newlines in front tell nothing. */
-		format = mb_format_of_content(data);
-		is_guess = format == MB_LINES;
-	}
-	if (delimiter == '\0')
-		delimiter = ',';
-	if (set_formats(a, format, delimiter, err) < 0)
-		return mb_wrap(err, "%s", in->name);
-	if (is_first)
-		mb_work_reset(a->work);
-	if (mb_format_has_header(format) && !cfg->no_header &&
-	    read_header(in, format, delimiter, &data, &is_last, err) < 0)
+	has_header = mb_format_has_header(a->format) && !a->cfg->no_header;
+	if (has_header && read_header(in, a->format, a->delimiter, &data,
+	    &is_last, err) < 0)
 		return -1;
+	if (has_header && !in->has_header && data.len == 0)
+		return 0;	/* empty: no header, no records */
 	in->place = (struct mb_place){ .source = in->path };
-	stream.format = format;
-	stream.delimiter = delimiter;
+	stream.format = a->format;
+	stream.delimiter = a->delimiter;
 	stream.header = in->has_header ? &in->header : NULL;
 	stream.off = mb_bytes_off(in->bytes);
 	stream.places = &in->place;
 	stream.n_places = 1;
-	if (mb_format_has_header(format) && !cfg->no_header &&
-	    !in->has_header && data.len == 0)
-		return 0;	/* empty: no header, no records */
+	if (!in->has_header && data.len == 0 && is_last)
+		return 0;	/* empty: no field is missing from no header */
 	if (check_stamps(a, stream.header, err) < 0 ||
-	    explain_lines(mb_work_begin(a->work, &stream, err), is_guess,
-	    in->name, err) < 0)
+	    explain_lines(mb_work_begin(a->work, &stream, err),
+	    in->is_guess, in->name, err) < 0)
 		return -1;
 	if (!aggregates(a) && put_plain_header(a, in, err) < 0)
 		return -1;
@@ -690,7 +703,6 @@ finish_plain(struct agg *a, struct mb_buf *first_reject, struct mb_err *err)
 {
 	uint64_t n_rows;
 
-	/* Only inputs without a header, or none: there are still columns. */
 	if (mb_work_finish(a->work, a->cfg->is_sorted, err) < 0)
 		return -1;
 	report_rejects(a, first_reject);
@@ -727,6 +739,15 @@ open_file(const char *path, struct mb_err *err)
 	return fd;
 }
 
+static bool
+is_pipe(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 &&
+	    (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode));
+}
+
 /* One input: 1 if it was the stream of frames, which is all there is. */
 static int
 run_input(struct agg *a, const char *path, struct mb_buf *first_reject,
@@ -751,6 +772,15 @@ run_input(struct agg *a, const char *path, struct mb_buf *first_reject,
 			goto out;
 		}
 		rc = run_frames(a, reader, err) < 0 ? -1 : 1;
+		goto out;
+	}
+	/*
+	 * A pipe that never said a word: nobody can tell an empty input from
+	 * a mb-collect that died before its hello.  -F says that it is one.
+	 */
+	if (mb_frame_is_empty(reader) && !a->cfg->has_format && is_pipe(fd)) {
+		mb_fail(err, MB_EBUSY, "%s is empty: what is upstream has "
+		    "died; if not, give -F", in.name);
 		goto out;
 	}
 	mb_bytes_open(&in.bytes, reader, in.name);
@@ -797,7 +827,7 @@ struct batch {
 	struct mb_names header;
 	char number[24], time[MB_TIME_LEN + 1];
 	struct mb_stream stream;
-	bool has_begun;			/* our begin is written */
+	bool has_begun;			/* our begin is written, no end yet */
 	uint64_t n_bytes;		/* of records that arrived */
 	uint64_t n_rows;		/* written */
 	struct mb_buf kept;		/* all of it, for --stamp */
@@ -835,6 +865,26 @@ join_pipeline(struct agg *a, struct mb_err *err)
 	    a->cfg->argv, mb_clock_wall_ms(), err);
 }
 
+/*
+ * A later mb-collect sends its batches again, and waits for us to go: between
+ * two batches we do.
+ */
+static int
+check_collector(struct agg *a, struct mb_err *err)
+{
+	const struct mb_state *s;
+
+	if (a->journal == NULL || a->hello->is_replay)
+		return 0;
+	if (mb_journal_refresh(a->journal, err) < 0)
+		return -1;
+	s = mb_journal_state(a->journal);
+	if (s->collector_run == MB_NONE || s->collector_run <= a->hello->run)
+		return 0;
+	return mb_fail(err, MB_EBUSY, "%s: a later mb-collect has begun; "
+	    "leaving the batches to it", mb_journal_path(a->journal));
+}
+
 static int
 take_hello(struct agg *a, const struct mb_hello *h, struct mb_err *err)
 {
@@ -851,6 +901,7 @@ take_hello(struct agg *a, const struct mb_hello *h, struct mb_err *err)
 	if (!a->is_framed_out)
 		return 0;
 	mb_frame_put_hello(&a->out, a->hello);
+	a->has_hello = true;
 	return flush(a, err);
 }
 
@@ -933,12 +984,15 @@ static int
 put_begin(struct agg *a, struct batch *b, struct mb_err *err)
 {
 	struct mb_begin out = *b->begin;
+	char name[40];
 
 	if (b->has_begun)
 		return 0;
 	b->has_begun = true;
-	if (!a->is_framed_out)
-		return put_header(a, b->number, err);
+	if (!a->is_framed_out) {
+		snprintf(name, sizeof name, "batch %s", b->number);
+		return put_header(a, name, err);
+	}
 	out.ranges = NULL;
 	out.n_ranges = 0;
 	out.format = mb_format_name(a->out_format);
@@ -1003,7 +1057,6 @@ static int
 feed_batch(struct agg *a, struct batch *b, struct mb_str *data, bool is_last,
     struct mb_err *err)
 {
-	const struct mb_row_reject *r;
 	const char *start = data->p;
 	size_t n;
 
@@ -1014,7 +1067,7 @@ feed_batch(struct agg *a, struct batch *b, struct mb_str *data, bool is_last,
 		return mb_wrap(err, "batch %s", b->number);
 	}
 	b->n_bytes += (size_t)(data->p - start);
-	r = mb_work_rejects(a->work, &n);
+	(void)mb_work_rejects(a->work, &n);
 	if (n > 0 && a->cfg->on_bad == ON_BAD_FAIL &&
 	    b->failed.code == MB_OK) {
 		/* Which source it was is known at the batch's end. */
@@ -1023,7 +1076,6 @@ feed_batch(struct agg *a, struct batch *b, struct mb_str *data, bool is_last,
 		data->p += data->len;
 		data->len = 0;
 	}
-	(void)r;
 	if (b->failed.code == MB_OK && mb_work_rows(a->work)->len > 0) {
 		if (put_begin(a, b, err) < 0 || put_passed(a, err) < 0)
 			return -1;
@@ -1044,7 +1096,19 @@ put_abort(struct agg *a, struct batch *b, int status, const char *why,
 		return -1;
 	mb_frame_put_abort(&a->out, a->hello->tag, b->begin->batch, status,
 	    why);
+	b->has_begun = false;
 	return flush(a, err);
+}
+
+static void
+say_failed(struct agg *a, const struct batch *b, const char *why)
+{
+	struct mb_buf text = { 0 };
+
+	mb_buf_addf(&text, "batch %s failed: ", b->number);
+	mb_show(&text, mb_str(why));
+	mb_progress_say(a->progress, mb_buf_str(&text));
+	mb_buf_release(&text);
 }
 
 /* The batch can't be aggregated: somebody has to look at it. */
@@ -1052,11 +1116,8 @@ static int
 fail_batch(struct agg *a, struct batch *b, struct mb_err *err)
 {
 	int status = mb_exit_status(b->failed.code);
-	struct mb_buf text = { 0 };
 
-	mb_buf_addf(&text, "batch %s: %s", b->number, b->failed.msg);
-	mb_progress_say(a->progress, mb_buf_str(&text));
-	mb_buf_release(&text);
+	say_failed(a, b, b->failed.msg);
 	a->status = status;
 	return put_abort(a, b, status, b->failed.msg, err);
 }
@@ -1203,6 +1264,7 @@ end_batch(struct agg *a, struct batch *b, struct mb_err *err)
 	if (a->is_framed_out)
 		mb_frame_put_end(&a->out, a->hello->tag, begin->batch,
 		    b->n_rows);
+	b->has_begun = false;
 	if (flush(a, err) < 0)
 		return -1;
 	return report_batch(a, b, err);
@@ -1219,7 +1281,8 @@ take_event(struct agg *a, struct batch *b, struct mb_frame_reader *reader,
 	case MB_FRAME_HELLO:
 		return take_hello(a, ev->hello, err);
 	case MB_FRAME_BEGIN:
-		return begin_batch(a, b, ev->begin, err);
+		return check_collector(a, err) < 0 ? -1 :
+		    begin_batch(a, b, ev->begin, err);
 	case MB_FRAME_DATA:
 		if (keeps_batch(a)) {
 			mb_buf_add(&b->kept, data.p, data.len);
@@ -1232,6 +1295,9 @@ take_event(struct agg *a, struct batch *b, struct mb_frame_reader *reader,
 	case MB_FRAME_END:
 		return end_batch(a, b, err);
 	case MB_FRAME_ABORT:
+		b->failed = (struct mb_err){ .code = MB_EDATA };
+		if (!a->is_framed_out)
+			say_failed(a, b, ev->error);
 		return put_abort(a, b, ev->status, ev->error, err);
 	case MB_FRAME_DONE:
 		*status = ev->status;
@@ -1248,12 +1314,9 @@ run_frames(struct agg *a, struct mb_frame_reader *reader, struct mb_err *err)
 	struct batch b = { 0 };
 	struct mb_frame_event ev;
 	struct mb_err ignored = { 0 };
-	bool is_inside = false;
 	int rc, status = 0;
 
 	while ((rc = mb_frame_next(reader, &ev, err)) > 0) {
-		is_inside = ev.kind == MB_FRAME_BEGIN ||
-		    ev.kind == MB_FRAME_DATA;
 		rc = take_event(a, &b, reader, &ev, &status, err);
 		if (rc < 0)
 			break;
@@ -1262,7 +1325,7 @@ run_frames(struct agg *a, struct mb_frame_reader *reader, struct mb_err *err)
 	 * What can't be right by trying again is passed on, if no batch of
 	 * ours is open; for everything else the missing done speaks.
 	 */
-	if (rc < 0 && a->is_framed_out && !(is_inside && b.has_begun) &&
+	if (rc < 0 && a->has_hello && !b.has_begun &&
 	    (err->code == MB_EUSAGE || err->code == MB_EDATA)) {
 		mb_buf_reset(&a->out);
 		mb_frame_put_done(&a->out, a->hello->tag,

@@ -1068,17 +1068,12 @@ commit(const struct config *cfg, char **argv, struct mb_err *err)
 			rc = commit_frames(&c, argv, err);
 	} else if (rc == 0 && cfg->is_plain) {
 		rc = commit_plain(&c, err);
+	} else if (rc == 0 && mb_frame_is_empty(c.in)) {
+		rc = mb_fail(err, MB_EBUSY, "standard input is empty: what is "
+		    "upstream has died");
 	} else if (rc == 0) {
-		struct mb_frame_event ev;
-
-		rc = mb_frame_next(c.in, &ev, err);
-		if (rc > 0 && ev.data.len == 0)
-			rc = mb_fail(err, MB_EBUSY, "standard input is empty: "
-			    "what is upstream has died");
-		else if (rc > 0)
-			rc = mb_fail(err, MB_EDATA, "standard input: no "
-			    "frames: a filter took them, or give --plain "
-			    "(at-least-once)");
+		rc = mb_fail(err, MB_EDATA, "standard input: no frames: a "
+		    "filter took them, or give --plain (at-least-once)");
 	}
 	mb_rejects_close(c.rejects);
 	mb_sink_close(c.sink);

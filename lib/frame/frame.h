@@ -112,6 +112,8 @@ void mb_frame_close(struct mb_frame_reader *r);
 
 /* Frames, or a plain stream?  A plain stream gives DATA events only. */
 bool mb_frame_is_framed(const struct mb_frame_reader *r);
+/* Not a byte came: neither, and most likely what is upstream has died. */
+bool mb_frame_is_empty(const struct mb_frame_reader *r);
 
 /*
  * The next event: 1, or 0 at the end, -1 on an error.  What it points to is

@@ -165,6 +165,12 @@ mb_frame_is_framed(const struct mb_frame_reader *r)
 	return r->where != PLAIN;
 }
 
+bool
+mb_frame_is_empty(const struct mb_frame_reader *r)
+{
+	return r->where == PLAIN && r->has_ended && r->buf.len == 0;
+}
+
 static int
 bad_line(const struct mb_frame_reader *r, const char *what,
     struct mb_err *err)
