@@ -63,6 +63,15 @@ mb_json_quote(struct mb_buf *b, struct mb_str s)
 
 	mb_buf_addc(b, '"');
 	for (size_t i = 0; i < s.len; i += n) {
+		/* Mostly there is nothing to do. */
+		for (n = 0; i + n < s.len && p[i + n] >= 0x20 &&
+		    p[i + n] < 0x7f && p[i + n] != '"' && p[i + n] != '\\';
+		    n++)
+			;
+		if (n > 0) {
+			mb_buf_add(b, p + i, n);
+			continue;
+		}
 		n = utf8_length(p + i, s.len - i);
 		if (n == 0) {
 			mb_buf_adds(b, "\xef\xbf\xbd");
