@@ -134,6 +134,8 @@ struct sqlite_sink {
 	bool has_table;
 	bool is_strict;
 	bool id_is_fresh;	/* made up by us, not yet in the database */
+	bool has_synced_names;	/* of the database and its WAL */
+	bool is_poisoned;	/* that failed: only close may follow */
 
 	struct mb_str *nulls;
 
@@ -537,6 +539,36 @@ fail:
 	return -1;
 }
 
+/*
+ * SQLite syncs the directory when it has made its WAL, but takes no notice of
+ * a failure; then a power cut loses the WAL's name, and what is committed in
+ * it.  So we sync it too, once per run, before anyone is told of a commit.
+ */
+static int
+sync_names(struct sqlite_sink *s, struct mb_err *err)
+{
+	char *dir, *slash;
+	int fd, rc;
+
+	if (s->is_poisoned)
+		return mb_fail(err, MB_EIO, "sqlite:%s: a sync of its "
+		    "directory has failed before", s->place);
+	if (s->has_synced_names)
+		return 0;
+	dir = mb_strdup(s->file);
+	slash = strrchr(dir, '/');
+	slash[slash == dir] = '\0';
+	fd = mb_openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+	rc = fd < 0 ? mb_fail_sys(err, "open %s", dir) :
+	    mb_fsync(fd, dir, err);
+	if (fd >= 0)
+		close(fd);
+	free(dir);
+	s->has_synced_names = rc == 0;
+	s->is_poisoned = rc < 0;
+	return rc;
+}
+
 /* Leave the transaction in which rows are staged, with the rows. */
 static int
 end_staging(struct sqlite_sink *s, struct mb_err *err)
@@ -554,12 +586,15 @@ lookup(struct mb_sink *sink, struct mb_marker *out, struct mb_err *err)
 
 	*out = (struct mb_marker){ 0 };
 	/* One transaction: table and marker as of the same moment. */
+	if (s->is_poisoned)
+		return sync_names(s, err);
 	if (end_staging(s, err) < 0 || run(s, "BEGIN", err) < 0)
 		return -1;
 	if (read_table(s, err) < 0 || check_journal(s, err) < 0 ||
 	    read_marker(s, out, err) < 0 || run(s, "COMMIT", err) < 0)
 		goto fail;
-	if (out->exists && make_durable(s, err) < 0)
+	if (out->exists && (make_durable(s, err) < 0 ||
+	    sync_names(s, err) < 0))
 		goto fail;
 	return 0;
 fail:
@@ -2091,7 +2126,7 @@ commit(struct mb_sink *sink, const struct mb_marker *was,
 	s->has_table = true;
 	s->id_is_fresh = false;
 	free(id);
-	return 0;
+	return sync_names(s, err);
 fail:
 	/* Also what we know of the table is as before. */
 	rollback(s);
