@@ -369,6 +369,7 @@ static int
 put_commit(struct committer *c, uint64_t batch, uint64_t rows, bool was_found,
     uint64_t records, struct mb_buf *out, struct mb_err *err)
 {
+	const struct mb_state *s = mb_journal_state(c->journal);
 	struct mb_commit line = {
 		.batch = batch, .run = c->run, .time_ms = mb_clock_wall_ms(),
 		.rows = rows, .was_found = was_found, .records = records,
@@ -380,6 +381,9 @@ put_commit(struct committer *c, uint64_t batch, uint64_t rows, bool was_found,
 
 	if (line.target_id == NULL)
 		line.target_id = "";	/* not made yet: no rows so far */
+	/* Two committers may append in another order than they stepped. */
+	if (line.held > 0 && line.held < s->held && !c->cfg->sink.accepts_new)
+		line.held = s->held;
 	mb_buf_reset(out);
 	mb_put_commit(out, &line);
 	return mb_journal_write(c->journal, out, err);
@@ -850,12 +854,38 @@ on_data(struct committer *c, struct mb_str data, bool is_last,
 	return 0;
 }
 
+/* The state forgets a batch when it is settled; `begin` still knows it. */
+static void
+report(struct committer *c)
+{
+	const struct mb_begin *b = c->begin;
+	struct mb_batch shown = {
+		.number = b->batch, .time_ms = b->time_ms,
+		.run = c->hello != NULL ? c->hello->run : 0,
+	};
+	struct mb_range range = { .records = b->records };
+
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		range = (struct mb_range){
+			.generation = b->ranges[i].generation,
+			.start = b->ranges[i].start, .end = b->ranges[i].end,
+			.records = b->ranges[i].records,
+		};
+		mb_batch_add_range(&shown, &range);
+	}
+	if (b->n_ranges == 0)	/* a filter was between: only the count */
+		mb_batch_add_range(&shown, &range);
+	if (c->journal != NULL)
+		mb_progress_batch(c->progress, mb_journal_state(c->journal),
+		    &shown, &c->report);
+	mb_batch_release(&shown);
+}
+
 static int
 on_end(struct committer *c, struct mb_err *err)
 {
 	int64_t started = mb_clock_steady_us();
-	const struct mb_batch *b;
-	uint64_t rows, number = c->begin->batch;
+	uint64_t rows;
 	int rc;
 
 	if (c->is_dropped)
@@ -875,17 +905,8 @@ on_end(struct committer *c, struct mb_err *err)
 	c->rejects = NULL;
 	c->report.rows = rows;
 	c->report.target = mb_sink_target(c->sink);
-	if (!c->is_dropped) {
-		struct mb_range range = { .records = c->begin->records };
-		struct mb_batch shown = {
-			.number = number, .time_ms = c->begin->time_ms,
-			.run = c->hello->run, .ranges = &range, .n_ranges = 1,
-		};
-
-		b = mb_state_batch(mb_journal_state(c->journal), number);
-		mb_progress_batch(c->progress, mb_journal_state(c->journal),
-		    b != NULL ? b : &shown, &c->report);
-	}
+	if (!c->is_dropped)
+		report(c);
 	return 0;
 }
 
