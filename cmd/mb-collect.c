@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -618,6 +619,18 @@ recover(struct collector *c, char **argv, struct mb_err *err)
 	return 0;
 }
 
+/* Every file that is followed stays open. */
+static void
+allow_many_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int
 collect(const struct config *cfg, char **argv, struct mb_err *err)
 {
@@ -630,6 +643,7 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 
 	/* A full pipe of 64 KiB costs a wake-up for every chunk. */
 	(void)fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20);
+	allow_many_files();
 	c.progress = mb_progress_open(&cfg->common, cmd.name);
 	if (mb_journal_open(&c.journal, cfg->journal, MB_JOURNAL_CREATE |
 	    (cfg->is_shared ? MB_JOURNAL_SHARED : 0), err) < 0 ||

@@ -46,6 +46,7 @@ struct mb_cutter {
 	struct mb_input **inputs;	/* by rank, then name */
 	size_t n_inputs;
 	const struct mb_input *header;	/* whose header the batch has */
+	struct mb_input *first;		/* kept out of the last batch; or NULL */
 	uint64_t records, bytes;	/* in the batch in the making */
 	size_t n_rejects;
 	char *chunk;
@@ -169,6 +170,8 @@ forget_scan(struct mb_cutter *c, struct mb_input *in)
 		c->bytes -= in->split.complete - in->g.end;
 	if (c->header == in)
 		c->header = NULL;
+	if (c->first == in)
+		c->first = NULL;
 }
 
 void
@@ -234,6 +237,12 @@ uint64_t
 mb_input_planned(const struct mb_input *in)
 {
 	return in->g.end;
+}
+
+bool
+mb_input_is_read(const struct mb_input *in)
+{
+	return in->has_start && in->split.off >= in->limit;
 }
 
 uint64_t
@@ -461,6 +470,36 @@ fits_batch(const struct mb_cutter *c, const struct mb_input *in)
 	return strcmp(a->fields, b->fields) == 0;
 }
 
+/* Has it to wait for a batch with another header? */
+static bool
+is_kept_out(const struct mb_cutter *c, const struct mb_input *in)
+{
+	return in->has_start && !in->is_finished && !fits_batch(c, in);
+}
+
+/*
+ * Of the inputs that were kept out, each has its turn, or one that grows fast
+ * could keep the others out for ever.
+ */
+static struct mb_input *
+find_next(const struct mb_cutter *c)
+{
+	struct mb_err ignored = { 0 };
+	uint64_t size;
+	size_t at = 0;
+
+	while (at < c->n_inputs && c->inputs[at] != c->header)
+		at++;
+	for (size_t k = 1; k < c->n_inputs && at < c->n_inputs; k++) {
+		struct mb_input *in = c->inputs[(at + k) % c->n_inputs];
+
+		if (is_kept_out(c, in) && mb_content_size(in->content, &size,
+		    &ignored) == 0 && in->split.off < size)
+			return in;
+	}
+	return NULL;
+}
+
 /* The range from in->start to `end`, which the hasher has seen. */
 static void
 close_range(struct mb_input *in, uint64_t end)
@@ -575,6 +614,12 @@ is_full(const struct mb_cutter *c)
 	    c->n_rejects >= MAX_REJECTS;
 }
 
+bool
+mb_cut_wants(const struct mb_cutter *c, const struct mb_input *in)
+{
+	return !is_full(c) && !is_kept_out(c, in);
+}
+
 static int
 scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 {
@@ -632,6 +677,11 @@ mb_cut_scan(struct mb_cutter *c, struct mb_err *err)
 
 	if (is_full(c))
 		return MB_CUT_FULL;
+	if (c->first != NULL && c->header == NULL) {
+		rc = scan_input(c, c->first, err);
+		if (rc != MB_CUT_NOTHING)
+			return rc;
+	}
 	for (size_t i = 0; i < c->n_inputs; i++) {
 		rc = scan_input(c, c->inputs[i], err);
 		if (rc < 0)
@@ -641,7 +691,7 @@ mb_cut_scan(struct mb_cutter *c, struct mb_err *err)
 		if (rc == MB_CUT_MORE)
 			result = MB_CUT_MORE;
 		c->inputs[i]->is_exhausted = rc == MB_CUT_NOTHING &&
-		    c->inputs[i]->is_final;
+		    c->inputs[i]->is_final && !is_kept_out(c, c->inputs[i]);
 	}
 	return result;
 }
@@ -720,6 +770,7 @@ mb_cut_planned(struct mb_cutter *c)
 
 	c->records = c->bytes = 0;
 	c->n_rejects = 0;
+	c->first = find_next(c);
 	c->header = NULL;
 	for (size_t i = 0; i < c->n_inputs; i++) {
 		struct mb_input *in = c->inputs[i];

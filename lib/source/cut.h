@@ -65,6 +65,7 @@ bool mb_input_is_done(const struct mb_input *in);
 const char *mb_input_source(const struct mb_input *in);
 uint64_t mb_input_generation(const struct mb_input *in);
 uint64_t mb_input_planned(const struct mb_input *in);	/* offset */
+bool mb_input_is_read(const struct mb_input *in);	/* up to the limit */
 /* Bytes behind the last whole record, not in a batch. */
 uint64_t mb_input_rest(const struct mb_input *in);
 
@@ -85,6 +86,9 @@ MB_CHECK int mb_cut_scan(struct mb_cutter *c, struct mb_err *err);
 
 /* Is there anything to make a batch of? */
 bool mb_cut_has_batch(const struct mb_cutter *c);
+
+/* Is there room in the batch in the making for more of this input? */
+bool mb_cut_wants(const struct mb_cutter *c, const struct mb_input *in);
 
 /*
  * Make a batch of what was scanned: ranges and rejects (owned by *out), and

@@ -145,6 +145,22 @@ set_limit(struct mb_follow *f, struct file *file, struct mb_err *err)
 	return 0;
 }
 
+/*
+ * A file that is there but can't be opened: without -f that is an error, or
+ * its records would be passed over in silence.
+ */
+static int
+refuse(struct mb_follow *f, const char *path, bool *was_refused,
+    struct mb_err *err)
+{
+	if (!f->options.follows)
+		return mb_fail_sys(err, "open %s", path);
+	if (!*was_refused)
+		tell(f, path, strerror(errno));
+	*was_refused = true;
+	return 0;
+}
+
 /* Make the file an input: the known generation goes on, or a new one. */
 static int
 begin_input(struct mb_follow *f, struct file *file, bool may_continue,
@@ -229,8 +245,19 @@ open_path(struct mb_follow *f, const char *path, unsigned rank,
 	    1;
 }
 
+/* One of an operand's files; it may have gone since it was found. */
 static int
-open_matches(struct mb_follow *f, const struct operand *o, struct mb_err *err)
+open_found(struct mb_follow *f, struct operand *o, const char *path,
+    struct mb_err *err)
+{
+	int rc = open_path(f, path, o->rank, err);
+
+	return rc == 0 && errno != ENOENT ?
+	    refuse(f, path, &o->was_refused, err) : rc;
+}
+
+static int
+open_matches(struct mb_follow *f, struct operand *o, struct mb_err *err)
 {
 	glob_t found;
 	struct stat st;
@@ -243,14 +270,13 @@ open_matches(struct mb_follow *f, const struct operand *o, struct mb_err *err)
 	rc = 0;
 	for (size_t i = 0; i < found.gl_pathc && rc >= 0; i++)
 		if (stat(found.gl_pathv[i], &st) == 0 && S_ISREG(st.st_mode))
-			rc = open_path(f, found.gl_pathv[i], o->rank, err);
+			rc = open_found(f, o, found.gl_pathv[i], err);
 	globfree(&found);
 	return rc < 0 ? -1 : 0;
 }
 
 static int
-open_directory(struct mb_follow *f, const struct operand *o,
-    struct mb_err *err)
+open_directory(struct mb_follow *f, struct operand *o, struct mb_err *err)
 {
 	struct mb_buf path = { 0 };
 	struct dirent **entries;
@@ -264,7 +290,7 @@ open_directory(struct mb_follow *f, const struct operand *o,
 		mb_buf_addf(&path, "%s/%s", o->text, entries[i]->d_name);
 		if (rc >= 0 && entries[i]->d_name[0] != '.' &&
 		    stat(mb_buf_str(&path), &st) == 0 && S_ISREG(st.st_mode))
-			rc = open_path(f, path.p, o->rank, err);
+			rc = open_found(f, o, path.p, err);
 		free(entries[i]);
 	}
 	free(entries);
@@ -299,12 +325,7 @@ open_operand(struct mb_follow *f, struct operand *o, struct mb_err *err)
 		return mb_fail(err, MB_EUSAGE, "%s: no such file", o->text);
 	if (errno == ENOENT)
 		return 0;
-	if (!f->options.follows)
-		return mb_fail_sys(err, "open %s", o->text);
-	if (!o->was_refused)
-		tell(f, o->text, strerror(errno));
-	o->was_refused = true;
-	return 0;
+	return refuse(f, o->text, &o->was_refused, err);
 }
 
 /*
@@ -489,7 +510,7 @@ mb_follow_rest(const struct mb_follow *f, const char **name)
 	for (size_t i = 0; i < f->n_files; i++) {
 		uint64_t rest = mb_input_rest(f->files[i].input);
 
-		if (rest > 0) {
+		if (rest > 0 && mb_input_is_read(f->files[i].input)) {
 			*name = f->files[i].path;
 			return rest;
 		}

@@ -261,8 +261,10 @@ mb_pipe_refresh(struct mb_pipe *p, struct mb_err *err)
 bool
 mb_pipe_wants(const struct mb_pipe *p)
 {
-	return !p->has_ended && !p->is_left && mb_spool_end(p->spool) <
-	    mb_input_planned(p->input) + AHEAD;
+	/* What a batch lacks, or a record, can be longer than AHEAD. */
+	return !p->has_ended && !p->is_left && (mb_spool_end(p->spool) <
+	    mb_input_planned(p->input) + AHEAD ||
+	    mb_cut_wants(p->cutter, p->input));
 }
 
 static int
@@ -435,8 +437,8 @@ mb_pipe_release(struct mb_pipe *p, uint64_t settled, struct mb_err *err)
 		return 0;
 	if (mb_spool_cut(p->spool, g->end, err) < 0)
 		return -1;
-	/* The anchors of the next plan reach back. */
+	/* The anchors of the next plan reach back, the first ones to 0. */
 	from = needed_from(p, g, settled);
-	return mb_spool_release(p->spool, from > MB_ANCHOR ?
-	    from - MB_ANCHOR : 0, err);
+	return mb_spool_release(p->spool, from > MB_ANCHOR &&
+	    g->anchored >= MB_ANCHOR ? from - MB_ANCHOR : 0, err);
 }
