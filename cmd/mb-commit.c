@@ -101,6 +101,7 @@ struct committer {
 	bool is_dropped;
 	struct mb_split split;
 	struct mb_rejects *rejects;
+	uint64_t n_records;		/* read so far */
 	struct mb_report report;
 
 	int upstream;			/* status of `done` */
@@ -785,6 +786,7 @@ on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 	c->begin = mb_begin_copy(b, &c->batch_arena);
 	c->report = (struct mb_report){ .is_commit = true };
 	c->is_dropped = false;
+	c->n_records = 0;
 	if (c->journal != NULL) {
 		if (c->welcome == MB_OWN) {
 			if (mb_journal_refresh(c->journal, err) < 0)
@@ -812,45 +814,71 @@ on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 	return mb_sink_begin(c->sink, c->begin, err);
 }
 
+/* The splitter rejects a line, so no reader gets to see it. */
+static int
+reject_line(struct committer *c, struct mb_str line, struct mb_err *err)
+{
+	uint64_t number = ++c->n_records;
+
+	if (c->cfg->sink.on_bad == MB_BAD_FAIL)
+		return mb_fail(err, MB_EDATA, "record %" PRIu64 ": %s",
+		    number, c->split.why);
+	if (c->cfg->sink.on_bad == MB_BAD_SKIP)
+		return 0;
+	return reject(c, number, line, c->split.why, err);
+}
+
+/* Whole records, n of them, for the sink. */
+static int
+give(struct committer *c, const char *p, uint64_t len, uint64_t n,
+    struct mb_err *err)
+{
+	c->n_records += n;
+	return len == 0 ? 0 : mb_sink_add(c->sink,
+	    (struct mb_str){ p, (size_t)len }, n, err);
+}
+
 /* Give the sink the whole records of what is here. */
 static int
 on_data(struct committer *c, struct mb_str data, bool is_last,
     struct mb_err *err)
 {
-	uint64_t from = c->split.complete, n = 0, total = 0;
-	enum mb_split_result found = MB_SPLIT_MORE;
-	size_t done;
+	/* data begins at split.complete: what was not consumed comes again. */
+	uint64_t start = c->split.complete, end = start + data.len;
+	uint64_t from = start, n, total = 0;
+	bool has_finished = false;
 
 	if (c->is_dropped) {
 		mb_frame_consume(c->in, data.len);
 		return 0;
 	}
-	/* data begins at split.complete: what was not consumed comes again. */
-	while (c->split.off - from < data.len) {
-		size_t at = (size_t)(c->split.off - from);
+	while (!has_finished && (c->split.off < end || is_last)) {
+		enum mb_split_result found;
 
-		found = mb_split_scan(&c->split, data.p + at, data.len - at,
-		    UINT64_MAX, &n);
-		total += n;
-	}
-	while (is_last) {
-		found = mb_split_finish(&c->split, &n);
-		total += n;
-		if (found == MB_SPLIT_MORE)
-			break;
-		while (c->split.off - from < data.len) {
-			size_t at = (size_t)(c->split.off - from);
-
-			(void)mb_split_scan(&c->split, data.p + at,
-			    data.len - at, UINT64_MAX, &n);
-			total += n;
+		if (c->split.off < end) {
+			found = mb_split_scan(&c->split, data.p +
+			    (c->split.off - start), end - c->split.off,
+			    UINT64_MAX, &n);
+		} else {
+			found = mb_split_finish(&c->split, &n);
+			has_finished = found != MB_SPLIT_REJECT;
 		}
+		total += n;
+		if (found != MB_SPLIT_REJECT)
+			continue;
+		if (give(c, data.p + (from - start), c->split.start - from,
+		    total, err) < 0 ||
+		    reject_line(c, (struct mb_str){
+		    data.p + (c->split.start - start),
+		    (size_t)(c->split.complete - c->split.start) }, err) < 0)
+			return -1;
+		from = c->split.complete;
+		total = 0;
 	}
-	done = (size_t)(c->split.complete - from);
-	if (done > 0 && mb_sink_add(c->sink, (struct mb_str){ data.p, done },
-	    total, err) < 0)
+	if (give(c, data.p + (from - start), c->split.complete - from, total,
+	    err) < 0)
 		return -1;
-	mb_frame_consume(c->in, done);
+	mb_frame_consume(c->in, (size_t)(c->split.complete - start));
 	return 0;
 }
 

@@ -19,6 +19,7 @@ struct mb_convert {
 	struct mb_str *nulls;
 	struct mb_names columns;
 	bool has_columns, wrote_header;
+	size_t header_len;
 	struct mb_value *row;
 };
 
@@ -42,6 +43,16 @@ open_reader(struct mb_convert *c, const struct mb_begin *b,
 	    0, err);
 }
 
+static void
+put_header(struct mb_convert *c, struct mb_buf *out)
+{
+	size_t before = out->len;
+
+	mb_write_header(out, c->to, c->delimiter, c->columns.v, c->columns.n);
+	c->header_len = out->len - before;
+	c->wrote_header = true;
+}
+
 int
 mb_convert_open(struct mb_convert **out, const struct mb_sink_options *o,
     const struct mb_begin *b, struct mb_buf *bytes, struct mb_err *err)
@@ -63,9 +74,7 @@ mb_convert_open(struct mb_convert **out, const struct mb_sink_options *o,
 	if (!c->passes && open_reader(c, b, err) < 0)
 		goto fail;
 	if (b->has_fields && mb_format_has_header(c->to)) {
-		mb_write_header(bytes, c->to, c->delimiter, c->columns.v,
-		    c->columns.n);
-		c->wrote_header = true;
+		put_header(c, bytes);
 	}
 	*out = c;
 	return 0;
@@ -90,6 +99,12 @@ const char *
 mb_convert_format(const struct mb_convert *c)
 {
 	return mb_format_name(c->to);
+}
+
+size_t
+mb_convert_header(const struct mb_convert *c)
+{
+	return c->header_len;
 }
 
 uint64_t
@@ -137,9 +152,7 @@ put_row(struct mb_convert *c, const struct mb_row *row, struct mb_buf *out,
 	learn_columns(c, row);
 	if (!c->wrote_header && c->from == MB_NDJSON &&
 	    mb_format_has_header(c->to)) {
-		mb_write_header(out, c->to, c->delimiter, c->columns.v,
-		    c->columns.n);
-		c->wrote_header = true;
+		put_header(c, out);
 	}
 	if (c->from != MB_NDJSON) {
 		mb_write_row(out, c->to, c->delimiter, c->columns.v,

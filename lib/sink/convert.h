@@ -27,6 +27,9 @@ const char *mb_convert_format(const struct mb_convert *c);
 MB_CHECK int mb_convert_add(struct mb_convert *c, struct mb_str records,
     uint64_t n, struct mb_buf *out, struct mb_err *err);
 
+/* How many of the first bytes that were written are the header; 0: none. */
+size_t mb_convert_header(const struct mb_convert *c);
+
 /* Rows written so far; rejects excluded. */
 uint64_t mb_convert_rows(const struct mb_convert *c);
 

@@ -2,7 +2,8 @@
  * stdout.c - the sink "-": rows to standard output, at least once.
  *
  * A batch is held in memory until it is whole (--max-bytes bounds it), so that
- * nothing of a batch that is aborted is ever seen.
+ * nothing of a batch that is aborted is ever seen.  The header is written
+ * once, and again where it changes.
  */
 #include "sink/sink.h"
 
@@ -17,8 +18,7 @@ struct stdout_sink {
 	struct mb_sink base;
 	struct mb_convert *convert;
 	struct mb_buf rows;
-	bool wrote_header;
-	size_t header_len;
+	struct mb_buf header;	/* written last */
 };
 
 static void
@@ -38,6 +38,7 @@ stdout_close(struct mb_sink *base)
 
 	stdout_abort(base);
 	mb_buf_release(&s->rows);
+	mb_buf_release(&s->header);
 	free(s);
 }
 
@@ -57,10 +58,7 @@ stdout_begin(struct mb_sink *base, const struct mb_begin *b,
 	struct stdout_sink *s = (struct stdout_sink *)base;
 
 	stdout_abort(base);
-	if (mb_convert_open(&s->convert, base->options, b, &s->rows, err) < 0)
-		return -1;
-	s->header_len = s->rows.len;
-	return 0;
+	return mb_convert_open(&s->convert, base->options, b, &s->rows, err);
 }
 
 static int
@@ -87,14 +85,18 @@ stdout_commit(struct mb_sink *base, const struct mb_marker *was,
     const struct mb_marker *now, struct mb_err *err)
 {
 	struct stdout_sink *s = (struct stdout_sink *)base;
-	size_t skip = s->wrote_header ? s->header_len : 0;
+	size_t len = mb_convert_header(s->convert);
+	bool is_known = len == s->header.len && (len == 0 ||
+	    memcmp(s->rows.p, s->header.p, len) == 0);
+	size_t skip = is_known ? len : 0;
 
 	(void)was;
 	(void)now;
 	if (mb_write_all(STDOUT_FILENO, s->rows.p + skip, s->rows.len - skip,
 	    "standard output", err) < 0)
 		return -1;
-	s->wrote_header = s->wrote_header || s->header_len > 0;
+	mb_buf_reset(&s->header);
+	mb_buf_add(&s->header, s->rows.p, len);
 	return 0;
 }
 

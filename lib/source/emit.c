@@ -20,7 +20,8 @@ struct used {
 struct mb_emitter {
 	struct mb_journal *journal;
 	int fd;
-	bool is_plain, has_header;
+	bool is_plain;
+	struct mb_buf header;		/* written last, if is_plain */
 	uint64_t record_limit;
 	char tag[MB_TAG_LEN + 1];
 	struct used *used;
@@ -61,6 +62,7 @@ mb_emitter_close(struct mb_emitter *e)
 	mb_content_close(e->content);
 	mb_hasher_close(e->hasher);
 	mb_buf_release(&e->line);
+	mb_buf_release(&e->header);
 	mb_buf_release(&e->why);
 	mb_arena_release(&e->arena);
 	free(e->used);
@@ -365,6 +367,20 @@ put_header(struct mb_emitter *e, const struct mb_begin *b)
 		    b->n_fields);
 }
 
+/* Once, and again where it changes. */
+static int
+put_new_header(struct mb_emitter *e, struct mb_err *err)
+{
+	struct mb_buf old = e->header;
+	bool is_known = old.len == e->line.len && old.len > 0 &&
+	    memcmp(old.p, e->line.p, old.len) == 0;
+
+	e->header = e->line;
+	e->line = old;
+	mb_buf_reset(&e->line);
+	return is_known ? 0 : put(e, e->header.p, e->header.len, err);
+}
+
 /* What was written of the batch may end in mid-line. */
 static void
 put_abort(struct mb_emitter *e, uint64_t batch, int status, const char *why)
@@ -383,12 +399,10 @@ mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
 	if (write_rejects(e, b, err) < 0)
 		return -1;
 	fill_begin(e, &begin, b);
-	if (e->is_plain && begin.has_fields && !e->has_header) {
-		e->has_header = true;
+	if (e->is_plain && begin.has_fields) {
 		put_header(e, &begin);
-		if (put(e, e->line.p, e->line.len, err) < 0)
+		if (put_new_header(e, err) < 0)
 			return -1;
-		mb_buf_reset(&e->line);
 	}
 	mb_frame_put_begin(&e->line, e->tag, &begin);
 	if (put_line(e, err) < 0)
