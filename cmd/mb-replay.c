@@ -354,7 +354,7 @@ show(struct replay *r, struct mb_err *err)
 		    time, b->rows);
 	}
 	if (b->reason != NULL) {
-		mb_buf_addf(&out, "failed    %" PRIu64 " times, last: ",
+		mb_buf_addf(&out, "attempts  %" PRIu64 " failed, the last: ",
 		    b->n_fails);
 		mb_show(&out, mb_str(b->reason));
 		mb_buf_addc(&out, '\n');

@@ -41,7 +41,7 @@ struct mb_frame_reader {
 };
 
 /* Without a branch, so that the compiler makes vectors of it. */
-__attribute__((optimize("O3"))) static uint64_t
+static uint64_t
 count_newlines(const char *p, size_t len)
 {
 	uint64_t n = 0;

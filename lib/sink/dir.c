@@ -616,11 +616,7 @@ mb_sink_open_dir(struct mb_sink **out, const char *path,
 		.base = { .ops = &ops, .options = options },
 		.dirfd = -1, .fd = -1,
 	};
-	if (options->n_merge_on > 0)
-		mb_fail(err, MB_EUSAGE, "dir: can't merge: --merge-on needs a "
-		    "table");
-	if (err->code != MB_OK || resolve(s, path, err) < 0 ||
-	    open_existing(s, err) < 0) {
+	if (resolve(s, path, err) < 0 || open_existing(s, err) < 0) {
 		mb_sink_close(&s->base);
 		return -1;
 	}

@@ -139,7 +139,7 @@ int mb_sink_open_dir(struct mb_sink **out, const char *path,
     const struct mb_sink_options *options, struct mb_err *err);
 int mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
     const struct mb_sink_options *options, struct mb_err *err);
-int mb_sink_open_stdout(struct mb_sink **out,
+int mb_sink_open_stdout(struct mb_sink **out, const char *nothing,
     const struct mb_sink_options *options, struct mb_err *err);
 
 #endif

@@ -101,7 +101,7 @@ stdout_commit(struct mb_sink *base, const struct mb_marker *was,
 }
 
 int
-mb_sink_open_stdout(struct mb_sink **out,
+mb_sink_open_stdout(struct mb_sink **out, const char *nothing,
     const struct mb_sink_options *options, struct mb_err *err)
 {
 	static const struct mb_sink_ops ops = {
@@ -112,6 +112,7 @@ mb_sink_open_stdout(struct mb_sink **out,
 	};
 	struct stdout_sink *s = mb_alloc(sizeof *s);
 
+	(void)nothing;
 	(void)err;
 	*s = (struct stdout_sink){
 		.base = {

@@ -3,31 +3,60 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct kind {
+	const char *prefix;
+	int (*open)(struct mb_sink **, const char *,
+	    const struct mb_sink_options *, struct mb_err *);
+	bool writes_text, compresses, merges, has_types;
+};
+
+/* An option that the kind of target can't follow is refused, not ignored. */
+static int
+check_options(const struct kind *k, const struct mb_sink_options *o,
+    struct mb_err *err)
+{
+	const char *option = NULL;
+
+	if (o->format != NULL && !k->writes_text)
+		option = "--output";
+	else if (o->gzip && !k->compresses)
+		option = "--gzip";
+	else if (o->n_merge_on > 0 && !k->merges)
+		option = "--merge-on";
+	else if (o->n_schema > 0 && !k->has_types)
+		option = "--schema";
+	if (option == NULL)
+		return 0;
+	return mb_fail(err, MB_EUSAGE, "%s: not for %s", option, k->prefix);
+}
+
 int
 mb_sink_open(struct mb_sink **out, const char *target,
     const struct mb_sink_options *options, struct mb_err *err)
 {
-	static const struct {
-		const char *kind;
-		int (*open)(struct mb_sink **, const char *,
-		    const struct mb_sink_options *, struct mb_err *);
-	} kinds[] = {
-		{ "dir:", mb_sink_open_dir },
-		{ "sqlite:", mb_sink_open_sqlite },
+	static const struct kind kinds[] = {
+		{ .prefix = "dir:", .open = mb_sink_open_dir,
+		    .writes_text = true, .compresses = true },
+		{ .prefix = "sqlite:", .open = mb_sink_open_sqlite,
+		    .merges = true, .has_types = true },
+		{ .prefix = "-", .open = mb_sink_open_stdout,
+		    .writes_text = true },
 	};
 
 	*out = NULL;
-	if (strcmp(target, "-") == 0)
-		return mb_sink_open_stdout(out, options, err);
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-		size_t len = strlen(kinds[i].kind);
+		const struct kind *k = &kinds[i];
+		const char *place = target + strlen(k->prefix);
 
-		if (strncmp(target, kinds[i].kind, len) != 0)
+		if (strncmp(target, k->prefix, strlen(k->prefix)) != 0 ||
+		    (k->open == mb_sink_open_stdout && *place != '\0'))
 			continue;
-		if (target[len] == '\0')
+		if (k->open != mb_sink_open_stdout && *place == '\0')
 			return mb_fail(err, MB_EUSAGE, "%s: names no place",
 			    target);
-		return kinds[i].open(out, target + len, options, err);
+		if (check_options(k, options, err) < 0)
+			return -1;
+		return k->open(out, place, options, err);
 	}
 	return mb_fail(err, MB_EUSAGE, "%s: not a target (dir:PATH, "
 	    "sqlite:FILE#TABLE, or -)", target);
