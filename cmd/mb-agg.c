@@ -294,6 +294,13 @@ flush(struct agg *a, struct mb_err *err)
 	return rc;
 }
 
+/* What stands between fields: -d is for csv. */
+static char
+delimiter_of(const struct agg *a, enum mb_format format)
+{
+	return format == MB_CSV ? a->delimiter : mb_delimiter_of(format);
+}
+
 static int
 flush_if_full(struct agg *a, struct mb_err *err)
 {
@@ -349,8 +356,9 @@ put_header(struct agg *a, const char *name, struct mb_err *err)
 	if (list_columns(a, &columns)) {
 		if (!a->has_header) {
 			mb_names_copy(&a->header, &columns);
-			mb_write_header(&a->out, a->out_format, a->delimiter,
-			    columns.v, columns.n);
+			mb_write_header(&a->out, a->out_format,
+			    delimiter_of(a, a->out_format), columns.v,
+			    columns.n);
 			a->has_header = true;
 		} else if (mb_format_has_header(a->out_format) &&
 		    !mb_names_equal(&a->header, &columns)) {
@@ -397,8 +405,8 @@ put_groups(struct agg *a, const char *batch, const char *batch_time,
 			    (struct mb_value){ batch_time, strlen(batch_time),
 				MB_TEXT };
 		}
-		mb_write_row(&a->out, a->out_format, a->delimiter, columns.v,
-		    values, n);
+		mb_write_row(&a->out, a->out_format,
+		    delimiter_of(a, a->out_format), columns.v, values, n);
 		++*n_rows;
 		/* Frames wait: a later group may still fail the batch. */
 		if (!a->is_framed_out && flush_if_full(a, err) < 0) {
@@ -453,19 +461,20 @@ set_formats(struct agg *a, enum mb_format format, char delimiter,
 	if (!cfg->has_out_format && out == MB_LINES &&
 	    (aggregates(a) || cfg->is_stamped))
 		out = MB_CSV;
+	/* The header was written in the first format. */
+	if (a->work != NULL && !a->is_framed_out && (out != a->out_format ||
+	    (!cfg->has_out_format && format != a->format)))
+		return mb_fail(err, MB_EUSAGE, "%s behind %s; give -F or -o",
+		    mb_format_name(format), mb_format_name(a->format));
 	a->format = format;
 	if (a->work != NULL && out == a->out_format &&
 	    delimiter == a->delimiter)
 		return 0;
-	/* The header was written in the first format. */
-	if (a->work != NULL && !a->is_framed_out && out != a->out_format)
-		return mb_fail(err, MB_EUSAGE, "the inputs have different "
-		    "formats; give -o");
 	mb_work_close(a->work);
 	a->out_format = out;
 	a->delimiter = delimiter;
 	work.out_format = out;
-	work.out_delimiter = out == MB_CSV ? delimiter : '\t';
+	work.out_delimiter = delimiter_of(a, out);
 	return mb_work_open(&a->work, &work, err);
 }
 
@@ -578,7 +587,13 @@ static int
 put_plain_header(struct agg *a, struct input *in, struct mb_err *err)
 {
 	struct mb_buf *raw = &in->raw_header;
+	const struct mb_names *columns = mb_work_columns(a->work);
 
+	/* The rows of all files stand under the header of the first. */
+	if (in->has_header && columns != NULL &&
+	    !mb_names_equal(columns, &in->header))
+		return mb_fail(err, MB_EDATA, "%s: other columns than what "
+		    "came before", in->name);
 	if (aggregates(a) || a->cfg->is_stamped || a->has_header ||
 	    !in->has_header || a->format != a->out_format)
 		return put_header(a, in->name, err);
@@ -626,14 +641,14 @@ read_input(struct agg *a, struct input *in, struct mb_buf *first_reject,
 	    choose_formats(a, in, data, err) < 0)
 		return -1;
 	has_header = mb_format_has_header(a->format) && !a->cfg->no_header;
-	if (has_header && read_header(in, a->format, a->delimiter, &data,
+	stream.delimiter = delimiter_of(a, a->format);
+	if (has_header && read_header(in, a->format, stream.delimiter, &data,
 	    &is_last, err) < 0)
 		return -1;
 	if (has_header && !in->has_header && data.len == 0)
 		return 0;	/* empty: no header, no records */
 	in->place = (struct mb_place){ .source = in->path };
 	stream.format = a->format;
-	stream.delimiter = a->delimiter;
 	stream.header = in->has_header ? &in->header : NULL;
 	stream.off = mb_bytes_off(in->bytes);
 	stream.places = &in->place;
@@ -996,8 +1011,7 @@ put_begin(struct agg *a, struct batch *b, struct mb_err *err)
 	out.ranges = NULL;
 	out.n_ranges = 0;
 	out.format = mb_format_name(a->out_format);
-	out.delimiter = a->out_format == MB_CSV ? a->delimiter :
-	    mb_delimiter_of(a->out_format);
+	out.delimiter = delimiter_of(a, a->out_format);
 	(void)fill_fields(a, b->begin, &out);
 	mb_frame_put_begin(&a->out, a->hello->tag, &out);
 	return 0;
@@ -1033,7 +1047,7 @@ begin_batch(struct agg *a, struct batch *b, const struct mb_begin *begin,
 	for (size_t i = 0; i < begin->n_fields; i++)
 		mb_names_add(&b->header, mb_str(begin->fields[i].name));
 	b->stream = (struct mb_stream){
-		.format = format, .delimiter = delimiter,
+		.format = format, .delimiter = delimiter_of(a, format),
 		.record_limit = begin->record_limit,
 		.header = begin->has_fields && !cfg->no_header &&
 		    mb_format_has_header(format) ? &b->header : NULL,
