@@ -1,10 +1,9 @@
 #!/usr/bin/env bats
 # mb-agg: filter, group, aggregate; plain streams and frames.
 
-setup() {
-	cd "$BATS_TEST_TMPDIR"
-	PATH=$BATS_TEST_DIRNAME/../${MB_BUILD:-build}/bin:$PATH
-	unset MB_JOURNAL MB_BATCH MB_TIME
+load helpers
+
+set_up() {
 	cat >web.csv <<-'END'
 		status,country,bytes
 		200,de,10
@@ -26,14 +25,6 @@ agg() {
 	local rc=0
 	mb-agg "$@" 2>&1 || rc=$?
 	[ "$rc" -eq 0 ] || echo "status $rc"
-}
-
-# is WHAT EXPECTED
-is() {
-	[ "$1" = "$2" ] || {
-		printf 'got:\n%s\nexpected:\n%s\n' "$1" "$2" >&2
-		return 1
-	}
 }
 
 # Frames of a file, cut every N records: frames N FILE [OPTION...]
