@@ -146,11 +146,14 @@ int
 mb_random_hex(char *out, size_t n_bytes, struct mb_err *err)
 {
 	static const char digits[] = "0123456789abcdef";
-	unsigned char byte;
+	unsigned char *bytes = (unsigned char *)out + n_bytes;
 
+	/* In the back half, which is read before it is overwritten. */
+	if (mb_random(bytes, n_bytes, err) < 0)
+		return -1;
 	for (size_t i = 0; i < n_bytes; i++) {
-		if (mb_random(&byte, 1, err) < 0)
-			return -1;
+		unsigned char byte = bytes[i];
+
 		out[2 * i] = digits[byte >> 4];
 		out[2 * i + 1] = digits[byte & 15];
 	}

@@ -99,6 +99,7 @@ struct reader {
 	uint64_t off, end;	/* physical */
 	struct mb_buf buf;	/* what was read from `from` on */
 	uint64_t from;
+	bool at_end;		/* the file has no more than that */
 	struct mb_str line;	/* without the newline */
 	bool has_newline, is_good;
 };
@@ -123,6 +124,8 @@ reader_next(struct reader *r, struct mb_err *err)
 			r->from = r->off;
 			start = 0;
 		}
+		if (r->at_end)
+			break;
 		if (scanned > MAX_LINE)
 			return mb_fail(err, MB_ECORRUPT,
 			    "%s: no end of line after byte %" PRIu64, r->name,
@@ -133,9 +136,9 @@ reader_next(struct reader *r, struct mb_err *err)
 		if (n < 0)
 			return -1;
 		r->buf.len += (size_t)n;
-		if (n == 0)
-			break;
+		r->at_end = n < CHUNK;
 	}
+	scanned = r->buf.len - start;
 	if (newline == NULL && scanned == 0)
 		return 0;
 	r->has_newline = newline != NULL;
@@ -152,6 +155,7 @@ reader_seek(struct reader *r, uint64_t off)
 {
 	r->off = r->end = r->from = off;
 	r->buf.len = 0;
+	r->at_end = false;
 }
 
 static bool
