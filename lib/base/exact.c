@@ -31,8 +31,8 @@ struct mb_exact_wide {
 };
 
 /*
- * Make the window reach from word `first` to beyond `end`, with a top word
- * that one more carry can't turn over.
+ * Make the window reach from word `first` to one word beyond `end`.  That
+ * word takes the carries: at most one an addition, so it never turns over.
  */
 static void
 fixed_cover(struct fixed *f, unsigned first, unsigned end,
@@ -46,15 +46,11 @@ fixed_cover(struct fixed *f, unsigned first, unsigned end,
 		new_first = first;
 		new_end = end + 1;
 	} else {
-		int64_t top = (int64_t)word[f->len - 1];
-		bool is_full = top > INT64_MAX / 2 || top < INT64_MIN / 2;
-
-		if (first >= old_first && end < old_end && !is_full)
+		if (first >= old_first && end < old_end)
 			return;
-		sign = top < 0 ? UINT64_MAX : 0;
+		sign = (int64_t)word[f->len - 1] < 0 ? UINT64_MAX : 0;
 		new_first = first < old_first ? first : old_first;
-		new_end = end + 1 > old_end + is_full ? end + 1 :
-		    old_end + is_full;
+		new_end = end + 1 > old_end ? end + 1 : old_end;
 	}
 	len = new_end - new_first;
 	if (len > f->cap) {
