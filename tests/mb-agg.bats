@@ -745,3 +745,21 @@ status 75"
 	is "$(wc -l <err)" 2
 	grep -q '"batchId":1.*"numInputRows":3' err
 }
+
+@test "frames: a collector waits until the former pipeline's mb-agg has gone" {
+	frames 3 web.csv >all
+	mkfifo in
+	mb-agg -k status <in >out 2>err &
+	agg=$!
+	exec 7>in
+	head -n 2 all >&7
+	until grep -q '"role":"agg"' j.mbj; do sleep 0.05; done
+	rc=0
+	timeout 1 mb-collect -j j.mbj --max-records 3 web.csv >again 2>waits || rc=$?
+	is "$rc" 124
+	tail -n +3 all >&7
+	exec 7>&-
+	wait $agg || true
+	mb-collect -j j.mbj --max-records 3 web.csv >again
+	is "$(grep -ac '"mb":"end"' again)" 2
+}
