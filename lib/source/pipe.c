@@ -154,6 +154,19 @@ begin_live(struct mb_pipe *p, struct mb_err *err)
 }
 
 /*
+ * Has the journal forgotten the generation of this spool?  Spools are planned
+ * in the order of their runs, so one before the newest was planned to its
+ * end, and a generation is forgotten only when all of it is settled.
+ */
+static bool
+is_forgotten(const struct mb_generation *g, uint64_t spool,
+    const struct mb_generation *newest)
+{
+	return g == NULL && newest != NULL && newest->spool != MB_NONE &&
+	    spool < newest->spool;
+}
+
+/*
  * Which spools of earlier runs still hold something new?  The others are
  * removed once nothing needs them.
  */
@@ -173,7 +186,8 @@ list_left(struct mb_pipe *p, struct mb_err *err)
 		struct mb_spool *spool;
 		uint64_t end;
 
-		if (p->again && g == NULL) {
+		if ((p->again && g == NULL) ||
+		    is_forgotten(g, runs[i], newest)) {
 			rc = mb_spool_remove(p->journal, runs[i], err);
 			continue;
 		}
