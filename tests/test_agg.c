@@ -280,6 +280,12 @@ test_expr_size(void **state)
 	evaluate(mb_buf_str(&b), got, sizeof got);
 	assert_string_equal(got, "yes");
 	mb_buf_reset(&b);
+	for (int i = 0; i < 10 * MB_EXPR_DEPTH; i++)
+		mb_buf_adds(&b, "(n = 42) and ");
+	mb_buf_adds(&b, "n = 42");
+	evaluate(mb_buf_str(&b), got, sizeof got);
+	assert_string_equal(got, "yes");
+	mb_buf_reset(&b);
 	for (int i = 0; i < MB_EXPR_DEPTH - 1; i++)
 		mb_buf_addc(&b, '(');
 	mb_buf_adds(&b, "n = 42");
@@ -474,6 +480,24 @@ test_groups(void **state)
 		mb_groups_reset(g);
 	}
 	mb_groups_close(g);
+	mb_query_release(&q);
+
+	/* Of equal values the exact one is shown, whatever came first. */
+	make_query(&q, NULL, "min:x,max:x", NULL);
+	for (int first = 0; first < 2; first++) {
+		static const char *const texts[] = { "1e0", "1.00" };
+
+		mb_groups_open(&g, &q, 1);
+		assert_true(mb_groups_add(g, (struct mb_value[]){
+		    plain(texts[first]) }, 0, &culprit));
+		assert_true(mb_groups_add(g, (struct mb_value[]){
+		    plain(texts[1 - first]) }, 1, &culprit));
+		mb_groups_finish(g, false);
+		mb_buf_reset(&b);
+		put_rows(&b, g, &q);
+		assert_string_equal(mb_buf_str(&b), "1.00,1.00\n");
+		mb_groups_close(g);
+	}
 	mb_query_release(&q);
 
 	/* Beyond 38 digits the group is named. */
