@@ -648,12 +648,25 @@ append_commit(struct committer *c, uint64_t rows, struct mb_err *err)
 	return rc;
 }
 
+/* The journal holds no record content: what a message quotes is left out. */
+static void
+leave_out_quotes(struct mb_buf *out, const char *text)
+{
+	for (bool is_quoted = false; *text != '\0'; text++)
+		if (*text == '"') {
+			is_quoted = !is_quoted;
+			mb_buf_adds(out, is_quoted ? "\"..." : "\"");
+		} else if (!is_quoted) {
+			mb_buf_addc(out, *text);
+		}
+}
+
 static void
 append_fail(struct committer *c, uint64_t batch, const char *reason)
 {
 	const struct mb_state *s = mb_journal_state(c->journal);
 	struct mb_err ignored = { 0 };
-	struct mb_buf line = { 0 };
+	struct mb_buf line = { 0 }, kept = { 0 };
 	const struct mb_batch *b;
 
 	/* What the sink has did not fail, whatever happened then. */
@@ -662,11 +675,14 @@ append_fail(struct committer *c, uint64_t batch, const char *reason)
 		return;
 	b = mb_state_batch(s, batch);
 	if (b != NULL && b->state == MB_PLANNED && !is_superseded(c)) {
-		mb_put_fail(&line, batch, c->run, mb_clock_wall_ms(), reason);
+		leave_out_quotes(&kept, reason);
+		mb_put_fail(&line, batch, c->run, mb_clock_wall_ms(),
+		    mb_buf_str(&kept));
 		if (mb_journal_write(c->journal, &line, &ignored) < 0)
 			mb_progress_say(c->progress, ignored.msg);
 	}
 	mb_journal_leave(c->journal);
+	mb_buf_release(&kept);
 	mb_buf_release(&line);
 }
 

@@ -231,16 +231,48 @@ put_range(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 	}
 }
 
+/* In at most five characters: "999", "1.5K", "64M". */
+static void
+put_size(char text[16], uint64_t size)
+{
+	static const char units[] = "BKMGTPE";
+	double v = (double)size;
+	int u = 0;
+
+	for (; v >= 999.5 && u < 6; u++)
+		v /= 1024;
+	snprintf(text, 16, u > 0 && v < 9.95 ? "%.1f%c" : "%.0f%c", v,
+	    units[u]);
+}
+
+/* The same: "0.1s", "12s", "90m", "48h", "365d". */
+static void
+put_lag(char text[16], int64_t ms)
+{
+	if (ms < 10000)
+		snprintf(text, 16, "%.1fs", (double)ms / 1000);
+	else if (ms < 600000)
+		snprintf(text, 16, "%.0fs", (double)ms / 1000);
+	else if (ms < 36000000)
+		snprintf(text, 16, "%.0fm", (double)ms / 60000);
+	else if (ms < 864000000)
+		snprintf(text, 16, "%.0fh", (double)ms / 3600000);
+	else
+		snprintf(text, 16, "%.0fd", (double)ms / 86400000);
+}
+
+/* A row fits into 80 columns as long as the range is short. */
 static void
 put_row(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 {
-	char time[MB_TIME_LEN + 1];
+	char time[MB_TIME_LEN + 1], size[16], lag[16];
 
 	mb_format_time(time, b->time_ms);
 	time[19] = '\0';
-	mb_buf_addf(out, "%7" PRIu64 "  %-9s  %s  %9" PRIu64 "  %11" PRIu64
-	    "  %7.1fs  ", b->number, state_of(b), time, mb_batch_records(b),
-	    mb_batch_bytes(b), (double)lag_ms(b) / 1000);
+	put_size(size, mb_batch_bytes(b));
+	put_lag(lag, lag_ms(b));
+	mb_buf_addf(out, "%5" PRIu64 "  %-9s  %s  %7" PRIu64 "  %5s  %5s  ",
+	    b->number, state_of(b), time, mb_batch_records(b), size, lag);
 	put_range(r, out, b);
 	mb_buf_addc(out, '\n');
 }
@@ -305,7 +337,7 @@ list(struct replay *r, struct mb_err *err)
 	int rc = 0;
 
 	if (!r->cfg->json && r->state->n_batches > 0)
-		mb_buf_addf(&out, "%7s  %-9s  %-19s  %9s  %11s  %8s  %s\n",
+		mb_buf_addf(&out, "%5s  %-9s  %-19s  %7s  %5s  %5s  %s\n",
 		    "batch", "state", "time (UTC)", "records", "bytes", "lag",
 		    "range");
 	for (size_t i = 0; i < r->state->n_batches && rc == 0; i++) {
@@ -408,6 +440,7 @@ static int
 replay(struct replay *r, char **argv, struct mb_err *err)
 {
 	struct mb_report report = { 0 };
+	struct mb_err lost = { 0 };	/* the first batch that was not whole */
 	enum mb_emit_result result;
 	const struct mb_batch *b;
 	const char *why;
@@ -428,11 +461,15 @@ replay(struct replay *r, char **argv, struct mb_err *err)
 		report.emit_us = mb_clock_steady_us() - started;
 		mb_progress_batch(r->progress, r->state, b, &report);
 		if (result != MB_EMIT_WHOLE)
-			mb_progress_say(r->progress, why);
+			mb_fail(&lost, MB_EDATA, "batch %" PRIu64 ": %s",
+			    b->number, why);
 		if (mb_signal_count() > 0)
 			break;
 	}
-	return mb_emit_done(r->emitter, 0, err);
+	if (mb_emit_done(r->emitter, mb_exit_status(lost.code), err) < 0)
+		return -1;
+	*err = lost;
+	return lost.code == MB_OK ? 0 : -1;
 }
 
 static int
