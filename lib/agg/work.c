@@ -68,6 +68,7 @@ struct mb_work {
 	bool is_parallel;		/* this stream's blocks go to the crew */
 	struct mb_split split;
 	uint64_t off;			/* of what isn't consumed */
+	size_t n_seen;			/* of it, by the reader of worker 0 */
 	uint64_t n_bytes;		/* since reset, up to ALONE */
 	uint64_t sequence;
 	struct mb_names numbered;	/* 1 … n, where there is no header */
@@ -106,7 +107,7 @@ finds_columns(const struct mb_work *w)
 static bool
 needs_order(const struct mb_work *w)
 {
-	return finds_columns(w) ||
+	return (finds_columns(w) && !w->has_columns) ||
 	    (passes(w) && w->cfg.is_stamped && w->stream.n_places == 0);
 }
 
@@ -270,6 +271,7 @@ mb_work_begin(struct mb_work *w, const struct mb_stream *s,
 		open_readers(w, s);
 	w->stream = *s;
 	w->off = s->off;
+	w->n_seen = 0;
 	w->is_parallel = false;
 	mb_names_reset(&w->numbered);
 	set_columns(w);
@@ -674,6 +676,7 @@ go_alone(struct mb_work *w, struct mb_str *data, struct mb_err *err)
 	if (post_whole(w, data, 0, err) < 0 || wait_for_jobs(w, err) < 0)
 		return -1;
 	w->is_parallel = false;
+	w->n_seen = 0;
 	return mb_reader_begin(w->workers[0].reader, header_of(w), w->off,
 	    err);
 }
@@ -745,11 +748,14 @@ feed_alone(struct mb_work *w, struct mb_str *data, bool is_last,
     struct mb_err *err)
 {
 	struct job *job = &w->jobs[0];
-	size_t step = w->cfg.n_threads > 1 ? BLOCK : SIZE_MAX, len, used;
 	struct mb_str rest;
+	size_t len;
 
 	for (;;) {
-		len = step < data->len ? step : data->len;
+		/* Never less than what the reader has seen and not taken. */
+		len = data->len;
+		if (w->cfg.n_threads > 1 && len - w->n_seen > BLOCK)
+			len = w->n_seen + BLOCK;
 		rest = (struct mb_str){ data->p, len };
 		reset_job(job);
 		job->sequence = w->sequence++;
@@ -759,21 +765,18 @@ feed_alone(struct mb_work *w, struct mb_str *data, bool is_last,
 			    job->err.msg);
 		if (collect(w, job, err) < 0)
 			return -1;
-		used = (size_t)(rest.p - data->p);
-		data->p += used;
-		w->off += used;
+		w->off += len - rest.len;
 		if (w->n_bytes <= ALONE)
-			w->n_bytes += used;
-		if (len == data->len)
-			break;
-		data->len -= used;
+			w->n_bytes += len - rest.len;
+		w->n_seen = rest.len;
+		rest.len += data->len - len;	/* and what wasn't offered */
+		*data = rest;
+		if (w->n_seen == rest.len ||
+		    (w->cfg.stops_at_reject && w->counts.n_rejects > 0))
+			return 0;
 		if (w->off == job->end && may_go_parallel(w))
 			return 1;
-		if (used == 0)
-			step = SIZE_MAX;	/* one long record */
 	}
-	data->len -= used;
-	return 0;
 }
 
 int
