@@ -112,7 +112,8 @@ struct agg {
 	char delimiter;			/* of csv, in and out */
 	enum mb_format out_format;
 	struct mb_buf out;
-	bool *warned;			/* by field: no record has it */
+	bool *seen;			/* by field: some record had it, or we
+					   have warned that none has */
 
 	/* Rows without frames. */
 	struct mb_names header;		/* as it was written */
@@ -431,9 +432,11 @@ warn_missing(struct agg *a)
 	for (size_t i = 0; i < q->fields.n; i++) {
 		struct mb_buf text = { 0 };
 
-		if (a->warned[i] || mb_work_saw(a->work, i))
+		if (a->seen[i])
 			continue;
-		a->warned[i] = true;
+		a->seen[i] = true;
+		if (mb_work_saw(a->work, i))
+			continue;
 		mb_buf_adds(&text, "warning: no record has the field \"");
 		mb_show(&text, q->fields.v[i]);
 		mb_buf_addc(&text, '"');
@@ -1366,7 +1369,7 @@ main(int argc, char **argv)
 	if (parse_args(&cfg, argc, argv, &err) == 0) {
 		if (cfg.n_threads == 0)
 			cfg.n_threads = count_cores();
-		a.warned = mb_zalloc(cfg.query.fields.n * sizeof *a.warned);
+		a.seen = mb_zalloc(cfg.query.fields.n * sizeof *a.seen);
 		a.progress = mb_progress_open(&cfg.common, cmd.name);
 		(void)run(&a, &err);
 		mb_progress_close(a.progress);
@@ -1378,7 +1381,7 @@ main(int argc, char **argv)
 	mb_arena_release(&a.batch_arena);
 	mb_buf_release(&a.out);
 	mb_query_release(&cfg.query);
-	free(a.warned);
+	free(a.seen);
 	free(cfg.nulls);
 	status = mb_finish(cmd.name, &err);
 	return status != 0 ? status : a.status;

@@ -838,6 +838,38 @@ test_threads_no_header(void **state)
 	mb_buf_release(&got);
 }
 
+/* The first record that passes gives the columns, and may come late. */
+static void
+test_late_columns(void **state)
+{
+	struct mb_buf in = { 0 }, want = { 0 }, got = { 0 };
+	struct mb_query q = { 0 };
+	struct mb_stream s = { .format = MB_NDJSON };
+	struct mb_work_config cfg = { .out_format = MB_CSV,
+		.out_delimiter = ',' };
+
+	(void)state;
+	for (int i = 0; i < 60000; i++)
+		mb_buf_addf(&in, "{\"i\":%d,\"%c\":\"%040d\"}\n", i,
+		    i % 3 == 1 ? 'b' : 'a', i);
+	make_query(&q, NULL, NULL, "i >= 40000");
+	run_work(&want, &q, &cfg, &s, (struct mb_str){ in.p, in.len }, 1,
+	    in.len);
+	/* 40000 is 1 of 3, so column b; the others are bad. */
+	assert_non_null(strstr(mb_buf_str(&want), "40000,000"));
+	assert_non_null(strstr(mb_buf_str(&want), "has no \"a\""));
+	assert_null(strstr(mb_buf_str(&want), "has no \"b\""));
+	for (int round = 0; round < 5; round++) {
+		run_work(&got, &q, &cfg, &s, (struct mb_str){ in.p, in.len },
+		    4, round * 200000u);
+		assert_same(&got, &want, "late columns");
+	}
+	mb_query_release(&q);
+	mb_buf_release(&in);
+	mb_buf_release(&want);
+	mb_buf_release(&got);
+}
+
 static void
 add_long_line(struct mb_buf *b, size_t len)
 {
@@ -923,6 +955,7 @@ main(void)
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_threads_no_header),
+		cmocka_unit_test(test_late_columns),
 		cmocka_unit_test(test_long_line),
 		cmocka_unit_test(test_places),
 	};
