@@ -73,7 +73,11 @@ mb_convert_open(struct mb_convert **out, const struct mb_sink_options *o,
 	c->has_columns = b->has_fields;
 	if (!c->passes && open_reader(c, b, err) < 0)
 		goto fail;
-	if (b->has_fields && mb_format_has_header(c->to)) {
+	if (!c->passes && c->from == MB_LINES) {
+		mb_names_add(&c->columns, mb_str("line"));
+		c->has_columns = true;
+	}
+	if (c->has_columns && mb_format_has_header(c->to)) {
 		put_header(c, bytes);
 	}
 	*out = c;
