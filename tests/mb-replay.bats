@@ -1,0 +1,236 @@
+#!/usr/bin/env bats
+# mb-replay: the batches of a journal, listed, shown, verified, sent again.
+
+load helpers
+
+set_up() {
+	printf 'a,b\n1,2\n3,4\n5,6\n' >in.csv
+}
+
+# Three batches, all committed to out.
+commit_three() {
+	mb-collect -j j.mbj --max-records 1 in.csv | mb-commit dir:out
+}
+
+@test "a new journal has no batches; no journal is an error" {
+	run mb-replay -j j.mbj
+	is "$status $output" "64 mb-replay: $PWD/j.mbj: no such journal"
+	[ ! -e j.mbj ] && [ ! -e j.mbj.d ]
+	run mb-replay
+	is "$status $output" "64 mb-replay: no journal: give -j FILE or set MB_JOURNAL"
+	: | mb-collect -j j.mbj >/dev/null
+	run mb-replay -j j.mbj
+	is "$status $output" "0 "
+}
+
+@test "the table: a line per batch" {
+	mb-collect -j j.mbj --max-records 2 in.csv >frames
+	head -n 5 frames | mb-commit dir:out 2>/dev/null || true
+	run mb-replay -j j.mbj
+	is "$status" 0
+	is "$(echo "$output" | tr -s ' ' | sed 's/[0-9-]*T[0-9][0-9:]*/TIME/; s/ [0-9.]*s / LAG /; s/^ //')" \
+		"batch state time (UTC) records bytes lag range
+0 committed TIME 2 8B LAG in.csv:4-12
+1 planned TIME 1 4B LAG in.csv:12-16"
+	MB_JOURNAL=j.mbj run mb-replay
+	is "${#lines[@]}" 3
+}
+
+@test "--json: an object a line" {
+	commit_three
+	is "$(mb-replay -j j.mbj --json | jq -c '[.batch, .state, .records, .bytes, .rows,
+		(.ranges[0] | .start, .end, .records), .rejects]')" \
+		'[0,"committed",1,4,1,4,8,1,0]
+[1,"committed",1,4,1,8,12,1,0]
+[2,"committed",1,4,1,12,16,1,0]'
+	mb-replay -j j.mbj --json | jq -e '.time < .committed and .lag_ms >= 0 and
+		(.digest | length) == 32 and (.ranges[0].hash | length) == 32' >/dev/null
+}
+
+@test "--show N: everything of one batch" {
+	commit_three
+	run mb-replay -j j.mbj --show 1
+	has "$output" "batch     1" "state     committed" "records   1" "rows      1" \
+		"range     $PWD/in.csv bytes 8 to 12, 1 records"
+	is "$(mb-replay -j j.mbj --show 1 --json | jq -c .batch)" 1
+}
+
+@test "numbers: their frames, as they were, marked as a replay" {
+	mb-collect -j j.mbj --max-records 1 in.csv >frames
+	mb-commit dir:out <frames
+	mb-replay -j j.mbj 1 0-1 >again
+	is "$(grep -c '"hello".*"replay":true' again)" 1
+	is "$(grep -v '^.{"mb"' again | xargs)" "3,4 1,2 3,4"
+	is "$(grep '"begin".*"batch":1' again | head -n 1 | tr -d '\036' | jq -c 'del(.tag, .crc)')" \
+		"$(grep '"begin".*"batch":1' frames | tr -d '\036' | jq -c 'del(.tag, .crc)')"
+}
+
+@test "--plain: records, the header once" {
+	commit_three
+	line 'mb-replay -j j.mbj --plain 0-2'
+	is "$output" $'a,b\n1,2\n3,4\n5,6\nstatus 0'
+}
+
+@test "replaying a committed batch changes nothing, and says so" {
+	commit_three
+	cp -r out before
+	line 'mb-replay -j j.mbj 0-2 | mb-commit dir:out'
+	is "$output" "mb-commit: batch 0: is committed already; dropped
+mb-commit: batch 1: is committed already; dropped
+mb-commit: batch 2: is committed already; dropped
+status 0 0"
+	diff -r before out
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+}
+
+# The first batch committed, two more planned.
+commit_one() {
+	mb-collect -j j.mbj --max-records 1 in.csv >frames
+	head -n 5 frames | mb-commit dir:out 2>/dev/null || true
+	is "$(states j.mbj)" "0 committed 1 planned 2 planned"
+}
+
+@test "a planned batch can be committed by a replay, in order" {
+	commit_one
+	line 'mb-replay -j j.mbj 2 | mb-commit dir:out'
+	has "$output" "batch 2: a batch before it is not settled" "status 0 75"
+	line 'mb-replay -j j.mbj 1-2 | mb-commit dir:out'
+	is "$output" "status 0 0"
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
+	is "$output" "status 0 0"
+	is "$(rows out | xargs)" "1,2 3,4 5,6"
+}
+
+@test "before the first commit a replay is a copy wherever it goes" {
+	mb-collect -j j.mbj --max-records 1 in.csv >frames
+	line 'mb-replay -j j.mbj 1 | mb-commit dir:copy'
+	is "$output" "status 0 0"
+	is "$(rows copy)" 3,4
+	is "$(states j.mbj)" "0 planned 1 planned 2 planned"
+	# The journal's own target is what the pipeline takes, this one too.
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:copy'
+	has "$output" "batch 1: is committed already; dropped" "status 0 0"
+	is "$(rows copy | xargs)" "1,2 3,4 5,6"
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+}
+
+@test "--failed sends what failed" {
+	mb-collect -j j.mbj --max-records 2 in.csv >/dev/null
+	line 'mb-replay -j j.mbj --failed | mb-commit dir:out'
+	is "$output" "status 0 0"
+	[ ! -e out ]
+	mkdir out
+	echo mine >out/batch-000000001.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
+	is "$(states j.mbj)" "0 committed 1 failed"
+	has "$(mb-replay -j j.mbj --show 1)" "batch-000000001.csv is there"
+	rm out/batch-000000001.csv
+	line 'mb-replay -j j.mbj --failed | mb-commit dir:out'
+	is "$output" "status 0 0"
+	is "$(states j.mbj)" "0 committed 1 committed"
+}
+
+@test "into another target it is a copy: it settles nothing" {
+	commit_one
+	line 'mb-replay -j j.mbj 2 0 | mb-commit dir:copy'
+	is "$output" "status 0 0"
+	is "$(rows copy | xargs)" "1,2 5,6"
+	is "$(states j.mbj)" "0 committed 1 planned 2 planned"
+	line 'mb-replay -j j.mbj 0-2 | mb-commit dir:copy'
+	has "$output" "batch 0: is committed already; dropped" "batch 2: is committed already; dropped" "status 0 0"
+	is "$(rows copy | xargs)" "1,2 3,4 5,6"
+	line 'mb-replay -j j.mbj 0-1 | mb-commit -'
+	is "$output" $'a,b\n1,2\n3,4\nstatus 0 0'
+	line 'mb-replay -j j.mbj 0-2 | mb-commit "sqlite:copy.db#t"'
+	is "$output" "status 0 0"
+	is "$(sqlite3 copy.db 'SELECT sum(a) FROM t')" 9
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
+	is "$output" "status 0 0"
+	is "$(rows out | xargs)" "1,2 3,4 5,6"
+}
+
+@test "--verify: ok, gone, differs; only the last is a failure" {
+	commit_three
+	cp in.csv other.csv
+	mb-collect -j j.mbj in.csv other.csv >/dev/null
+	run mb-replay -j j.mbj --verify
+	is "$status $output" $'0 0 ok\n1 ok\n2 ok\n3 ok'
+	run mb-replay -j j.mbj --verify 1-2
+	is "$status $output" $'0 1 ok\n2 ok'
+	rm other.csv
+	run mb-replay -j j.mbj --verify
+	is "$status $output" "0 0 ok
+1 ok
+2 ok
+3 gone: $PWD/other.csv: bytes 4 to 16: is gone"
+	sed -i s/3/7/ in.csv
+	run mb-replay -j j.mbj --verify 0-2
+	is "$status $output" "1 0 ok
+1 differs: $PWD/in.csv: bytes 8 to 12: not what they were when the batch was planned
+2 ok"
+	truncate -s 14 in.csv
+	run mb-replay -j j.mbj --verify 2
+	is "$status $output" "0 2 gone: $PWD/in.csv: bytes 12 to 16: it is shorter now"
+	# It changes nothing.
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed 3 planned"
+}
+
+@test "a batch whose bytes differ is not sent" {
+	mb-collect -j j.mbj in.csv >/dev/null
+	sed -i s/3/7/ in.csv
+	line 'mb-replay -j j.mbj 0 | mb-commit dir:out'
+	has "$output" "$PWD/in.csv: bytes 4 to 16: not what they were" \
+		"mb-commit: batch 0: " " 65"
+	[ ! -e out ]
+}
+
+@test "usage errors name the batch or the option and end with 64" {
+	commit_three
+	for wrong in 3:'batch 3: not planned yet; the next will be 3' \
+		0-3:'batch 3: not planned yet' 2-1:'"2-1"' x:'"x"' 1-:'"1-"' \
+		99999999999999999999:'"99999999999999999999"' ''; do
+		run mb-replay -j j.mbj "${wrong%%:*}"
+		is "$status" 64
+		has "$output" "mb-replay: " "${wrong#*:}"
+	done
+	for wrong in '--show x' '--show 9' '--show 1 2' '--failed 1' \
+		'--show 1 --verify' '--nonsense' '--progress x'; do
+		run mb-replay -j j.mbj $wrong
+		is "$wrong $status" "$wrong 64"
+	done
+	run mb-replay -h
+	has "$output" --failed --verify --show
+}
+
+@test "a torn tail is cut, kept, and told of" {
+	commit_three
+	before=$(stat -c %s j.mbj)
+	printf '{"mb":"commit","batch":2,"ru' >>j.mbj
+	run mb-replay -j j.mbj
+	is "$status" 0
+	has "$output" "mb-replay: $PWD/j.mbj: cut a torn tail of 28 bytes at byte $before (kept in $PWD/j.mbj.d/cut)"
+	is "$(tail -c 28 j.mbj.d/cut/*)" '{"mb":"commit","batch":2,"ru'
+	run mb-replay -j j.mbj
+	is "${#lines[@]}" 4
+	is "$(stat -c %s j.mbj)" "$before"
+}
+
+@test "a reader that goes away ends it quietly" {
+	seq 300000 >big.log
+	mb-collect -j j.mbj big.log >/dev/null
+	line 'mb-replay -j j.mbj 0 | head -n 2 >/dev/null'
+	is "$output" "status 75 0"
+	line 'mb-replay -j j.mbj --plain 0 | head -n 2'
+	is "$output" $'1\n2\nstatus 75 0'
+}
+
+@test "control characters of a name don't reach the terminal" {
+	name=$'\e[2Jx.log'
+	echo 1 >"$name"
+	mb-collect -j j.mbj "$name" >/dev/null
+	has "$(mb-replay -j j.mbj)" '\x1b[2Jx.log:0-2'
+	has "$(mb-replay -j j.mbj --show 0)" '/\x1b[2Jx.log bytes'
+	rm "$name"
+	has "$(mb-replay -j j.mbj --verify)" 'gone: ' '/\x1b[2Jx.log: bytes'
+	mb-replay -j j.mbj --json | jq -e . >/dev/null
+}
