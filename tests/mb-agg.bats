@@ -583,6 +583,10 @@ status 64"
 	frames 2 x.csv | mb-agg -a sum:x 2>/dev/null | brief >out || true
 	grep -a '^<abort,"batch":0,"status":65,"error":"x_sum: the sum has more than 38 digits">' out
 	grep -a '^<end,"batch":1,' out
+	# Rows of groups before the one that fails are not written.
+	printf 'k,x\na,5\nb,99999999999999999999999999999999999999\nb,1\n' >x.csv
+	frames 3 x.csv | mb-agg -k k -a sum:x 2>/dev/null | brief >out || true
+	is "$(sed -n '3s/,"status".*//p' out)" '<abort,"batch":0'
 }
 
 @test "frames: an abort from upstream is passed on, without rows" {
