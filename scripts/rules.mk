@@ -49,6 +49,12 @@ $(BUILD)/tests/model: $(wildcard tests/model/*.c tests/model/*.h) $(MODEL_OBJECT
 	@mkdir -p $(@D)
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.o,$^) $(LIBS)
 
+# What scripts/bench needs; not a test.
+$(BUILD)/tests/bench_open: tests/bench_open.c $(ALL_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
+		$(LIBS) $(SQLITE_LIBS)
+
 # The fault library is preloaded into programs, so it is never sanitized.
 $(BUILD)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)
