@@ -40,6 +40,9 @@
  * A mode counts only the calls that it can touch: `short` sees writes and
  * reads, EINTR what Linux lets be interrupted on a local file (not fsync).
  *
+ * A full disk (ENOSPC, EDQUOT) does not refuse what needs no room: opening a
+ * file that is there, making one shorter.
+ *
  * A failed fsync does what Linux does: it is reported once, the dirty pages
  * are dropped, and the next fsync succeeds without having written them.
  *
@@ -360,6 +363,31 @@ fault(unsigned class, const char *call, int fd, const char *path)
 	} \
 } while (0)
 
+static bool
+needs_room(void)
+{
+	return mode == M_ERRNO &&
+	    (mode_errno == ENOSPC || mode_errno == EDQUOT);
+}
+
+static bool
+exists(int dirfd, const char *path)
+{
+	int saved = errno;
+	bool yes = faccessat(dirfd, path, F_OK, 0) == 0;
+
+	errno = saved;
+	return yes;
+}
+
+static bool
+grows(int fd, off_t size)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 || size > st.st_size;
+}
+
 static size_t
 cut_length(int told, size_t len)
 {
@@ -532,7 +560,8 @@ open_any(const char *call, int dirfd, const char *path, int flags, mode_t m,
 	if (real_syscall == NULL)
 		*(void **)&real_syscall = dlsym(RTLD_NEXT, "syscall");
 	if (changes) {
-		FAIL_IF_TOLD(C_OPEN, call, -1, path);
+		if (!needs_room() || !exists(dirfd, path))
+			FAIL_IF_TOLD(C_OPEN, call, -1, path);
 		if (logging()) {
 			lock_log();
 			before = look_up(dirfd, path);
@@ -841,7 +870,8 @@ ftruncate(int fd, off_t size)
 	REAL(int, ftruncate, int, off_t);
 	int rc;
 
-	FAIL_IF_TOLD(C_SIZE, "ftruncate", fd, NULL);
+	if (!needs_room() || grows(fd, size))
+		FAIL_IF_TOLD(C_SIZE, "ftruncate", fd, NULL);
 	if (!logging())
 		return real(fd, size);
 	lock_log();
