@@ -37,13 +37,13 @@ BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 DURABLE = durable/lock.o durable/stage.o
 JOURNAL = journal/state.o journal/journal.o journal/rejects.o
 RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
-	record/json.o record/names.o record/reader.o record/writer.o
+	record/json.o record/names.o record/field.o record/reader.o record/writer.o
 FRAME = frame/read.o frame/write.o
 SOURCE = source/spool.o source/content.o source/emit.o source/cut.o \
 	source/follow.o source/pipe.o
-AGG = agg/field.o agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
+AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
-SINK = sink/marker.o sink/target.o sink/convert.o sink/rows.o sink/dir.o \
+SINK = sink/marker.o sink/options.o sink/target.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/sqlite.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay

@@ -22,7 +22,7 @@
 #include "journal/rejects.h"
 #include "record/names.h"
 #include "record/split.h"
-#include "sink/rows.h"
+#include "sink/options.h"
 #include "sink/sink.h"
 
 enum {
@@ -107,162 +107,6 @@ struct committer {
 	int upstream;			/* status of `done` */
 };
 
-/*
- * Option lists.
- */
-
-/* The next item of a comma-joined list; FIELD in braces may hold commas. */
-static bool
-next_item(struct mb_arena *a, const char **list, const char **item)
-{
-	const char *p = *list, *start = p;
-	bool is_braced = false;
-
-	if (*p == '\0')
-		return false;
-	for (; *p != '\0' && (is_braced || *p != ','); p++)
-		if (*p == '{')
-			is_braced = true;
-		else if (*p == '}')
-			is_braced = false;
-	*item = mb_arena_dup(a, start, (size_t)(p - start));
-	*list = *p == ',' ? p + 1 : p;
-	return true;
-}
-
-/* "{a b}" is the field "a b". */
-static const char *
-unbrace(struct mb_arena *a, const char *field)
-{
-	size_t len = strlen(field);
-
-	if (len >= 2 && field[0] == '{' && field[len - 1] == '}')
-		return mb_arena_dup(a, field + 1, len - 2);
-	return field;
-}
-
-static int
-parse_merge_on(struct config *cfg, const char *list, struct mb_err *err)
-{
-	const char **fields = NULL, *item;
-	size_t n = 0;
-
-	while (next_item(&cfg->arena, &list, &item)) {
-		fields = mb_realloc_array(fields, n + 1, sizeof *fields);
-		fields[n++] = unbrace(&cfg->arena, item);
-		if (*fields[n - 1] == '\0')
-			return mb_fail(err, MB_EUSAGE,
-			    "--merge-on: an empty field");
-	}
-	if (n == 0)
-		return mb_fail(err, MB_EUSAGE, "--merge-on: names no field");
-	cfg->sink.merge_on = fields;
-	cfg->sink.n_merge_on = n;
-	return 0;
-}
-
-/* Split "COL:WHAT" at its last colon outside of braces. */
-static int
-split_pair(struct mb_arena *a, const char *item, const char **col,
-    const char **what, struct mb_err *err)
-{
-	const char *colon = strrchr(item, ':'), *brace = strrchr(item, '}');
-
-	if (colon == NULL || colon == item || colon[1] == '\0' ||
-	    (brace != NULL && colon < brace))
-		return mb_fail(err, MB_EUSAGE, "not COLUMN:WHAT: \"%s\"",
-		    item);
-	*col = unbrace(a, mb_arena_dup(a, item, (size_t)(colon - item)));
-	*what = colon + 1;
-	return 0;
-}
-
-static int
-parse_merge(struct config *cfg, const char *list, struct mb_err *err)
-{
-	static const char *const hows[] = {
-		[MB_MERGE_REPLACE] = "replace", [MB_MERGE_SUM] = "sum",
-		[MB_MERGE_MIN] = "min", [MB_MERGE_MAX] = "max",
-		[MB_MERGE_KEEP] = "keep",
-	};
-	struct mb_merge_column *columns = NULL;
-	const char *item, *col, *how;
-	size_t n = 0, k;
-
-	while (next_item(&cfg->arena, &list, &item)) {
-		if (split_pair(&cfg->arena, item, &col, &how, err) < 0)
-			return -1;
-		for (k = 0; k < sizeof hows / sizeof *hows; k++)
-			if (strcmp(hows[k], how) == 0)
-				break;
-		if (k == sizeof hows / sizeof *hows)
-			return mb_fail(err, MB_EUSAGE, "%s: replace, sum, min, "
-			    "max or keep, not \"%s\"", col, how);
-		columns = mb_realloc_array(columns, n + 1, sizeof *columns);
-		columns[n++] = (struct mb_merge_column){
-			col, (enum mb_merge_how)k
-		};
-	}
-	cfg->sink.merge = columns;
-	cfg->sink.n_merge = n;
-	return 0;
-}
-
-static int
-parse_schema(struct config *cfg, const char *list, struct mb_err *err)
-{
-	struct mb_schema_column *columns = NULL;
-	const char *item, *more, *col, *type;
-	struct mb_type parsed;
-	size_t n = 0;
-
-	while (next_item(&cfg->arena, &list, &item)) {
-		struct mb_buf joined = { 0 };
-
-		/* The comma of decimal(p,s) belongs to its item. */
-		if (strchr(item, '(') != NULL && strchr(item, ')') == NULL &&
-		    next_item(&cfg->arena, &list, &more)) {
-			mb_buf_addf(&joined, "%s,%s", item, more);
-			item = mb_arena_dup(&cfg->arena, joined.p, joined.len);
-			mb_buf_release(&joined);
-		}
-		if (split_pair(&cfg->arena, item, &col, &type, err) < 0)
-			return -1;
-		if (mb_type_parse(&parsed, type, err) < 0)
-			return mb_wrap(err, "%s", col);
-		columns = mb_realloc_array(columns, n + 1, sizeof *columns);
-		columns[n++] = (struct mb_schema_column){ col, type };
-	}
-	cfg->sink.schema = columns;
-	cfg->sink.n_schema = n;
-	return 0;
-}
-
-static int
-parse_on_bad(enum mb_on_bad *out, const char *arg, struct mb_err *err)
-{
-	if (strcmp(arg, "reject") == 0)
-		*out = MB_BAD_REJECT;
-	else if (strcmp(arg, "skip") == 0)
-		*out = MB_BAD_SKIP;
-	else if (strcmp(arg, "fail") == 0)
-		*out = MB_BAD_FAIL;
-	else
-		return mb_fail(err, MB_EUSAGE,
-		    "reject, skip or fail, not \"%s\"", arg);
-	return 0;
-}
-
-static void
-add_null(struct config *cfg, const char *text)
-{
-	const char **nulls = mb_realloc_array((void *)cfg->sink.nulls,
-	    cfg->sink.n_nulls + 1, sizeof *nulls);
-
-	nulls[cfg->sink.n_nulls++] = text;
-	cfg->sink.nulls = nulls;
-}
-
 static int
 parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 {
@@ -284,23 +128,27 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			cfg->sink.gzip = true;
 			break;
 		case KEY_MERGE_ON:
-			if (parse_merge_on(cfg, arg, err) < 0)
-				return -1;
+			if (mb_sink_parse_merge_on(&cfg->sink, &cfg->arena,
+			    arg, err) < 0)
+				return mb_wrap(err, "--merge-on");
 			break;
 		case KEY_MERGE:
-			if (parse_merge(cfg, arg, err) < 0)
+			if (mb_sink_parse_merge(&cfg->sink, &cfg->arena, arg,
+			    err) < 0)
 				return mb_wrap(err, "--merge");
 			break;
 		case KEY_SCHEMA:
-			if (parse_schema(cfg, arg, err) < 0)
+			if (mb_sink_parse_schema(&cfg->sink, &cfg->arena, arg,
+			    err) < 0)
 				return mb_wrap(err, "--schema");
 			break;
 		case KEY_ON_BAD:
-			if (parse_on_bad(&cfg->sink.on_bad, arg, err) < 0)
+			if (mb_sink_parse_on_bad(&cfg->sink.on_bad, arg,
+			    err) < 0)
 				return mb_wrap(err, "--on-bad");
 			break;
 		case KEY_NULL:
-			add_null(cfg, arg);
+			mb_sink_add_null(&cfg->sink, arg);
 			break;
 		case KEY_RETRY_FOR:
 			if (mb_parse_duration(&cfg->retry_us, arg, err) < 0)
@@ -763,35 +611,6 @@ commit_batch(struct committer *c, uint64_t rows, struct mb_err *err)
 	return rc < 0 ? -1 : 0;
 }
 
-/* A column that mb-agg computed over one batch has to say how it merges. */
-static int
-check_merge(const struct committer *c, const struct mb_begin *b,
-    struct mb_err *err)
-{
-	const struct mb_sink_options *o = &c->cfg->sink;
-
-	for (size_t i = 0; o->n_merge_on > 0 && i < b->n_fields; i++) {
-		const struct mb_field *f = &b->fields[i];
-		const struct mb_merge_column *m = NULL;
-
-		if (f->agg == NULL)
-			continue;
-		for (size_t k = 0; k < o->n_merge; k++)
-			if (strcmp(o->merge[k].name, f->name) == 0)
-				m = &o->merge[k];
-		if (m == NULL)
-			return mb_fail(err, MB_EUSAGE, "--merge: say how "
-			    "%s is merged: it is the %s of one batch "
-			    "(%s:sum, %s:replace, ...)", f->name, f->agg,
-			    f->name, f->name);
-		if (m->how == MB_MERGE_SUM && strcmp(f->agg, "sum") != 0 &&
-		    strcmp(f->agg, "count") != 0)
-			return mb_fail(err, MB_EUSAGE, "--merge: %s: the %s "
-			    "of batches can't be summed", f->name, f->agg);
-	}
-	return 0;
-}
-
 static int
 on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 {
@@ -823,8 +642,7 @@ on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 	}
 	if (c->is_dropped)
 		return 0;
-	if (check_merge(c, b, err) < 0 ||
-	    mb_format_parse(&format, b->format, err) < 0)
+	if (mb_format_parse(&format, b->format, err) < 0)
 		return -1;
 	mb_split_init(&c->split, format, b->delimiter, b->record_limit, 0);
 	return mb_sink_begin(c->sink, c->begin, err);
@@ -1164,10 +982,7 @@ main(int argc, char **argv)
 	if (parse_args(&cfg, argc, argv, &err) == 0)
 		(void)commit(&cfg, args, &err);
 	free(args);
-	free((void *)cfg.sink.merge_on);
-	free((void *)cfg.sink.merge);
-	free((void *)cfg.sink.schema);
-	free((void *)cfg.sink.nulls);
+	mb_sink_options_release(&cfg.sink);
 	mb_arena_release(&cfg.arena);
 	return mb_finish(cmd.name, &err);
 }

@@ -49,9 +49,10 @@ line() {
 }
 
 # Start a line in the background, as a process group of its own.  What it says
-# is in the files `said` (standard output) and `err`.
+# is in the files `said` (standard output) and `err`.  Descriptor 8 is the
+# test's own: a pipe that it writes into must end when it says so.
 start() {
-	setsid env --default-signal=INT bash -c "$1" >>said 2>>err 3>&- &
+	setsid env --default-signal=INT bash -c "$1" >>said 2>>err 3>&- 8>&- &
 	leader=$!
 	started+=("$leader")
 }

@@ -19,7 +19,7 @@
 #ifndef MB_AGG_EXPR_H
 #define MB_AGG_EXPR_H
 
-#include "agg/field.h"
+#include "record/field.h"
 #include "record/value.h"
 
 enum { MB_EXPR_DEPTH = 100 };	/* of parentheses */

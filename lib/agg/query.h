@@ -10,7 +10,7 @@
 #ifndef MB_AGG_QUERY_H
 #define MB_AGG_QUERY_H
 
-#include "agg/field.h"
+#include "record/field.h"
 
 enum mb_agg_op {
 	MB_COUNT, MB_DISTINCT, MB_FIRST, MB_LAST, MB_SUM, MB_AVG, MB_MIN,

@@ -1,4 +1,4 @@
-#include "agg/field.h"
+#include "record/field.h"
 
 #include <stdlib.h>
 

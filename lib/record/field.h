@@ -5,8 +5,8 @@
  * comes out is without braces; whether it is a name, a path or a position is
  * decided by the reader, who knows the header.
  */
-#ifndef MB_AGG_FIELD_H
-#define MB_AGG_FIELD_H
+#ifndef MB_RECORD_FIELD_H
+#define MB_RECORD_FIELD_H
 
 #include <stdbool.h>
 
