@@ -1,0 +1,412 @@
+#!/usr/bin/env bats
+# The scenarios in which a journal is hit, J3 to J13, under their numbers.
+# J1 and J2 are tests/fault-loop and tests/power.
+
+load helpers
+
+set_up() {
+	seq 30 >in.log
+}
+
+tear_down() {
+	! mountpoint -q disk 2>/dev/null || umount disk
+}
+
+# One run of the pipeline: pipeline JOURNAL TARGET [STAGE]
+pipeline() {
+	line "mb-collect -j $1 --max-records 10 in.log ${3-} | mb-commit $2"
+}
+
+# A broken call of one program: broken PROGRAM NAME=VALUE...; the line's prefix.
+broken() {
+	local so=$BATS_TEST_DIRNAME/../build/tests/fault.so
+
+	[ -e "$so" ] || {
+		echo "make tests has not been run: no $so" >&2
+		return 1
+	}
+	echo "env LD_PRELOAD=$so ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 $*"
+}
+
+@test "J3 a torn last line is cut; a flipped bit in the middle is refused with its offset" {
+	pipeline j.mbj dir:out
+	is "$output" "status 0 0"
+	printf '{"mb":"plan","batch":3,"ti' >>j.mbj
+	seq 31 33 >>in.log
+	pipeline j.mbj dir:out
+	has "$output" "j.mbj: cut a torn tail of 26 bytes at byte" "status 0 0"
+	same_records in.log out j.mbj
+	# One bit, in the first plan, which a later line vouches for.
+	offset=$(grep -abo '"mb":"plan"' j.mbj | head -n 1 | cut -d: -f1)
+	offset=$((offset - 1))
+	cp j.mbj good
+	python3 -c "
+f = open('j.mbj', 'r+b')
+f.seek($offset + 40)
+b = f.read(1)
+f.seek($offset + 40)
+f.write(bytes([b[0] ^ 4]))"
+	for tool in 'mb-collect -j j.mbj in.log' 'mb-replay -j j.mbj'; do
+		line "$tool"
+		has "$output" "$PWD/j.mbj: damaged at byte $offset: " "status 65"
+	done
+	cp good j.mbj
+	pipeline j.mbj dir:out
+	is "$output" "status 0 0"
+}
+
+@test "J4 no room, or a failing sync: stop before consuming, go on when it is mended" {
+	for what in collect commit; do
+		for call in write sync; do
+			for at in 1 2 3 4; do
+				fail="$(broken MB_FAULT_PROG=mb-$what MB_FAULT_MODE=EIO \
+					MB_FAULT_CALLS=$call MB_FAULT_AT=$at)"
+				rm -rf j.mbj* out
+				line "$fail mb-collect -j j.mbj --max-records 10 in.log |
+					$fail mb-commit --retry-for 0 dir:out"
+				[[ $output == "status 0 0" || $output == *"Input/output error"*75* ]]
+				pipeline j.mbj dir:out
+				has "$output" "status 0 0"
+				same_records in.log out j.mbj
+				is "$(rows out | xargs)" "$(xargs <in.log)"
+			done
+		done
+	done
+}
+
+@test "J5 a second collector refuses; a copied journal is detected by the sink" {
+	start 'mb-collect -j j.mbj -f -i 0 in.log | mb-commit dir:out'
+	eventually settled j.mbj 1
+	line 'mb-collect -j j.mbj --wait 100ms in.log | cat >/dev/null'
+	has "$output" "in use by process $(pid_of mb-collect)" "status 75 0"
+	kill -TERM "$(pid_of mb-collect)"
+	finished
+	cp -r j.mbj copy.mbj
+	cp -r j.mbj.d copy.mbj.d
+	cp in.log other.log
+	echo first >>in.log
+	echo second >>other.log
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	is "$output" "status 0 0"
+	cp -r out before
+	line 'mb-collect -j copy.mbj other.log | mb-commit dir:out'
+	has "$output" "dir:$PWD/out: " "the journal is a copy or was restored from an older one" " 65"
+	line 'mb-collect -j copy.mbj --max-records 5 other.log | mb-commit dir:out'
+	has "$output" " 65"
+	diff -r before out
+	same_records in.log out j.mbj
+}
+
+@test "J6 a lost journal: never a silent skip, never twice" {
+	for sink in dir:out sqlite:x.db#t; do
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		# The journal alone.
+		mv j.mbj lost
+		pipeline j.mbj "'$sink'"
+		has "$output" "$PWD/j.mbj: the journal is gone, but $PWD/j.mbj.d of journal" "status 65 75"
+		# With all that was beside it: a new stream, to which the sink doesn't belong.
+		mv j.mbj.d lost.d
+		pipeline j.mbj "'$sink'"
+		has "$output" "journal" " 65"
+		rm -r j.mbj*
+		# Back again.
+		mv lost j.mbj
+		mv lost.d j.mbj.d
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		rm -r j.mbj*
+	done
+	same_records in.log out
+	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "30|30"
+}
+
+@test "J7 a marker that is found is made durable before it is believed" {
+	pipeline j.mbj dir:out
+	is "$output" "status 0 0"
+	# The last commit's line was lost: mb-commit died before it.
+	sed -i '$d' j.mbj
+	is "$(states j.mbj)" "0 committed 1 committed 2 planned"
+	watched="$(broken MB_FAULT_PROG=mb-commit MB_FAULT_LOG=$PWD/log)"
+	line "mb-collect -j j.mbj in.log | $watched mb-commit dir:out"
+	has "$output" "batch 2: is committed already; dropped" "status 0 0"
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+	# Order: manifest and directory synced, then the line.
+	manifest=$(stat -c %i out/.mb-manifest) dir=$(stat -c %i out)
+	synced=$(grep -an "sync [^ ]*$manifest\$" log | tail -n 1 | cut -d: -f1)
+	named=$(grep -an "sync [^ ]*$dir\$" log | tail -n 1 | cut -d: -f1)
+	believed=$(grep -an '"mb":"commit","batch":2' log | cut -d: -f1)
+	[ "$synced" -lt "$believed" ] && [ "$named" -lt "$believed" ]
+	same_records in.log out j.mbj
+}
+
+@test "J8 a torn line in mid-file that nobody vouches for is cut with what follows" {
+	mb-collect -j j.mbj --max-records 10 in.log >frames
+	mb-commit dir:out <frames
+	# The commits of 0 to 2 came after the last sync.  A power cut keeps
+	# those of 1 and 2, and of that of 0 zeros.
+	python3 - <<-'END'
+		lines = open("j.mbj", "rb").read().split(b"\n")
+		at = next(i for i, l in enumerate(lines) if b'"mb":"commit","batch":0' in l)
+		lines[at] = b"\0" * len(lines[at])
+		open("j.mbj", "wb").write(b"\n".join(lines))
+	END
+	pipeline j.mbj dir:out
+	has "$output" "cut a torn tail of" "status 0 0"
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+	same_records in.log out j.mbj
+	# Two writers, one of which dies in mid-line.
+	printf '{"mb":"run","run":' >>j.mbj
+	seq 31 35 >>in.log
+	pipeline j.mbj dir:out
+	has "$output" "cut a torn tail of 18 bytes" "status 0 0"
+	same_records in.log out j.mbj
+}
+
+@test "J9 a journal restored from an older copy stops, and says so" {
+	for sink in dir:out sqlite:x.db#t; do
+		pipeline j.mbj "'$sink'"
+		cp -r j.mbj old.mbj
+		seq 31 40 >>in.log
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		cp j.mbj good
+		cp old.mbj j.mbj
+		# The same range is the same batch; another one is not.
+		seq 41 42 >>in.log
+		line "mb-collect -j j.mbj in.log | mb-commit '$sink'"
+		has "$output" "the journal is a copy or was restored from an older one" " 65"
+		cp good j.mbj
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		rm -r j.mbj*
+		if [ "$sink" = dir:out ]; then same_records in.log out; fi
+		seq 30 >in.log
+	done
+	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "42|42"
+}
+
+@test "J9 a sink restored from an older copy stops, and says so" {
+	for sink in dir:out sqlite:x.db#t; do
+		file=${sink#*:} file=${file%#*}
+		pipeline j.mbj "'$sink'"
+		cp -r $file older
+		seq 31 40 >>in.log
+		pipeline j.mbj "'$sink'"
+		rm -r $file*
+		mv older $file
+		seq 41 42 >>in.log
+		pipeline j.mbj "'$sink'"
+		has "$output" "was restored from an older copy; --new-target goes on without" " 65"
+		pipeline j.mbj "--new-target '$sink'"
+		is "$output" "status 0 0"
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		rm -r j.mbj*
+		if [ "$sink" = dir:out ]; then
+			is "$(rows out | xargs)" "$(seq 30 | xargs) 41 42"
+		fi
+		seq 30 >in.log
+	done
+	is "$(sqlite3 x.db 'SELECT count(*), max(CAST(line AS INT)) FROM t')" "32|42"
+}
+
+@test "J9 a target that was dropped and made anew stops, and says so" {
+	for sink in dir:out sqlite:x.db#t; do
+		file=${sink#*:} file=${file%#*}
+		pipeline j.mbj "'$sink'"
+		rm -r $file*
+		seq 31 40 >>in.log
+		pipeline j.mbj "'$sink'"
+		has "$output" "is not the target that the journal committed to" " 65"
+		# Made anew, by another journal or by hand.
+		if [ "$sink" = dir:out ]; then
+			mkdir out
+		else
+			sqlite3 x.db 'CREATE TABLE t (line TEXT)'
+		fi
+		pipeline j.mbj "'$sink'"
+		has "$output" "is not the target that the journal committed to" " 65"
+		pipeline j.mbj "--new-target '$sink'"
+		is "$output" "status 0 0"
+		seq 41 42 >>in.log
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		rm -r j.mbj*
+		if [ "$sink" = dir:out ]; then
+			is "$(rows out | xargs)" "$(seq 31 42 | xargs)"
+		fi
+		seq 30 >in.log
+	done
+	is "$(sqlite3 x.db 'SELECT min(CAST(line AS INT)), count(*) FROM t')" "31|12"
+}
+
+@test "J11 a replay goes through beside the live pipeline, and settles nothing elsewhere" {
+	start 'while :; do echo x; sleep 0.01; done >>in.log'
+	writer=$leader
+	start 'mb-collect -j j.mbj -f -i 20ms in.log | mb-commit dir:out'
+	eventually settled j.mbj 3
+	for i in 1 2 3; do
+		line 'mb-replay -j j.mbj 0-2 | mb-commit dir:out'
+		has "$output" "batch 2: is committed already; dropped" "status 0 0"
+	done
+	line 'mb-replay -j j.mbj 0-2 | mb-commit dir:copy'
+	is "$output" "status 0 0"
+	for i in 0 1 2; do
+		cmp out/batch-00000000$i.txt copy/batch-00000000$i.txt
+	done
+	is "$(ls copy | wc -l)" 3
+	kill -KILL -- "-$writer"
+	drained() { [ "$(rows out | wc -l)" -eq "$(wc -l <in.log)" ]; }
+	eventually drained
+	kill -TERM "$(pid_of mb-collect)"
+	finished
+	same_records in.log out j.mbj
+	is "$(grep -c '"target":"dir:'"$PWD/copy" j.mbj)" 0
+	settled j.mbj
+}
+
+@test "J12 the same line started again while the old one drains" {
+	mb-collect -j j.mbj --max-records 10 in.log >frames
+	# The old mb-commit has its batch, but not yet the end.
+	mkfifo old
+	start 'exec mb-commit dir:out <old'
+	old=$leader
+	exec 8>old
+	head -n 11 frames >&8
+	joined() { grep -q '"role":"commit"' j.mbj; }
+	eventually joined
+	start 'mb-collect -j j.mbj --max-records 10 in.log | mb-commit dir:out'
+	new=$leader
+	eventually grep -q "waiting for the former pipeline, which still drains" err
+	[ ! -e out/batch-000000000.txt ]
+	# Now the rest: the old one sees who has come, and leaves.
+	tail -n +12 frames >&8
+	exec 8>&-
+	finished "$old" 75
+	has "$(cat err)" "batch 0: dropped: a later mb-collect has started"
+	finished "$new"
+	same_records in.log out j.mbj
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+}
+
+@test "J12 an old mb-commit that is stopped holds the new line up until it is let go" {
+	mb-collect -j j.mbj --max-records 10 in.log >frames
+	mkfifo old
+	start 'exec mb-commit dir:out <old'
+	old=$leader
+	exec 8>old
+	cat frames >&8 &
+	eventually grep -q '"mb":"commit"' j.mbj
+	kill -STOP "$old" 
+	start 'mb-collect -j j.mbj --max-records 10 in.log | mb-commit dir:out'
+	new=$leader
+	sleep 0.3
+	kill -CONT "$old"
+	exec 8>&-
+	wait "$old" || true
+	finished "$new"
+	same_records in.log out j.mbj
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+}
+
+@test "J12 a zombie's staged batch, committed meanwhile by another, is dropped with a line" {
+	for sink in dir:out sqlite:x.db#t; do
+		file=${sink#*:} file=${file%#*}
+		pipeline j.mbj "'$sink'"
+		seq 31 40 >>in.log
+		mb-collect -j j.mbj in.log >/dev/null
+		rm -f old
+		mkfifo old
+		# A replay holds no lock between its batches.
+		mb-replay -j j.mbj 3 >frames
+		start "exec mb-commit '$sink' <old"
+		old=$leader
+		exec 8>old
+		head -n -2 frames >&8
+		joined() { [ "$(grep -c '"role":"commit"' j.mbj)" -eq 2 ]; }
+		eventually joined
+		sleep 0.1
+		kill -STOP "$old"
+		line "mb-replay -j j.mbj 3 | mb-commit '$sink'"
+		is "$output" "status 0 0"
+		tail -n 2 frames >&8
+		exec 8>&-
+		kill -CONT "$old"
+		finished "$old"
+		has "$(cat err)" "mb-commit: batch 3: is committed already; dropped"
+		settled j.mbj 4
+		if [ "$sink" = dir:out ]; then same_records in.log out j.mbj; fi
+		rm -r j.mbj* err
+		seq 30 >in.log
+	done
+	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "40|40"
+}
+
+# J13: between the tools.  Whatever it does, nothing wrong is committed, and
+# the same line without it puts everything right.
+between() { # STATUS MESSAGE FILTER
+	rm -rf j.mbj* out
+	line "mb-collect -j j.mbj --max-records 10 in.log 2>/dev/null | $3 | mb-commit dir:out"
+	is "$3: ${output##* }" "$3: $1"
+	has "$output" "$2"
+	right_so_far
+	pipeline j.mbj dir:out
+	has "$output" "status 0 0"
+	same_records in.log out j.mbj
+	is "$(rows out | xargs)" "$(xargs <in.log)"
+}
+
+# What is in the sink is whole batches, each with its own records.
+right_so_far() {
+	local f n
+
+	for f in out/batch-*; do
+		[ -e "$f" ] || continue
+		n=$((10#${f:10:9}))
+		cmp "$f" <(sed -n "$((n * 10 + 1)),$((n * 10 + 10))p" in.log)
+	done
+}
+
+@test "J13 a filter that drops control lines" {
+	between 65 'no frames: a filter took them' "grep -a -v '^.{\"mb\"'"
+	between 65 'line 2: a record outside a batch: a filter took or changed control lines' \
+		"awk '!/\"mb\":\"begin\"/'"
+	between 65 'line 13: a begin inside a batch' "awk '!/\"mb\":\"end\"/'"
+	between 75 'ends without its done line' "awk '!/\"mb\":\"done\"/'"
+	between 65 'a filter took' \
+		"awk '!/\"mb\":\"hello\"/'"
+	between 75 'batch 2: a batch before it is not settled' \
+		"awk '/\"begin\".*\"batch\":1,/ { off = 1 } !off; /\"end\".*\"batch\":1,/ { off = 0 }'"
+}
+
+@test "J13 a filter that changes, doubles or moves control lines" {
+	between 65 'a control line with a wrong checksum' \
+		"sed -u 's/\"batch\":1/\"batch\":2/'"
+	between 65 'line 2: a control line with a wrong checksum' \
+		"sed -u 's/\"records\":10/\"records\":11/'"
+	between 65 'line 2: ' "sed -u 's/\$/\r/; 1s/\r//'"
+	between 65 'line 2: a second hello' "sed -u p"
+	between 65 '' "tac"
+	between 65 '' "sort"
+	between 65 'a filter took' "{ echo header; cat; }"
+	between 65 'line 39: something after done' "{ cat; echo trailer; }"
+}
+
+@test "J13 a filter that stops early, with status 0" {
+	between 75 'ends without its done line' 'head -n 1'
+	between 75 'in the middle of batch 0' 'head -n 2'
+	between 75 'in the middle of batch 1' 'head -n 20'
+	between 75 'in the middle of' 'head -c 900'
+	between 75 'is empty: what is upstream has died' 'true'
+	between 75 'without its done line' "sed '/\"mb\":\"end\"/q'"
+}
+
+@test "J13 a filter that holds lines back delays, and loses nothing" {
+	line "mb-collect -j j.mbj --max-records 10 in.log | { sleep 1; cat; } | mb-commit dir:out"
+	is "$output" "status 0 0 0"
+	seq 31 50 >>in.log
+	line "mb-collect -j j.mbj --max-records 1 in.log | sed 's/no such/text/' | mb-commit dir:out"
+	is "$output" "status 0 0 0"
+	same_records in.log out j.mbj
+}
