@@ -52,6 +52,7 @@ struct mb_journal {
 	uint64_t checkpoint_pos;	/* logical end of the last checkpoint */
 	uint64_t checkpoint_len;
 	bool has_entered;
+	bool has_synced_names;	/* in <journal>.d, by this process */
 	struct mb_buf notice;
 };
 
@@ -791,12 +792,14 @@ mb_journal_subdir(struct mb_journal *j, const char *name, struct mb_err *err)
 {
 	int fd;
 
-	if (mkdirat(j->dfd, name, 0700) == 0) {
-		if (mb_fsync(j->dfd, "the directory", err) < 0)
-			return mb_wrap(err, "%s.d", j->path);
-	} else if (errno != EEXIST) {
+	if (mkdirat(j->dfd, name, 0700) == 0)
+		j->has_synced_names = false;
+	else if (errno != EEXIST)
 		return mb_fail_sys(err, "make %s.d/%s", j->path, name);
-	}
+	/* Also if it was there: its maker may have died before this line. */
+	if (!j->has_synced_names && mb_fsync(j->dfd, "the directory", err) < 0)
+		return mb_wrap(err, "%s.d", j->path);
+	j->has_synced_names = true;
 	fd = mb_openat(j->dfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
 	if (fd < 0)
 		return mb_fail_sys(err, "open %s.d/%s", j->path, name);
