@@ -8,7 +8,7 @@
 #include "record/split.h"
 
 enum {
-	CHUNK = 256 * 1024,
+	CHUNK = 128 * 1024,
 	MAX_HEADER = 1 << 20,
 	MAX_REJECTS = 1000,	/* in one batch: a plan has to stay small */
 };

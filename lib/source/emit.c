@@ -10,7 +10,7 @@
 #include "journal/rejects.h"
 #include "record/writer.h"
 
-enum { CHUNK = 256 * 1024 };
+enum { CHUNK = 128 * 1024 };
 
 struct used {
 	uint64_t generation;
