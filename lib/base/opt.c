@@ -43,13 +43,16 @@ mb_opt_next(const struct mb_cmd *cmd, int *argc, char ***argv,
 		    "%s: needs an argument (see %s --help)",
 		    (*argv)[optind - 1], cmd->name);
 	if (key == '?') {
-		if (optopt > 0 && optopt < MB_OPT_LONG && isprint(optopt))
+		/* A key of ours comes here only for "--name=argument". */
+		for (const struct mb_opt *o = cmd->opts; o->key != 0; o++)
+			if (optopt == o->key)
+				return mb_fail(err, MB_EUSAGE,
+				    "%s: takes no argument",
+				    (*argv)[optind - 1]);
+		if (optopt > 0 && isprint(optopt))
 			return mb_fail(err, MB_EUSAGE,
 			    "-%c: no such option (see %s --help)", optopt,
 			    cmd->name);
-		if (optopt >= MB_OPT_LONG)
-			return mb_fail(err, MB_EUSAGE,
-			    "%s: takes no argument", (*argv)[optind - 1]);
 		if (optind > 0 && strncmp((*argv)[optind - 1], "--", 2) == 0)
 			bad = (*argv)[optind - 1];
 		return mb_fail(err, MB_EUSAGE,
