@@ -272,6 +272,9 @@ mb_spool_open(struct mb_spool **out, struct mb_journal *j,
 	if (load(s, planned, use, err) < 0)
 		goto fail;
 	s->begins_segment = true;
+	/* Seen is not durable: who made the last one may have died before
+	 * it synced the name. */
+	s->has_new_name = true;
 	*out = s;
 	return 0;
 fail:
@@ -327,6 +330,7 @@ add_segment(struct mb_spool *s, uint64_t start, struct mb_err *err)
 	    sizeof *s->segments);
 	s->segments[s->n_segments++] = g;
 	s->has_new_name = true;
+	s->begins_segment = false;	/* it has begun: mb_spool_cut appends */
 	rc = mb_pwrite_all(g.fd, head.p, head.len, 0, name, err);
 	mb_buf_release(&head);
 	return rc;
@@ -341,7 +345,6 @@ mb_spool_append(struct mb_spool *s, const void *p, size_t len,
 	if ((s->n_segments == 0 || s->begins_segment) &&
 	    add_segment(s, mb_spool_end(s), err) < 0)
 		return -1;
-	s->begins_segment = false;
 	g = &s->segments[s->n_segments - 1];
 	if (mb_pwrite_all(g->fd, p, len, g->head + (g->end - g->start),
 	    "the spool", err) < 0)
