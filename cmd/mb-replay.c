@@ -322,9 +322,7 @@ put_object(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 static int
 flush(struct mb_buf *out, struct mb_err *err)
 {
-	size_t n = fwrite(out->p, 1, out->len, stdout);
-
-	if (n < out->len)
+	if (out->len > 0 && fwrite(out->p, 1, out->len, stdout) < out->len)
 		return mb_fail_sys(err, "standard output");
 	mb_buf_reset(out);
 	return 0;
