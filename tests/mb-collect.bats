@@ -621,12 +621,16 @@ status 64"
 @test "--stdin again notices what is not as it was, or is missing" {
 	line "seq 2000 | mb-collect -j j.mbj --stdin again --max-records 1000 | mb-commit dir:out"
 	line "seq 2000 | sed s/^5\$/6/ | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
-	has "$output" "mb-collect: standard input: is not what it was before byte 4096 (--stdin again)" "65 65"
+	has "$output" "mb-collect: standard input: is not what it was before byte 3893 (--stdin again)" "65 65"
 	line "seq 2000 | sed s/^1500\$/1600/ | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
 	has "$output" "before byte 8893" "65 65"
+	# In the middle of a long batch that was settled long ago.
+	line "seq 9000 | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	line "seq 9000 | sed s/^5000\$/5001/ | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	has "$output" "is not what it was before byte" "65 65"
 	line "seq 1999 | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
 	has "$output" "it ends too early" "65 65"
-	line "seq 2001 | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	line "seq 9001 | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
 	is "$output" "status 0 0 0"
 }
 
@@ -671,6 +675,17 @@ status 64"
 }
 
 # Everything else.
+
+@test "the time of a plan is never before that of the last one" {
+	so=$BATS_TEST_DIRNAME/../build/tests/fault.so
+	[ -e "$so" ]
+	LD_PRELOAD=$so ASAN_OPTIONS=verify_asan_link_order=0 MB_FAULT_PROG=- \
+		MB_FAULT_TIME=4000000000 mb-collect -j j.mbj in.log >/dev/null
+	seq 11 12 >>in.log
+	collect in.log >/dev/null
+	is "$(mb-replay -j j.mbj --json | jq -r .time)" "2096-10-02T07:06:40.000Z
+2096-10-02T07:06:40.000Z"
+}
 
 @test "a second collector is refused, and told who the first one is" {
 	start 'mb-collect -j j.mbj -f in.log | mb-commit dir:out'

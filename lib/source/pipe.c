@@ -112,12 +112,22 @@ open_input(struct mb_pipe *p, uint64_t spool, enum mb_spool_use use,
 	return 0;
 }
 
-/* The stream will be repeated: remember what has to come again. */
-static void
-expect_again(struct mb_pipe *p, const struct mb_generation *g)
+/*
+ * The stream will be repeated: remember what has to come again.  Our state
+ * forgets what is settled, so the journal is read once more, whole; what it
+ * has dropped itself (--retain) is known by its anchors only.
+ */
+static int
+expect_again(struct mb_pipe *p, const struct mb_generation *g,
+    struct mb_err *err)
 {
-	const struct mb_state *s = mb_journal_state(p->journal);
+	const struct mb_state *s;
+	struct mb_journal *all;
 
+	if (mb_journal_open(&all, mb_journal_path(p->journal), MB_JOURNAL_ALL |
+	    MB_JOURNAL_SHARED, err) < 0)
+		return -1;
+	s = mb_journal_state(all);
 	p->skip = g->anchored;
 	p->head = g->head;
 	p->tail = g->tail;
@@ -134,6 +144,8 @@ expect_again(struct mb_pipe *p, const struct mb_generation *g)
 				r->start, r->end, r->hash
 			};
 		}
+	mb_journal_close(all);
+	return 0;
 }
 
 /* Begin the pipe that is there now. */
@@ -146,7 +158,8 @@ begin_live(struct mb_pipe *p, struct mb_err *err)
 	p->is_left = false;
 	if (!p->again || g == NULL || g->spool == MB_NONE)
 		return open_input(p, p->run, MB_SPOOL_RESUME, err);
-	expect_again(p, g);
+	if (expect_again(p, g, err) < 0)
+		return -1;
 	/* A reject behind the last range was seen too. */
 	if (g->end > p->skip)
 		p->skip = g->end;
