@@ -184,6 +184,13 @@ commit_one() {
 	[ ! -e out ]
 }
 
+@test "a batch that is gone can't be sent, nor shown" {
+	mb-collect -j j.mbj in.csv >/dev/null
+	rm in.csv
+	line 'mb-replay -j j.mbj --plain 0'
+	has "$output" "in.csv: bytes 4 to 16: is gone" "status 65"
+}
+
 @test "usage errors name the batch or the option and end with 64" {
 	commit_three
 	for wrong in 3:'batch 3: not planned yet; the next will be 3' \
