@@ -99,6 +99,7 @@ struct committer {
 	struct mb_arena batch_arena;
 	struct mb_begin *begin;
 	bool is_dropped;
+	bool is_refused;	/* it was not tried: no failed attempt */
 	struct mb_split split;
 	struct mb_rejects *rejects;
 	uint64_t n_records;		/* read so far */
@@ -399,18 +400,17 @@ may_commit(struct committer *c, struct mb_err *err)
 	const struct mb_batch *b = mb_state_batch(s, number);
 
 	if (is_superseded(c))
-		return mb_fail(err, MB_EBUSY, "batch %" PRIu64 ": dropped: a "
-		    "later mb-collect has started", number);
+		return mb_fail(err, MB_EBUSY, "dropped: a later mb-collect "
+		    "has started");
 	if (number >= s->next_batch)
-		return mb_fail(err, MB_ECORRUPT, "batch %" PRIu64 ": is not "
-		    "in the journal", number);
+		return mb_fail(err, MB_ECORRUPT, "is not in the journal");
 	if (b == NULL || b->state == MB_COMMITTED) {
 		say(c, number, "is committed already; dropped");
 		return 0;
 	}
 	if (strcmp(b->digest.hex, c->begin->digest.hex) != 0)
-		return mb_fail(err, MB_ECORRUPT, "batch %" PRIu64 ": is not "
-		    "what the journal has planned", number);
+		return mb_fail(err, MB_ECORRUPT, "is not what the journal has "
+		    "planned");
 	if (b->state != MB_PLANNED &&
 	    !(c->hello->is_replay && b->state == MB_PARKED)) {
 		say(c, number, b->state == MB_PARKED ? "is parked; dropped" :
@@ -418,8 +418,8 @@ may_commit(struct committer *c, struct mb_err *err)
 		return 0;
 	}
 	if (!mb_state_may_commit(s, number, c->is_ordered))
-		return mb_fail(err, MB_EBUSY, "batch %" PRIu64 ": a batch "
-		    "before it is not settled", number);
+		return mb_fail(err, MB_EBUSY, "a batch before it is not "
+		    "settled");
 	return 1;
 }
 
@@ -566,6 +566,7 @@ attempt(struct committer *c, uint64_t rows, struct mb_err *why,
 	is_copy = c->welcome == MB_COPY;
 	if (rc == 0)
 		rc = is_copy ? 1 : may_commit(c, err);
+	c->is_refused = rc < 0;
 	c->is_dropped = rc == 0;
 	if (rc == 0)
 		rc = 1;
@@ -620,7 +621,7 @@ on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 	mb_arena_reset(&c->batch_arena);
 	c->begin = mb_begin_copy(b, &c->batch_arena);
 	c->report = (struct mb_report){ .is_commit = true };
-	c->is_dropped = false;
+	c->is_dropped = c->is_refused = false;
 	c->n_records = 0;
 	if (c->journal != NULL) {
 		if (c->welcome == MB_OWN) {
@@ -829,7 +830,8 @@ commit_frames(struct committer *c, char **argv, struct mb_err *err)
 			if (c->begin == NULL || err->code == MB_EPIPE)
 				return -1;
 			mb_wrap(err, "batch %" PRIu64, c->begin->batch);
-			append_fail(c, c->begin->batch, err->msg);
+			if (!c->is_refused)
+				append_fail(c, c->begin->batch, err->msg);
 			return -1;
 		}
 	if (rc == 0 && c->upstream != 0)

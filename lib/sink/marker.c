@@ -226,13 +226,6 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		return -1;
 	if (is_other && g->is_replay && strcmp(s->target, g->target) != 0)
 		return MB_COPY;
-	/*
-	 * Nothing was committed yet: a look at a batch must not decide where
-	 * the stream goes.  If it went to the right place, the marker says so
-	 * at the next hello.
-	 */
-	if (s->target_id == NULL && g->is_replay && !g->accepts_new)
-		return MB_COPY;
 	if (g->accepts_new)
 		return MB_OWN;
 	if (is_other && strcmp(s->target, g->target) != 0)
