@@ -596,6 +596,7 @@ lookup(struct mb_sink *sink, struct mb_marker *out, struct mb_err *err)
 	if (out->exists && (make_durable(s, err) < 0 ||
 	    sync_names(s, err) < 0))
 		goto fail;
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 	return 0;
 fail:
 	rollback(s);
@@ -2210,6 +2211,11 @@ open_database(struct sqlite_sink *s, struct mb_err *err)
 	}
 	sqlite3_extended_result_codes(s->db, 1);
 	sqlite3_busy_timeout(s->db, BUSY_MS);
+	/*
+	 * A connection that could not read the database may take its WAL for
+	 * empty, and closing it would delete what is committed there.
+	 */
+	sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 	/*
 	 * EXTRA also syncs the directory after a rollback journal was
 	 * removed: were it back after a power cut, the commit would be gone.
