@@ -400,6 +400,11 @@ test_line_check(void **state)
 			assert_false(mb_line_check((struct mb_str){ b.p + i,
 			    b.len - i }));
 	}
+	/* Only an object is a line, whatever its checksum. */
+	mb_buf_reset(&b);
+	mb_buf_adds(&b, "[\"mb\":\"commit\"");
+	mb_line_seal(&b, 0);
+	assert_false(mb_line_check((struct mb_str){ b.p, b.len - 1 }));
 	mb_buf_release(&b);
 }
 
@@ -782,6 +787,11 @@ test_pipe(void **state)
 		_exit(mb_write_all(fd[1], bytes, LEN, "pipe", &err) < 0);
 	}
 	close(fd[1]);
+	/* The first ends a write with a short count, the second with EINTR. */
+	for (int i = 0; i < 3; i++) {
+		mb_clock_sleep(20000);
+		kill(pid, SIGUSR1);
+	}
 	while ((k = mb_read_some(fd[0], got + n, n < LEN ? LEN - n : 1,
 	    "pipe", &err)) > 0) {
 		n += (size_t)k;

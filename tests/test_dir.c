@@ -206,8 +206,17 @@ stage(struct mb_sink *s, uint64_t batch, const char *format, const char *text)
 	for (const char *p = text; *p != '\0'; p++)
 		n += *p == '\n';
 	good(mb_sink_begin(s, &b, &err), &err);
-	if (n > 0)
-		good(mb_sink_add(s, mb_str(text), n, &err), &err);
+	/* The first record alone, then half of the rest, and so on. */
+	for (const char *p = text, *end; *p != '\0'; p = end) {
+		uint64_t k = p == text ? 1 : n > 3 ? n / 2 : n;
+		uint64_t taken = k;
+
+		n -= k;
+		for (end = p; k > 0; k--)
+			end = strchr(end, '\n') + 1;
+		good(mb_sink_add(s, (struct mb_str){ p, (size_t)(end - p) },
+		    taken, &err), &err);
+	}
 	good(mb_sink_stage(s, &rows, &err), &err);
 	return rows;
 }
@@ -386,7 +395,7 @@ test_consumer(void **state)
 static void
 test_torn_tail(void **state)
 {
-	static const char *const rubbish[] = { "", "{\"mb\":\"in", "x\n\n", };
+	static const char *const rubbish[] = { "", "x", "{\"mb\":\"in", "x\n\n", };
 	struct mb_sink *s = open_sink(&plain);
 	struct mb_buf whole, now, text = { 0 };
 	size_t start;
