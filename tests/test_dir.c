@@ -472,6 +472,12 @@ test_damaged_newest(void **state)
 	err = (struct mb_err){ 0 };
 	assert_int_equal(mb_sink_open(&s, target, &plain, &err), -1);
 	assert_int_equal(err.code, MB_ECORRUPT);
+	/* Whatever their number and ending; one was taken away. */
+	unlink(at("batch-000000000.csv"));
+	spew("batch-000000007.ndjson.gz", "x", 1);
+	err = (struct mb_err){ 0 };
+	assert_int_equal(mb_sink_open(&s, target, &plain, &err), -1);
+	assert_int_equal(err.code, MB_ECORRUPT);
 	mb_buf_release(&b);
 }
 

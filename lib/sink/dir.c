@@ -21,6 +21,7 @@
  */
 #include "sink/sink.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -319,12 +320,34 @@ read_owner(struct dir_sink *s, struct mb_err *err)
 	return err->code == MB_OK ? 0 : -1;
 }
 
+/* Batches without a manifest: it was lost, and nobody knows what is here. */
+static int
+refuse_batches(const struct dir_sink *s, struct mb_err *err)
+{
+	int fd = mb_openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (d == NULL) {
+		mb_fail_sys(err, "dir:%s", s->path);
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	while ((e = readdir(d)) != NULL)
+		if (strncmp(e->d_name, "batch-", 6) == 0) {
+			mb_fail(err, MB_ECORRUPT, "dir:%s: has batches but no "
+			    MANIFEST, s->path);
+			break;
+		}
+	closedir(d);
+	return err->code == MB_OK ? 0 : -1;
+}
+
 /* Open what is there; absence is fine. */
 static int
 open_existing(struct dir_sink *s, struct mb_err *err)
 {
-	struct stat st;
-
 	s->dirfd = mb_openat(AT_FDCWD, s->path, O_RDONLY | O_DIRECTORY, 0);
 	if (s->dirfd < 0 && errno == ENOENT)
 		return 0;
@@ -336,10 +359,7 @@ open_existing(struct dir_sink *s, struct mb_err *err)
 		return mb_fail_sys(err, "dir:%s: " MANIFEST, s->path);
 	if (s->fd >= 0)
 		return read_owner(s, err);
-	if (fstatat(s->dirfd, "batch-000000000.csv", &st, 0) == 0)
-		return mb_fail(err, MB_ECORRUPT, "dir:%s: has batches but no "
-		    MANIFEST, s->path);
-	return 0;
+	return refuse_batches(s, err);
 }
 
 static int

@@ -99,7 +99,7 @@ MB_CHECK int mb_sink_add(struct mb_sink *s, struct mb_str records, uint64_t n,
 MB_CHECK int mb_sink_stage(struct mb_sink *s, uint64_t *rows,
     struct mb_err *err);
 /*
- * Make the staged rows visible and move the marker from `was` to `now`, in
+ * Make the staged rows, of which there must be some, visible and move the marker from `was` to `now`, in
  * one durable step.
  *
  * Errors: MB_EEXIST if the marker is no longer `was`; MB_EBUSY, nothing has
