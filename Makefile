@@ -44,7 +44,7 @@ SOURCE = source/spool.o source/content.o source/emit.o source/cut.o \
 AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
 SINK = sink/marker.o sink/options.o sink/target.o sink/convert.o sink/rows.o sink/dir.o \
-	sink/sqlite.o sink/stdout.o
+	sink/columns.o sink/intake.o sink/sqltext.o sink/sqlvalue.o sink/sqlite.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)

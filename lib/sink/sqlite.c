@@ -17,7 +17,7 @@
  * S2. Nothing is written into a database before the first commit, unless a
  *     marker of this journal is in it.
  * S3. Nothing of a record is ever part of an SQL text but the names of its
- *     fields, and these are quoted.
+ *     fields, and these are quoted (sqltext.h).
  *
  * After an error.  BEGIN IMMEDIATE that finds the lock taken has done nothing
  * (MB_EBUSY).  When COMMIT fails with an I/O error the connection goes on to
@@ -29,13 +29,9 @@
  * staged rows were committed to the temporary database long before, which a
  * rollback of ours doesn't touch.
  *
- * Bytes.  Text is stored as TEXT if it is UTF-8 without a NUL, and as a BLOB
- * of the same bytes otherwise, because SQLite promises nothing for other
- * text.  Both are exact, and equal bytes always become the same value.
- *
- * Numbers.  SQLite has no decimals.  In a NUMERIC (or DECIMAL) column they
- * are stored as an integer or as the nearest double, which keeps 15 digits;
- * sums read them back as 15 digits and add those.
+ * Here is what needs SQLite itself.  The statements' texts are in sqltext,
+ * what becomes of a value and of a sum in sqlvalue, the way from records to
+ * rows in intake and columns.
  */
 #include "sink/sink.h"
 
@@ -56,7 +52,6 @@ mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -64,17 +59,13 @@ mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
 
 #include <sqlite3.h>
 
-#include "base/exact.h"
 #include "base/io.h"
-#include "base/parse.h"
-#include "record/reader.h"
-#include "record/writer.h"
-#include "sink/rows.h"
+#include "sink/columns.h"
+#include "sink/intake.h"
+#include "sink/sqltext.h"
+#include "sink/sqlvalue.h"
 
-enum {
-	BUSY_MS = 1000,		/* mb-commit tries again, with back-off */
-	DIGITS = 15,		/* decimal digits that a double keeps */
-};
+enum { BUSY_MS = 1000 };	/* mb-commit tries again, with back-off */
 
 /* What the id of a table begins with that we haven't made. */
 #define FOREIGN "foreign:"
@@ -106,23 +97,6 @@ static const char create_commits[] =
 	"times_checked INTEGER NOT NULL DEFAULT 0, "
 	"PRIMARY KEY (journal, \"table\"))";
 
-/* A column of the target that can be written. */
-struct column {
-	char *name;
-	struct mb_type type;
-	bool is_guessed;	/* the type is inferred from this batch; until
-				   then values are staged as they came */
-	struct mb_guess guess;
-	bool is_aggregate;
-	bool is_not_null;
-	bool is_rowid;		/* INTEGER PRIMARY KEY: null is a new one */
-	bool has_default;
-	bool is_in_batch;
-	bool is_key;
-	bool has_rule;		/* named in --merge */
-	enum mb_merge_how how;
-};
-
 enum stage { IDLE, STAGING, STAGED };
 
 struct sqlite_sink {
@@ -137,27 +111,14 @@ struct sqlite_sink {
 	bool has_synced_names;	/* of the database and its WAL */
 	bool is_poisoned;	/* that failed: only close may follow */
 
-	struct mb_str *nulls;
-
 	/* The batch. */
 	enum stage stage;
-	bool had_table;		/* at begin */
-	bool has_aggregates;
-	enum mb_format format;
-	struct mb_reader *reader;
-	struct mb_names header;	/* of the fields; not for ndjson */
-	bool is_mapped;		/* fields to columns */
-	size_t *column_of;	/* [header.n] */
-	struct column *columns;
-	size_t n_columns;
-	struct mb_names names;	/* of the columns */
-	struct mb_value *values;	/* [n_columns]: a record's */
-	size_t cap_values;
+	struct mb_columns columns;
+	struct mb_intake intake;
 	size_t n_stage;		/* columns of temp.mb_stage; 0: not there */
 	sqlite3_stmt *insert;	/* into it */
-	struct mb_buf rest;	/* bytes that are no whole record yet */
-	struct mb_buf tagged, why;
-	uint64_t n_records, n_rows;
+	struct mb_buf tagged;
+	uint64_t n_rows;
 };
 
 static struct sqlite_sink *
@@ -276,18 +237,6 @@ rollback(struct sqlite_sink *s)
 		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
-static void
-put_name(struct mb_buf *sql, const char *name)
-{
-	mb_buf_addc(sql, '"');
-	for (; *name != '\0'; name++) {
-		if (*name == '"')
-			mb_buf_addc(sql, '"');
-		mb_buf_addc(sql, *name);
-	}
-	mb_buf_addc(sql, '"');
-}
-
 /*
  * The target: which table it is.
  */
@@ -297,31 +246,6 @@ set_target_id(struct sqlite_sink *s, const char *id)
 	free(s->head.target_id);
 	s->head.target_id = id == NULL ? NULL : mb_strdup(id);
 	s->id_is_fresh = false;
-}
-
-/*
- * A table of ours carries its id as a comment, right behind the parenthesis:
- * there it survives VACUUM, .dump and every ALTER TABLE.
- */
-static bool
-id_in_sql(char *id, const char *table, const char *sql)
-{
-	struct mb_buf head = { 0 };
-	bool found;
-
-	mb_buf_adds(&head, "CREATE TABLE ");
-	put_name(&head, table);
-	mb_buf_adds(&head, " (/* mb ");
-	found = strncmp(sql, head.p, head.len) == 0 &&
-	    strnlen(sql + head.len, MB_HASH_LEN) == MB_HASH_LEN &&
-	    mb_is_hex((struct mb_str){ sql + head.len, MB_HASH_LEN },
-	    MB_HASH_LEN);
-	if (found) {
-		memcpy(id, sql + head.len, MB_HASH_LEN);
-		id[MB_HASH_LEN] = '\0';
-	}
-	mb_buf_release(&head);
-	return found;
 }
 
 static int
@@ -398,7 +322,7 @@ read_table(struct sqlite_sink *s, struct mb_err *err)
 		free(s->table);
 		s->table = mb_strdup(text_of(st, 1));
 	}
-	if (id_in_sql(id, s->table, text_of(st, 2)))
+	if (mb_sqltext_id(id, s->table, text_of(st, 2)))
 		set_target_id(s, id);
 	else
 		rc = find_foreign_id(s, err);
@@ -605,118 +529,8 @@ fail:
 }
 
 /*
- * Columns and their types.
+ * The columns of a table that is there.
  */
-static struct column *
-add_column(struct sqlite_sink *s, const char *name)
-{
-	struct column *c;
-
-	s->columns = mb_realloc_array(s->columns, s->n_columns + 1,
-	    sizeof *s->columns);
-	c = &s->columns[s->n_columns++];
-	*c = (struct column){ .name = mb_strdup(name) };
-	mb_names_add(&s->names, mb_str(name));
-	return c;
-}
-
-static struct column *
-find_column(struct sqlite_sink *s, const char *name)
-{
-	ssize_t i = mb_names_index(&s->names, mb_str(name));
-
-	return i < 0 ? NULL : &s->columns[i];
-}
-
-static int
-fail_no_column(struct sqlite_sink *s, const char *what, const char *name,
-    struct mb_err *err)
-{
-	struct mb_buf list = { 0 };
-
-	mb_names_show(&list, &s->names);
-	mb_fail(err, MB_EUSAGE, "%s: %s\"%s\"; there are: %s", s->place, what,
-	    name, mb_buf_str(&list));
-	mb_buf_release(&list);
-	return -1;
-}
-
-/* What --schema's types are called in CREATE TABLE. */
-static void
-put_declared(struct mb_buf *sql, struct mb_type t)
-{
-	static const char *const names[] = {
-		[MB_TYPE_BOOL] = "BOOLEAN", [MB_TYPE_INT] = "INTEGER",
-		[MB_TYPE_INT32] = "INT32", [MB_TYPE_FLOAT] = "REAL",
-		[MB_TYPE_DOUBLE] = "REAL", [MB_TYPE_TEXT] = "TEXT",
-		[MB_TYPE_BINARY] = "BLOB", [MB_TYPE_DATE] = "DATE",
-		[MB_TYPE_TIMESTAMP] = "TIMESTAMP",
-		[MB_TYPE_TIMESTAMP_NTZ] = "TIMESTAMP_NTZ",
-		[MB_TYPE_DECIMAL] = "NUMERIC", [MB_TYPE_ANY] = "",
-	};
-
-	if (t.kind == MB_TYPE_DECIMAL && t.precision > 0)
-		mb_buf_addf(sql, "DECIMAL(%u,%u)", t.precision, t.scale);
-	else
-		mb_buf_adds(sql, names[t.kind]);
-}
-
-static bool
-contains(const char *upper, const char *word)
-{
-	return strstr(upper, word) != NULL;
-}
-
-/*
- * And back, for tables of any origin: the names above, else what SQLite's
- * rules of affinity make of the declared type.
- */
-static struct mb_type
-type_of_declared(const char *declared)
-{
-	struct mb_type t = { .kind = MB_TYPE_DECIMAL };
-	unsigned precision, scale = 0;
-	char upper[64], *paren;
-	size_t n = 0;
-
-	for (; declared[n] != '\0' && n < sizeof upper - 1; n++)
-		upper[n] = declared[n] >= 'a' && declared[n] <= 'z' ?
-		    (char)(declared[n] - 'a' + 'A') : declared[n];
-	upper[n] = '\0';
-	if (strcmp(upper, "BOOLEAN") == 0 || strcmp(upper, "BOOL") == 0)
-		t.kind = MB_TYPE_BOOL;
-	else if (strcmp(upper, "DATE") == 0)
-		t.kind = MB_TYPE_DATE;
-	else if (strcmp(upper, "TIMESTAMP") == 0)
-		t.kind = MB_TYPE_TIMESTAMP;
-	else if (strcmp(upper, "TIMESTAMP_NTZ") == 0)
-		t.kind = MB_TYPE_TIMESTAMP_NTZ;
-	else if (strcmp(upper, "INT32") == 0)
-		t.kind = MB_TYPE_INT32;
-	else if (contains(upper, "INT"))
-		t.kind = MB_TYPE_INT;
-	else if (contains(upper, "CHAR") || contains(upper, "CLOB") ||
-	    contains(upper, "TEXT"))
-		t.kind = MB_TYPE_TEXT;
-	else if (contains(upper, "BLOB"))
-		t.kind = MB_TYPE_BINARY;
-	else if (upper[0] == '\0' || strcmp(upper, "ANY") == 0)
-		t.kind = MB_TYPE_ANY;
-	else if (contains(upper, "REAL") || contains(upper, "FLOA") ||
-	    contains(upper, "DOUB"))
-		t.kind = MB_TYPE_DOUBLE;
-	else if (strncmp(upper, "NUMERIC", 7) != 0 &&
-	    strncmp(upper, "DECIMAL", 7) != 0)
-		t.kind = MB_TYPE_ANY;	/* DATETIME, MONEY, … */
-	else if ((paren = strchr(upper, '(')) != NULL &&
-	    sscanf(paren, "(%2u,%2u", &precision, &scale) >= 1 &&
-	    precision >= 1 && precision <= MB_DIGITS && scale <= precision) {
-		t.precision = (uint8_t)precision;
-		t.scale = (uint8_t)scale;
-	}
-	return t;
-}
-
 static int
 read_strict(struct sqlite_sink *s, struct mb_err *err)
 {
@@ -735,7 +549,7 @@ read_strict(struct sqlite_sink *s, struct mb_err *err)
 static int
 read_columns(struct sqlite_sink *s, struct mb_err *err)
 {
-	struct column *c;
+	struct mb_column *c;
 	size_t pk = SIZE_MAX;
 	sqlite3_stmt *st;
 	int n_pk = 0, rc;
@@ -748,13 +562,13 @@ read_columns(struct sqlite_sink *s, struct mb_err *err)
 	while ((rc = step(s, st, err)) > 0) {
 		if (sqlite3_column_int(st, 5) != 0)
 			continue;	/* generated */
-		c = add_column(s, text_of(st, 0));
-		c->type = type_of_declared(text_of(st, 1));
+		c = mb_columns_add(&s->columns, text_of(st, 0));
+		c->type = mb_sqltext_type(text_of(st, 1));
 		c->is_not_null = sqlite3_column_int(st, 2) != 0;
 		c->has_default = sqlite3_column_type(st, 3) != SQLITE_NULL;
 		if (sqlite3_column_int(st, 4) != 0 && n_pk++ == 0 &&
 		    sqlite3_stricmp(text_of(st, 1), "INTEGER") == 0)
-			pk = s->n_columns - 1;
+			pk = s->columns.n - 1;
 	}
 	sqlite3_finalize(st);
 	if (rc < 0)
@@ -765,127 +579,11 @@ read_columns(struct sqlite_sink *s, struct mb_err *err)
 		    "WHERE origin = 'pk'", s->table, err);
 		if (rc < 0)
 			return -1;
-		c = &s->columns[pk];
+		c = &s->columns.v[pk];
 		c->is_rowid = rc == 0;
 		c->is_not_null &= !c->is_rowid;
 	}
 	return read_strict(s, err);
-}
-
-static int
-add_new_column(struct sqlite_sink *s, const char *name,
-    const struct mb_field *field, struct mb_err *err)
-{
-	struct mb_type type = { .kind = MB_TYPE_TEXT };
-	struct column *c;
-	bool is_given;
-
-	if (s->n_columns == (size_t)sqlite3_limit(s->db, SQLITE_LIMIT_COLUMN,
-	    -1))
-		return mb_fail(err, MB_EUSAGE, "%s: more than %zu fields, "
-		    "which is SQLite's limit", s->place, s->n_columns);
-	for (size_t i = 0; i < s->n_columns; i++)
-		if (sqlite3_stricmp(s->columns[i].name, name) == 0)
-			return mb_fail(err, MB_EUSAGE, "%s: fields \"%s\" and "
-			    "\"%s\" would be one column", s->place,
-			    s->columns[i].name, name);
-	if (mb_column_type(&type, &is_given, name, field, s->head.options,
-	    err) < 0)
-		return -1;
-	c = add_column(s, name);
-	c->type = type;
-	c->is_guessed = !is_given;
-	c->is_aggregate = field != NULL && field->agg != NULL;
-	c->is_in_batch = true;
-	return 0;
-}
-
-/* --schema may name columns that the batch doesn't have. */
-static int
-add_schema_columns(struct sqlite_sink *s, struct mb_err *err)
-{
-	const struct mb_sink_options *o = s->head.options;
-
-	for (size_t i = 0; i < o->n_schema; i++) {
-		if (find_column(s, o->schema[i].name) != NULL)
-			continue;
-		if (add_new_column(s, o->schema[i].name, NULL, err) < 0)
-			return -1;
-		s->columns[s->n_columns - 1].is_in_batch =
-		    s->format == MB_NDJSON;
-	}
-	return 0;
-}
-
-/* Which columns are keys, and what becomes of the others. */
-static int
-resolve_merge(struct sqlite_sink *s, struct mb_err *err)
-{
-	const struct mb_sink_options *o = s->head.options;
-	struct column *c;
-
-	for (size_t k = 0; k < o->n_merge_on; k++) {
-		ssize_t f = mb_names_find(&s->header, mb_str(o->merge_on[k]));
-
-		c = f >= 0 ? &s->columns[s->column_of[f]] :
-		    find_column(s, o->merge_on[k]);
-		if (c == NULL || !c->is_in_batch)
-			return fail_no_column(s, "--merge-on: no field ",
-			    o->merge_on[k], err);
-		c->is_key = true;
-		c->is_not_null |= c->is_rowid;
-	}
-	for (size_t k = 0; k < o->n_merge; k++) {
-		c = find_column(s, o->merge[k].name);
-		if (c == NULL)
-			return fail_no_column(s, "--merge: no column ",
-			    o->merge[k].name, err);
-		if (c->is_key)
-			return mb_fail(err, MB_EUSAGE, "%s: --merge: %s is "
-			    "one of the keys", s->place, c->name);
-		c->has_rule = true;
-		c->how = o->merge[k].how;
-	}
-	return 0;
-}
-
-/* Bring the fields of s->header to columns, by name. */
-static int
-map_fields(struct sqlite_sink *s, const struct mb_field *fields,
-    struct mb_err *err)
-{
-	struct column *c;
-
-	s->column_of = mb_realloc_array(s->column_of, s->header.n,
-	    sizeof *s->column_of);
-	for (size_t i = 0; i < s->header.n; i++) {
-		const char *name = s->header.v[i].p;
-
-		if (!s->had_table && add_new_column(s, name,
-		    fields == NULL ? NULL : &fields[i], err) < 0)
-			return -1;
-		c = find_column(s, name);
-		if (c == NULL)
-			return fail_no_column(s, "no column ", name, err);
-		if (s->had_table && c->is_in_batch)
-			return mb_fail(err, MB_EUSAGE, "%s: two fields \"%s\"",
-			    s->place, name);
-		c->is_in_batch = true;
-		s->column_of[i] = (size_t)(c - s->columns);
-	}
-	if (!s->had_table && add_schema_columns(s, err) < 0)
-		return -1;
-	for (size_t i = 0; i < s->n_columns; i++) {
-		c = &s->columns[i];
-		if (!c->is_in_batch && c->is_not_null && !c->has_default)
-			return mb_fail(err, MB_EUSAGE, "%s: the batch has no "
-			    "field \"%s\", which must not be null", s->place,
-			    c->name);
-	}
-	if (resolve_merge(s, err) < 0)
-		return -1;
-	s->is_mapped = true;
-	return 0;
 }
 
 /*
@@ -894,16 +592,9 @@ map_fields(struct sqlite_sink *s, const struct mb_field *fields,
 static void
 clear_batch(struct sqlite_sink *s)
 {
-	for (size_t i = 0; i < s->n_columns; i++)
-		free(s->columns[i].name);
-	s->n_columns = 0;
-	mb_names_reset(&s->names);
-	mb_names_reset(&s->header);
-	mb_reader_close(s->reader);
-	s->reader = NULL;
-	s->is_mapped = s->has_aggregates = false;
-	mb_buf_reset(&s->rest);
-	s->n_records = s->n_rows = 0;
+	mb_columns_reset(&s->columns);
+	mb_intake_reset(&s->intake);
+	s->n_rows = 0;
 	s->stage = IDLE;
 }
 
@@ -923,44 +614,47 @@ abort_batch(struct mb_sink *sink)
 	clear_batch(s);
 }
 
+/* Run the statement whose text is in sql. */
+static int
+run_text(struct sqlite_sink *s, struct mb_buf *sql, struct mb_err *err)
+{
+	int rc = run(s, mb_buf_str(sql), err);
+
+	mb_buf_release(sql);
+	return rc;
+}
+
 /* An empty temp.mb_stage as wide as the columns. */
 static int
 clear_stage(struct sqlite_sink *s, struct mb_err *err)
 {
 	struct mb_buf sql = { 0 };
-	int rc = -1;
 
-	if (s->n_stage == s->n_columns && s->n_stage > 0)
+	if (s->n_stage == s->columns.n && s->n_stage > 0)
 		return run(s, "DELETE FROM temp.mb_stage", err);
 	sqlite3_finalize(s->insert);
 	s->insert = NULL;
 	s->n_stage = 0;
 	if (run(s, "DROP TABLE IF EXISTS temp.mb_stage", err) < 0)
 		return -1;
-	mb_buf_adds(&sql, "CREATE TABLE temp.mb_stage (n INTEGER PRIMARY KEY");
-	for (size_t i = 0; i < s->n_columns; i++)
-		mb_buf_addf(&sql, ", c%zu", i);
-	mb_buf_addc(&sql, ')');
-	if (run(s, mb_buf_str(&sql), err) == 0) {
-		s->n_stage = s->n_columns;
-		rc = 0;
-	}
-	mb_buf_release(&sql);
-	return rc;
+	mb_sqltext_put_create_stage(&sql, &s->columns);
+	if (run_text(s, &sql, err) < 0)
+		return -1;
+	s->n_stage = s->columns.n;
+	return 0;
 }
 
 /* ndjson: columns turn up as records come. */
 static int
 widen_stage(struct sqlite_sink *s, struct mb_err *err)
 {
-	char sql[64];
+	struct mb_buf sql = { 0 };
 
 	sqlite3_finalize(s->insert);
 	s->insert = NULL;
-	for (; s->n_stage < s->n_columns; s->n_stage++) {
-		snprintf(sql, sizeof sql,
-		    "ALTER TABLE temp.mb_stage ADD COLUMN c%zu", s->n_stage);
-		if (run(s, sql, err) < 0)
+	for (; s->n_stage < s->columns.n; s->n_stage++) {
+		mb_sqltext_put_widen_stage(&sql, s->n_stage);
+		if (run_text(s, &sql, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -972,80 +666,35 @@ prepare_insert(struct sqlite_sink *s, struct mb_err *err)
 	struct mb_buf sql = { 0 };
 	int rc;
 
-	mb_buf_adds(&sql, "INSERT INTO temp.mb_stage VALUES (NULL");
-	for (size_t i = 0; i < s->n_columns; i++)
-		mb_buf_addf(&sql, ", ?%zu", i + 1);
-	mb_buf_addc(&sql, ')');
+	mb_sqltext_put_insert_stage(&sql, &s->columns);
 	rc = prepare(s, &s->insert, mb_buf_str(&sql), err);
 	mb_buf_release(&sql);
 	return rc;
 }
 
 static int
-begin_reader(struct sqlite_sink *s, const struct mb_begin *b,
-    struct mb_err *err)
-{
-	struct mb_reader_config config = {
-		.format = s->format, .delimiter = b->delimiter,
-		.record_limit = b->record_limit, .nulls = s->nulls,
-		.n_nulls = s->head.options->n_nulls, .wants_all = true,
-	};
-
-	mb_reader_open(&s->reader, &config);
-	return mb_reader_begin(s->reader, s->header.n > 0 ? &s->header : NULL,
-	    0, err);
-}
-
-static int
-begin_columns(struct sqlite_sink *s, const struct mb_begin *b,
-    struct mb_err *err)
-{
-	if (s->had_table && read_columns(s, err) < 0)
-		return -1;
-	if (s->format == MB_NDJSON) {
-		for (size_t i = 0; i < s->n_columns; i++)
-			s->columns[i].is_in_batch = true;
-		if (s->had_table)
-			return resolve_merge(s, err);
-		for (size_t i = 0; i < b->n_fields; i++)
-			if (add_new_column(s, b->fields[i].name, &b->fields[i],
-			    err) < 0)
-				return -1;
-		return add_schema_columns(s, err);
-	}
-	if (s->format == MB_LINES)
-		mb_names_number(&s->header, 0);
-	if (s->format == MB_LINES)
-		mb_names_add(&s->header, MB_STR("line"));
-	else if (b->has_fields)
-		for (size_t i = 0; i < b->n_fields; i++)
-			mb_names_add(&s->header, mb_str(b->fields[i].name));
-	if (s->header.n == 0)
-		return 0;	/* by its first record */
-	return map_fields(s, s->header.n == b->n_fields ? b->fields : NULL,
-	    err);
-}
-
-static int
 begin(struct mb_sink *sink, const struct mb_begin *b, struct mb_err *err)
 {
 	struct sqlite_sink *s = self(sink);
+	enum mb_format format;
 
 	abort_batch(sink);
 	if (mb_merge_check(sink->options, b, err) < 0 ||
-	    mb_format_parse(&s->format, b->format, err) < 0)
+	    mb_format_parse(&format, b->format, err) < 0)
 		return -1;
-	for (size_t i = 0; i < b->n_fields; i++)
-		s->has_aggregates |= b->fields[i].agg != NULL;
 	s->stage = STAGING;
 	if (run(s, "BEGIN", err) < 0)
 		goto fail;
 	if (reread_table(s, err) < 0)
 		goto fail;
-	s->had_table = s->has_table;
-	if (begin_columns(s, b, err) < 0 || run(s, "COMMIT", err) < 0)
+	s->columns.had_table = s->has_table;
+	if (s->has_table && read_columns(s, err) < 0)
 		goto fail;
-	if (begin_reader(s, b, err) < 0 || clear_stage(s, err) < 0)
+	if (mb_columns_begin(&s->columns, format, b, err) < 0 ||
+	    run(s, "COMMIT", err) < 0)
+		goto fail;
+	if (mb_intake_begin(&s->intake, b, err) < 0 ||
+	    clear_stage(s, err) < 0)
 		goto fail;
 	/* Of temp alone: no lock on the database is taken by it. */
 	if (run(s, "BEGIN", err) < 0)
@@ -1056,105 +705,46 @@ fail:
 	return -1;
 }
 
-/* A value as SQLite will store it. */
-struct sql_value {
-	int type;
-	int64_t i;
-	double d;
-	struct mb_str bytes;
-};
-
-/* UTF-8, and without a NUL? */
-static bool
-is_text(struct mb_str s)
-{
-	size_t i = 0;
-
-	while (i < s.len && (signed char)s.p[i] > 0)
-		i++;
-	if (i == s.len)
-		return true;
-	return memchr(s.p + i, '\0', s.len - i) == NULL && mb_is_utf8(s);
-}
-
-static const char *
-decimal_to_sql(struct sql_value *out, struct mb_number n)
-{
-	unsigned digits = mb_number_trim(&n);
-
-	if (n.places == 0 && n.units >= INT64_MIN && n.units <= INT64_MAX) {
-		out->type = SQLITE_INTEGER;
-		out->i = (int64_t)n.units;
-	} else if (digits <= DIGITS) {
-		out->type = SQLITE_FLOAT;
-		out->d = mb_number_double(&n);
-	} else {
-		return "more than 15 digits";
-	}
-	return NULL;
-}
-
-/* NULL, or why the value doesn't fit. */
-static const char *
-to_sql(struct sql_value *out, const struct sqlite_sink *s,
-    const struct column *c, struct mb_value v)
-{
-	struct mb_cell cell;
-	const char *why = mb_cell_set(&cell, c->type, v);
-	enum mb_type_kind kind = c->type.kind;
-
-	if (why != NULL)
-		return why;
-	out->bytes = cell.text;
-	switch (cell.kind) {
-	case MB_CELL_NULL:
-		out->type = SQLITE_NULL;
-		return c->is_not_null ? "null, which it must not be" : NULL;
-	case MB_CELL_INT:
-		out->type = SQLITE_INTEGER;
-		out->i = cell.i;
-		/* SQLite's own functions take these as text. */
-		if (kind == MB_TYPE_DATE || kind == MB_TYPE_TIMESTAMP ||
-		    kind == MB_TYPE_TIMESTAMP_NTZ)
-			out->type = SQLITE_TEXT;
-		return NULL;
-	case MB_CELL_REAL:
-		out->type = SQLITE_FLOAT;
-		out->d = cell.d;
-		return NULL;
-	case MB_CELL_DECIMAL:
-		why = decimal_to_sql(out, cell.n);
-		if (why != NULL && kind == MB_TYPE_ANY) {
-			out->type = SQLITE_TEXT;
-			return NULL;
-		}
-		return why;
-	default:
-		out->type = kind == MB_TYPE_BINARY || !is_text(cell.text) ?
-		    SQLITE_BLOB : SQLITE_TEXT;
-		if (s->is_strict && kind == MB_TYPE_TEXT &&
-		    out->type == SQLITE_BLOB)
-			return "not UTF-8, and the table is STRICT";
-		return NULL;
-	}
-}
-
 static int
-bind_value(sqlite3_stmt *st, int i, const struct sql_value *v)
+bind_value(sqlite3_stmt *st, int i, const struct mb_sqlvalue *v)
 {
-	switch (v->type) {
-	case SQLITE_INTEGER:
+	switch (v->kind) {
+	case MB_SQL_INTEGER:
 		return sqlite3_bind_int64(st, i, v->i);
-	case SQLITE_FLOAT:
+	case MB_SQL_REAL:
 		return sqlite3_bind_double(st, i, v->d);
-	case SQLITE_TEXT:
+	case MB_SQL_TEXT:
 		return sqlite3_bind_text64(st, i, v->bytes.p, v->bytes.len,
 		    SQLITE_STATIC, SQLITE_UTF8);
-	case SQLITE_BLOB:
+	case MB_SQL_BLOB:
 		return sqlite3_bind_blob64(st, i, v->bytes.p, v->bytes.len,
 		    SQLITE_STATIC);
 	default:
 		return sqlite3_bind_null(st, i);
+	}
+}
+
+static void
+return_value(sqlite3_context *ctx, const struct mb_sqlvalue *v)
+{
+	switch (v->kind) {
+	case MB_SQL_INTEGER:
+		sqlite3_result_int64(ctx, v->i);
+		break;
+	case MB_SQL_REAL:
+		sqlite3_result_double(ctx, v->d);
+		break;
+	case MB_SQL_TEXT:
+		sqlite3_result_text64(ctx, v->bytes.p, v->bytes.len,
+		    SQLITE_TRANSIENT, SQLITE_UTF8);
+		break;
+	case MB_SQL_BLOB:
+		sqlite3_result_blob64(ctx, v->bytes.p, v->bytes.len,
+		    SQLITE_TRANSIENT);
+		break;
+	default:
+		sqlite3_result_null(ctx);
+		break;
 	}
 }
 
@@ -1190,111 +780,56 @@ static void
 typed_function(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
 	const struct sqlite_sink *s = sqlite3_user_data(ctx);
-	const struct column *c = &s->columns[sqlite3_value_int(argv[1])];
+	const struct mb_column *c = &s->columns.v[sqlite3_value_int(argv[1])];
 	const char *p = sqlite3_value_blob(argv[0]), *why;
 	struct mb_value v = mb_value_null();
-	struct sql_value out;
+	struct mb_sqlvalue out;
 
 	(void)argc;
 	if (p != NULL)
 		v = (struct mb_value){ .p = p + 1,
 			.len = (size_t)sqlite3_value_bytes(argv[0]) - 1,
 			.kind = (enum mb_kind)(*p - '0') };
-	why = to_sql(&out, s, c, v);
-	if (why != NULL) {
+	why = mb_sqlvalue_set(&out, c, s->is_strict, v);
+	if (why != NULL)
 		sqlite3_result_error(ctx, why, -1);
-		return;
-	}
-	switch (out.type) {
-	case SQLITE_INTEGER:
-		sqlite3_result_int64(ctx, out.i);
-		break;
-	case SQLITE_FLOAT:
-		sqlite3_result_double(ctx, out.d);
-		break;
-	case SQLITE_TEXT:
-		sqlite3_result_text64(ctx, out.bytes.p, out.bytes.len,
-		    SQLITE_TRANSIENT, SQLITE_UTF8);
-		break;
-	case SQLITE_BLOB:
-		sqlite3_result_blob64(ctx, out.bytes.p, out.bytes.len,
-		    SQLITE_TRANSIENT);
-		break;
-	default:
-		sqlite3_result_null(ctx);
-		break;
-	}
-}
-
-/* The record can't be taken. */
-static int
-reject(struct sqlite_sink *s, struct mb_str record, const char *why,
-    struct mb_err *err)
-{
-	const struct mb_sink_options *o = s->head.options;
-
-	if (s->has_aggregates)
-		return mb_fail(err, MB_EDATA, "%s: record %" PRIu64 " of the "
-		    "batch, a row of aggregates: %s", s->place, s->n_records,
-		    why);
-	if (o->on_bad == MB_BAD_FAIL)
-		return mb_fail(err, MB_EDATA, "%s: record %" PRIu64 " of the "
-		    "batch: %s", s->place, s->n_records, why);
-	if (o->on_bad == MB_BAD_REJECT && o->reject != NULL)
-		return o->reject(o->reject_arg, s->n_records, record, why,
-		    err);
-	return 0;
-}
-
-static const char *
-explain(struct sqlite_sink *s, const struct column *c, struct mb_value v,
-    const char *why)
-{
-	enum { SHOWN = 40 };
-
-	mb_buf_reset(&s->why);
-	mb_buf_adds(&s->why, "column ");
-	mb_show(&s->why, mb_str(c->name));
-	mb_buf_addf(&s->why, ": %s", why);
-	if (v.kind != MB_NULL) {
-		mb_buf_adds(&s->why, ": \"");
-		mb_show(&s->why, (struct mb_str){ v.p,
-		    v.len < SHOWN ? v.len : SHOWN });
-		mb_buf_adds(&s->why, v.len > SHOWN ? "…\"" : "\"");
-	}
-	return mb_buf_str(&s->why);
+	else
+		return_value(ctx, &out);
 }
 
 static int
-stage_values(struct sqlite_sink *s, struct mb_str record, struct mb_err *err)
+stage_row(void *arg, struct mb_str record, struct mb_err *err)
 {
+	struct sqlite_sink *s = arg;
+	const struct mb_value *values = s->intake.values;
 	const char *why;
 
-	if (s->n_stage < s->n_columns && widen_stage(s, err) < 0)
+	if (s->n_stage < s->columns.n && widen_stage(s, err) < 0)
 		return -1;
 	if (s->insert == NULL && prepare_insert(s, err) < 0)
 		return -1;
-	for (size_t i = 0; i < s->n_columns; i++) {
-		struct column *c = &s->columns[i];
-		struct sql_value out;
+	for (size_t i = 0; i < s->columns.n; i++) {
+		struct mb_column *c = &s->columns.v[i];
+		struct mb_sqlvalue out;
 
 		if (!c->is_in_batch) {
 			sqlite3_bind_null(s->insert, (int)i + 1);
 			continue;
 		}
 		if (c->is_guessed)
-			why = bind_tagged(s, (int)i + 1, s->values[i]);
-		else if ((why = to_sql(&out, s, c, s->values[i])) == NULL &&
+			why = bind_tagged(s, (int)i + 1, values[i]);
+		else if ((why = mb_sqlvalue_set(&out, c, s->is_strict,
+		    values[i])) == NULL &&
 		    bind_value(s->insert, (int)i + 1, &out) != SQLITE_OK)
 			why = "too long";
 		if (why != NULL)
-			return reject(s, record, explain(s, c, s->values[i],
-			    why), err);
+			return mb_intake_reject(&s->intake, record, i, why,
+			    err);
 	}
 	/* Only what is taken counts for the types. */
-	for (size_t i = 0; i < s->n_columns; i++)
-		if (s->columns[i].is_guessed)
-			mb_guess_add(&s->columns[i].guess, s->values[i]);
+	for (size_t i = 0; i < s->columns.n; i++)
+		if (s->columns.v[i].is_guessed)
+			mb_guess_add(&s->columns.v[i].guess, values[i]);
 	if (step(s, s->insert, err) < 0)
 		return -1;
 	sqlite3_reset(s->insert);
@@ -1302,159 +837,23 @@ stage_values(struct sqlite_sink *s, struct mb_str record, struct mb_err *err)
 	return 0;
 }
 
-static void
-reserve_values(struct sqlite_sink *s)
-{
-	if (s->cap_values >= s->n_columns)
-		return;
-	s->cap_values = s->n_columns + 16;
-	s->values = mb_realloc_array(s->values, s->cap_values,
-	    sizeof *s->values);
-}
-
-/* The values of an ndjson record by column; a reason if a key is none. */
-static const char *
-align_members(struct sqlite_sink *s, const struct mb_row *row)
-{
-	size_t stranger;
-
-	for (;;) {
-		struct mb_err e = { 0 };
-		char *name;
-		int rc;
-
-		reserve_values(s);
-		if (mb_row_align(s->values, &s->names, row->names, row->values,
-		    row->n, &stranger))
-			return NULL;
-		mb_buf_reset(&s->why);
-		if (s->had_table) {
-			mb_buf_adds(&s->why, "no column \"");
-			mb_show(&s->why, row->names[stranger]);
-			mb_buf_adds(&s->why, "\" in the table");
-			return mb_buf_str(&s->why);
-		}
-		if (memchr(row->names[stranger].p, '\0',
-		    row->names[stranger].len) != NULL)
-			return "a key with \\u0000 in it can't be a column";
-		mb_buf_add(&s->why, row->names[stranger].p,
-		    row->names[stranger].len);
-		name = mb_buf_take(&s->why);
-		rc = add_new_column(s, name, NULL, &e);
-		free(name);
-		if (rc < 0) {
-			mb_buf_adds(&s->why, e.msg);
-			return mb_buf_str(&s->why);
-		}
-	}
-}
-
-static int
-take_row(struct sqlite_sink *s, const struct mb_row *row, struct mb_err *err)
-{
-	const char *why = row->bad;
-
-	s->n_records++;
-	if (why == NULL && s->format == MB_NDJSON)
-		why = align_members(s, row);
-	if (why != NULL)
-		return reject(s, row->raw, why, err);
-	if (s->format != MB_NDJSON) {
-		if (!s->is_mapped) {
-			mb_names_number(&s->header, row->n);
-			if (map_fields(s, NULL, err) < 0)
-				return -1;
-		}
-		reserve_values(s);
-		for (size_t i = 0; i < row->n; i++)
-			s->values[s->column_of[i]] = row->values[i];
-	}
-	return stage_values(s, row->raw, err);
-}
-
-static int
-take_records(struct sqlite_sink *s, struct mb_str *data, bool is_last,
-    struct mb_err *err)
-{
-	struct mb_row row;
-	int rc;
-
-	while ((rc = mb_reader_next(s->reader, data, is_last, &row, err)) > 0)
-		if (take_row(s, &row, err) < 0)
-			return -1;
-	return rc;
-}
-
 static int
 add(struct mb_sink *sink, struct mb_str records, struct mb_err *err)
 {
 	struct sqlite_sink *s = self(sink);
-	struct mb_str data = records;
-	struct mb_buf rest = { 0 };
-	int rc;
 
-	/* A last record without newline, or a CR: it comes again with more. */
-	if (s->rest.len > 0) {
-		mb_buf_add(&s->rest, records.p, records.len);
-		data = (struct mb_str){ s->rest.p, s->rest.len };
-	}
-	rc = take_records(s, &data, false, err);
-	if (data.len > 0)
-		mb_buf_add(&rest, data.p, data.len);
-	mb_buf_reset(&s->rest);
-	if (data.len > 0) {
-		mb_buf_release(&s->rest);
-		s->rest = rest;
-	}
-	return rc;
-}
-
-/* The types are decided. */
-static int
-settle_types(struct sqlite_sink *s, struct mb_err *err)
-{
-	for (size_t i = 0; i < s->n_columns; i++) {
-		struct column *c = &s->columns[i];
-		bool is_sum = c->has_rule && c->how == MB_MERGE_SUM;
-
-		if (c->is_guessed) {
-			c->type = mb_guess_type(&c->guess);
-			/*
-			 * A sum (min, max, …) that is whole in the first
-			 * batch need not stay so, and an aggregate that
-			 * doesn't fit stops the stream.
-			 */
-			if ((is_sum && !c->guess.has_value) ||
-			    (c->is_aggregate && c->type.kind == MB_TYPE_INT))
-				c->type.kind = MB_TYPE_DECIMAL;
-		}
-		if (is_sum && !mb_type_is_number(c->type))
-			return mb_fail(err, MB_EUSAGE, "%s: --merge %s:sum: "
-			    "the column isn't a number", s->place, c->name);
-	}
-	return 0;
+	return mb_intake_add(&s->intake, records, stage_row, s, err);
 }
 
 static int
 stage(struct mb_sink *sink, uint64_t *rows, struct mb_err *err)
 {
 	struct sqlite_sink *s = self(sink);
-	struct mb_str data = { s->rest.p == NULL ? "" : s->rest.p,
-		s->rest.len };
 
-	if (take_records(s, &data, true, err) < 0)
+	if (mb_intake_end(&s->intake, stage_row, s, err) < 0)
 		return -1;
-	mb_buf_reset(&s->rest);
-	if (s->n_rows > 0) {
-		if (s->n_columns == 0)
-			return mb_fail(err, MB_EDATA, "%s: no record has a "
-			    "field: a table can't be made of that", s->place);
-		if (s->format == MB_NDJSON && !s->had_table &&
-		    resolve_merge(s, err) < 0)
-			return -1;
-		if (settle_types(s, err) < 0)
-			return -1;
-	}
+	if (s->n_rows > 0 && mb_columns_settle(&s->columns, err) < 0)
+		return -1;
 	if (end_staging(s, err) < 0)
 		return -1;
 	s->stage = STAGED;
@@ -1477,142 +876,60 @@ sum_of_null(sqlite3_context *ctx, sqlite3_value **argv)
 	return false;
 }
 
+static struct mb_sqlvalue
+number_of(sqlite3_value *v)
+{
+	switch (sqlite3_value_type(v)) {
+	case SQLITE_INTEGER:
+		return (struct mb_sqlvalue){ .kind = MB_SQL_INTEGER,
+			.i = sqlite3_value_int64(v) };
+	case SQLITE_FLOAT:
+		return (struct mb_sqlvalue){ .kind = MB_SQL_REAL,
+			.d = sqlite3_value_double(v) };
+	default:	/* text and blobs can't be summed */
+		return (struct mb_sqlvalue){ .kind = MB_SQL_TEXT };
+	}
+}
+
 static void
-fail_sum(sqlite3_context *ctx, sqlite3_value **argv, const char *why)
+sum(sqlite3_context *ctx, sqlite3_value **argv, mb_sqlvalue_sum_fn *add_up)
 {
 	const struct sqlite_sink *s = sqlite3_user_data(ctx);
-	char text[256];
+	struct mb_sqlvalue there, added, total;
+	struct mb_err err = { 0 };
 
-	snprintf(text, sizeof text, "sum of column %.100s: %s",
-	    s->columns[sqlite3_value_int(argv[2])].name, why);
-	sqlite3_result_error(ctx, text, -1);
+	if (sum_of_null(ctx, argv))
+		return;
+	there = number_of(argv[0]);
+	added = number_of(argv[1]);
+	if (add_up(&total, &there, &added, &err) < 0) {
+		mb_wrap(&err, "sum of column %.100s",
+		    s->columns.v[sqlite3_value_int(argv[2])].name);
+		sqlite3_result_error(ctx, err.msg, -1);
+		return;
+	}
+	return_value(ctx, &total);
 }
 
 static void
 sum_int_function(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
-	int64_t total;
-
 	(void)argc;
-	if (sum_of_null(ctx, argv))
-		return;
-	if (sqlite3_value_type(argv[0]) != SQLITE_INTEGER)
-		fail_sum(ctx, argv, "what is there is not a whole number");
-	else if (__builtin_add_overflow(
-	    (int64_t)sqlite3_value_int64(argv[0]),
-	    (int64_t)sqlite3_value_int64(argv[1]), &total))
-		fail_sum(ctx, argv, "more than 64 bits");
-	else
-		sqlite3_result_int64(ctx, total);
-}
-
-static bool
-is_number(sqlite3_value *v)
-{
-	int type = sqlite3_value_type(v);
-
-	return type == SQLITE_INTEGER || (type == SQLITE_FLOAT &&
-	    isfinite(sqlite3_value_double(v)));
+	sum(ctx, argv, mb_sqlvalue_sum_int);
 }
 
 static void
 sum_real_function(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
-	double total;
-
 	(void)argc;
-	if (sum_of_null(ctx, argv))
-		return;
-	total = sqlite3_value_double(argv[0]) + sqlite3_value_double(argv[1]);
-	if (!is_number(argv[0]) || !is_number(argv[1]))
-		fail_sum(ctx, argv, "what is there is not a number");
-	else if (!isfinite(total))
-		fail_sum(ctx, argv, "out of range");
-	else
-		sqlite3_result_double(ctx, total);
-}
-
-/*
- * The decimal of up to 15 digits that a stored double stands for; itself, if
- * it stands for none.
- */
-static struct mb_number
-decimal_of_double(double d)
-{
-	struct mb_number n = { .is_double = true, .real = d }, exact = { 0 };
-	char text[32];
-	int places;
-	double power = 1;
-
-	/*
-	 * Both sides of the division are whole and exact, so it gives the
-	 * double nearest to that decimal.  Most numbers end here.
-	 */
-	for (unsigned p = 0; p <= 6; p++, power *= 10) {
-		double units = nearbyint(d * power);
-
-		if (fabs(units) < 1e15 && units / power == d)
-			return (struct mb_number){ .places = (uint8_t)p,
-			    .units = (mb_int128)units };
-	}
-	/* -d.dddddddddddddde-XX */
-	snprintf(text, sizeof text, "%.*e", DIGITS - 1, d);
-	for (const char *p = text; *p != 'e'; p++)
-		if (*p >= '0' && *p <= '9')
-			exact.units = exact.units * 10 + (*p - '0');
-	if (text[0] == '-')
-		exact.units = -exact.units;
-	places = DIGITS - 1 - (int)strtol(strchr(text, 'e') + 1, NULL, 10);
-	for (; places > 0 && exact.units % 10 == 0; places--)
-		exact.units /= 10;
-	if (places > MB_DIGITS || places < DIGITS - MB_DIGITS)
-		return n;
-	if (places < 0)
-		exact.units *= (mb_int128)mb_power_of_ten((unsigned)-places);
-	else
-		exact.places = (uint8_t)places;
-	return mb_number_double(&exact) == d ? exact : n;
-}
-
-static struct mb_number
-number_of(sqlite3_value *v)
-{
-	if (sqlite3_value_type(v) == SQLITE_INTEGER)
-		return (struct mb_number){ .units = sqlite3_value_int64(v) };
-	return decimal_of_double(sqlite3_value_double(v));
+	sum(ctx, argv, mb_sqlvalue_sum_real);
 }
 
 static void
 sum_decimal_function(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
-	struct mb_number a, b, total;
-	struct mb_arena arena = { 0 };
-	struct mb_sum sum = { 0 };
-	struct sql_value out = { 0 };
-	struct mb_err err = { 0 };
-
 	(void)argc;
-	if (sum_of_null(ctx, argv))
-		return;
-	if (!is_number(argv[0]) || !is_number(argv[1])) {
-		fail_sum(ctx, argv, "what is there is not a number");
-		return;
-	}
-	a = number_of(argv[0]);
-	b = number_of(argv[1]);
-	mb_sum_add(&sum, &a, &arena);
-	mb_sum_add(&sum, &b, &arena);
-	if (mb_sum_total(&sum, &total, &err) < 0)
-		fail_sum(ctx, argv, err.msg);
-	else if (total.is_double)
-		sqlite3_result_double(ctx, total.real);
-	else if (decimal_to_sql(&out, total) != NULL)
-		fail_sum(ctx, argv, "more than 15 digits");
-	else if (out.type == SQLITE_INTEGER)
-		sqlite3_result_int64(ctx, out.i);
-	else
-		sqlite3_result_double(ctx, out.d);
-	mb_arena_release(&arena);
+	sum(ctx, argv, mb_sqlvalue_sum_decimal);
 }
 
 static int
@@ -1642,50 +959,19 @@ define_functions(struct sqlite_sink *s, struct mb_err *err)
 /*
  * The commit.
  */
-static void
-put_target(struct mb_buf *sql, const struct sqlite_sink *s)
-{
-	mb_buf_adds(sql, "main.");
-	put_name(sql, s->table);
-}
-
-/*
- * Columns that the batch lacks get null, but where null is forbidden, and
- * where it would only mean a default.
- */
-static bool
-is_inserted(const struct column *c)
-{
-	return c->is_in_batch || !c->is_not_null;
-}
-
 static int
 create_table(struct sqlite_sink *s, struct mb_err *err)
 {
 	struct mb_buf sql = { 0 };
 	char id[MB_HASH_LEN + 1];
-	int rc = -1;
 
 	if (mb_random_hex(id, MB_HASH_LEN / 2, err) < 0)
 		return -1;
-	mb_buf_adds(&sql, "CREATE TABLE ");
-	put_target(&sql, s);
-	mb_buf_addf(&sql, " (/* mb %s */ ", id);
-	for (size_t i = 0; i < s->n_columns; i++) {
-		if (i > 0)
-			mb_buf_adds(&sql, ", ");
-		put_name(&sql, s->columns[i].name);
-		mb_buf_addc(&sql, ' ');
-		put_declared(&sql, s->columns[i].type);
-	}
-	mb_buf_addc(&sql, ')');
-	if (run(s, mb_buf_str(&sql), err) < 0)
-		goto out;
+	mb_sqltext_put_create(&sql, s->table, id, &s->columns);
+	if (run_text(s, &sql, err) < 0)
+		return -1;
 	set_target_id(s, id);
-	rc = 0;
-out:
-	mb_buf_release(&sql);
-	return rc;
+	return 0;
 }
 
 /*
@@ -1705,13 +991,13 @@ compare_columns(struct sqlite_sink *s, struct mb_err *err)
 		return -1;
 	bind_str(st, 1, s->table);
 	while ((rc = step(s, st, err)) > 0) {
-		const struct column *c = find_column(s, text_of(st, 0));
+		const struct mb_column *c = mb_columns_find(&s->columns, text_of(st, 0));
 
 		n += c != NULL && mb_type_eq(c->type,
-		    type_of_declared(text_of(st, 1)));
+		    mb_sqltext_type(text_of(st, 1)));
 	}
 	sqlite3_finalize(st);
-	if (rc == 0 && n < s->n_columns)
+	if (rc == 0 && n < s->columns.n)
 		rc = mb_fail(err, MB_EBUSY, "%s: was just made by another, "
 		    "with other columns than this batch has; start again",
 		    s->place);
@@ -1727,9 +1013,9 @@ has_key_index(struct sqlite_sink *s, struct mb_err *err)
 	int rc, index = -1;
 	bool found = false;
 
-	for (size_t i = 0; i < s->n_columns; i++) {
-		n_keys += s->columns[i].is_key;
-		if (s->columns[i].is_key && s->columns[i].is_rowid)
+	for (size_t i = 0; i < s->columns.n; i++) {
+		n_keys += s->columns.v[i].is_key;
+		if (s->columns.v[i].is_key && s->columns.v[i].is_rowid)
 			return 1;
 	}
 	if (prepare(s, &st, "SELECT l.seq, x.name FROM "
@@ -1741,7 +1027,7 @@ has_key_index(struct sqlite_sink *s, struct mb_err *err)
 	bind_str(st, 1, s->table);
 	sqlite3_bind_int64(st, 2, (sqlite3_int64)n_keys);
 	while ((rc = step(s, st, err)) > 0) {
-		const struct column *c = find_column(s, text_of(st, 1));
+		const struct mb_column *c = mb_columns_find(&s->columns, text_of(st, 1));
 
 		if (index != sqlite3_column_int(st, 0))
 			n_found = 0;
@@ -1753,169 +1039,26 @@ has_key_index(struct sqlite_sink *s, struct mb_err *err)
 	return rc < 0 ? -1 : found;
 }
 
-/*
- * An index that finds keys, null among them.  It isn't unique: SQLite takes
- * nulls in unique indexes for different, and users may keep what they like in
- * a table of theirs.  Keys that are there twice are noticed when they are met.
- */
+/* Keys that are there twice are noticed when they are met. */
 static int
 create_key_index(struct sqlite_sink *s, struct mb_err *err)
 {
-	struct mb_buf sql = { 0 }, name = { 0 }, keys = { 0 };
+	struct mb_buf sql = { 0 };
 	int rc = has_key_index(s, err);
 
 	if (rc != 0)
 		return rc < 0 ? -1 : 0;
-	mb_buf_addf(&name, "mb_key %s", s->table);
-	for (size_t i = 0; i < s->n_columns; i++) {
-		if (!s->columns[i].is_key)
-			continue;
-		mb_buf_addf(&name, " %s", s->columns[i].name);
-		if (keys.len > 0)
-			mb_buf_adds(&keys, ", ");
-		put_name(&keys, s->columns[i].name);
-	}
-	mb_buf_adds(&sql, "CREATE INDEX IF NOT EXISTS main.");
-	put_name(&sql, mb_buf_str(&name));
-	mb_buf_adds(&sql, " ON ");
-	put_name(&sql, s->table);
-	mb_buf_addf(&sql, " (%s)", mb_buf_str(&keys));
-	rc = run(s, mb_buf_str(&sql), err);
-	mb_buf_release(&sql);
-	mb_buf_release(&name);
-	mb_buf_release(&keys);
-	return rc;
-}
-
-/* SELECT of what is_inserted, from temp.mb_stage in order. */
-static void
-put_select(struct mb_buf *sql, const struct sqlite_sink *s)
-{
-	bool is_first = true;
-
-	mb_buf_adds(sql, "SELECT ");
-	for (size_t i = 0; i < s->n_columns; i++) {
-		if (!is_inserted(&s->columns[i]))
-			continue;
-		if (!is_first)
-			mb_buf_adds(sql, ", ");
-		is_first = false;
-		mb_buf_addf(sql, s->columns[i].is_guessed ?
-		    "mb_typed(c%zu, %zu)" : "c%zu", i, i);
-	}
-	mb_buf_adds(sql, " FROM temp.mb_stage ORDER BY n");
-}
-
-/* INSERT INTO the target and the names of its columns. */
-static void
-put_insert(struct mb_buf *sql, const struct sqlite_sink *s)
-{
-	bool is_first = true;
-
-	mb_buf_adds(sql, "INSERT INTO ");
-	put_target(sql, s);
-	mb_buf_adds(sql, " (");
-	for (size_t i = 0; i < s->n_columns; i++) {
-		if (!is_inserted(&s->columns[i]))
-			continue;
-		if (!is_first)
-			mb_buf_adds(sql, ", ");
-		is_first = false;
-		put_name(sql, s->columns[i].name);
-	}
-	mb_buf_adds(sql, ") ");
+	mb_sqltext_put_key_index(&sql, s->table, &s->columns);
+	return run_text(s, &sql, err);
 }
 
 static int
 append_rows(struct sqlite_sink *s, struct mb_err *err)
 {
 	struct mb_buf sql = { 0 };
-	int rc;
 
-	put_insert(&sql, s);
-	put_select(&sql, s);
-	rc = run(s, mb_buf_str(&sql), err);
-	mb_buf_release(&sql);
-	return rc;
-}
-
-/* What becomes of a column of a row that is there; ?N is the new value. */
-static void
-put_rule(struct mb_buf *sql, const struct column *c, size_t index, int n)
-{
-	static const char *const sums[] = {
-		[MB_TYPE_INT] = "int", [MB_TYPE_INT32] = "int",
-		[MB_TYPE_FLOAT] = "real", [MB_TYPE_DOUBLE] = "real",
-		[MB_TYPE_DECIMAL] = "decimal", [MB_TYPE_ANY] = "decimal",
-	};
-	struct mb_buf name = { 0 };
-	const char *q;
-
-	put_name(&name, c->name);
-	q = mb_buf_str(&name);
-	mb_buf_addf(sql, "%s = ", q);
-	switch (c->how) {
-	case MB_MERGE_SUM:
-		mb_buf_addf(sql, "mb_sum_%s(%s, ?%d, %zu)",
-		    sums[c->type.kind], q, n, index);
-		break;
-	case MB_MERGE_MIN:
-	case MB_MERGE_MAX:
-		mb_buf_addf(sql, "CASE WHEN ?%d IS NULL OR %s %s ?%d "
-		    "THEN %s ELSE ?%d END", n, q,
-		    c->how == MB_MERGE_MIN ? "<=" : ">=", n, q, n);
-		break;
-	default:
-		mb_buf_addf(sql, "?%d", n);
-		break;
-	}
-	mb_buf_release(&name);
-}
-
-/*
- * UPDATE of the row with the keys of a staged row, whose values are ?1 …, as
- * put_select gives them.
- */
-static void
-put_update(struct mb_buf *sql, const struct sqlite_sink *s)
-{
-	const char *sep = "";
-	size_t n_set = 0;
-	int n;
-
-	mb_buf_adds(sql, "UPDATE ");
-	put_target(sql, s);
-	mb_buf_adds(sql, " SET ");
-	n = 0;
-	for (size_t i = 0; i < s->n_columns; i++) {
-		const struct column *c = &s->columns[i];
-
-		n += is_inserted(c);
-		if (!c->is_in_batch || c->is_key || c->how == MB_MERGE_KEEP)
-			continue;
-		if (n_set++ > 0)
-			mb_buf_adds(sql, ", ");
-		put_rule(sql, c, i, n);
-	}
-	/* Nothing to change: but the row must be found. */
-	for (size_t i = 0; i < s->n_columns && n_set == 0; i++)
-		if (s->columns[i].is_key) {
-			put_name(sql, s->columns[i].name);
-			mb_buf_adds(sql, " = ");
-			put_name(sql, s->columns[i].name);
-			n_set++;
-		}
-	mb_buf_adds(sql, " WHERE ");
-	n = 0;
-	for (size_t i = 0; i < s->n_columns; i++) {
-		n += is_inserted(&s->columns[i]);
-		if (!s->columns[i].is_key)
-			continue;
-		mb_buf_adds(sql, sep);
-		put_name(sql, s->columns[i].name);
-		mb_buf_addf(sql, " IS ?%d", n);	/* null is null */
-		sep = " AND ";
-	}
+	mb_sqltext_put_append(&sql, s->table, &s->columns);
+	return run_text(s, &sql, err);
 }
 
 /* "day = '2026-11-23', status = NULL" for a message. */
@@ -1925,13 +1068,13 @@ put_keys(struct mb_buf *out, const struct sqlite_sink *s, sqlite3_stmt *row)
 	const char *sep = "";
 	int n = 0;
 
-	for (size_t i = 0; i < s->n_columns; i++) {
+	for (size_t i = 0; i < s->columns.n; i++) {
 		int k = n;
 
-		n += is_inserted(&s->columns[i]);
-		if (!s->columns[i].is_key)
+		n += mb_column_is_inserted(&s->columns.v[i]);
+		if (!s->columns.v[i].is_key)
 			continue;
-		mb_buf_addf(out, "%s%s ", sep, s->columns[i].name);
+		mb_buf_addf(out, "%s%s ", sep, s->columns.v[i].name);
 		sep = ", ";
 		if (sqlite3_column_type(row, k) == SQLITE_NULL)
 			mb_buf_adds(out, "null");
@@ -1959,24 +1102,17 @@ merge_rows(struct sqlite_sink *s, struct mb_err *err)
 {
 	sqlite3_stmt *row = NULL, *update = NULL, *insert = NULL;
 	struct mb_buf sql = { 0 }, keys = { 0 };
-	int rc = -1, n = 0;
+	int rc = -1, n;
 
-	put_select(&sql, s);
+	mb_sqltext_put_select(&sql, &s->columns);
 	if (prepare(s, &row, mb_buf_str(&sql), err) < 0)
 		goto out;
 	mb_buf_reset(&sql);
-	put_update(&sql, s);
+	mb_sqltext_put_update(&sql, s->table, &s->columns);
 	if (prepare(s, &update, mb_buf_str(&sql), err) < 0)
 		goto out;
 	mb_buf_reset(&sql);
-	put_insert(&sql, s);
-	mb_buf_adds(&sql, "VALUES (");
-	for (size_t i = 0; i < s->n_columns; i++)
-		if (is_inserted(&s->columns[i])) {
-			mb_buf_addf(&sql, n > 0 ? ", ?%d" : "?%d", n + 1);
-			n++;
-		}
-	mb_buf_addc(&sql, ')');
+	mb_sqltext_put_insert(&sql, s->table, &s->columns);
 	if (prepare(s, &insert, mb_buf_str(&sql), err) < 0)
 		goto out;
 	while ((rc = step(s, row, err)) > 0) {
@@ -2069,12 +1205,12 @@ compare_target(struct sqlite_sink *s, const struct mb_marker *was,
 		    "moved", s->place);
 		goto out;
 	}
-	if (s->had_table && !s->has_table) {
+	if (s->columns.had_table && !s->has_table) {
 		mb_fail(err, MB_ECORRUPT, "%s: was dropped while we were at "
 		    "work", s->place);
 		goto out;
 	}
-	if (!s->had_table && s->has_table && compare_columns(s, err) < 0)
+	if (!s->columns.had_table && s->has_table && compare_columns(s, err) < 0)
 		goto out;
 	rc = 0;
 out:
@@ -2110,7 +1246,7 @@ commit(struct mb_sink *sink, const struct mb_marker *was,
 	    mb_strdup(sink->target_id);
 	bool was_fresh = s->id_is_fresh, had = s->has_table;
 
-	if (!s->had_table && begin_database(s, err) < 0)
+	if (!s->columns.had_table && begin_database(s, err) < 0)
 		goto fail;
 	if (run(s, "BEGIN IMMEDIATE", err) < 0)
 		goto fail;
@@ -2152,16 +1288,9 @@ close_sink(struct mb_sink *sink)
 	if (s->db != NULL)
 		rollback(s);
 	sqlite3_close(s->db);
-	clear_batch(s);
-	free(s->columns);
-	free(s->values);
-	free(s->column_of);
-	free(s->nulls);
-	mb_names_release(&s->names);
-	mb_names_release(&s->header);
-	mb_buf_release(&s->rest);
+	mb_columns_release(&s->columns);
+	mb_intake_release(&s->intake);
 	mb_buf_release(&s->tagged);
-	mb_buf_release(&s->why);
 	free(s->file);
 	free(s->table);
 	free(s->place);
@@ -2211,6 +1340,8 @@ open_database(struct sqlite_sink *s, struct mb_err *err)
 	}
 	sqlite3_extended_result_codes(s->db, 1);
 	sqlite3_busy_timeout(s->db, BUSY_MS);
+	s->columns.limit = (size_t)sqlite3_limit(s->db, SQLITE_LIMIT_COLUMN,
+	    -1);
 	/*
 	 * A connection that could not read the database may take its WAL for
 	 * empty, and closing it would delete what is committed there.
@@ -2268,9 +1399,9 @@ mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
 	s->head = (struct mb_sink){ .ops = &ops, .options = options };
 	s->table = mb_strdup(hash + 1);
 	s->place = mb_strdup(file_and_table);
-	s->nulls = mb_realloc_array(NULL, options->n_nulls, sizeof *s->nulls);
-	for (size_t i = 0; i < options->n_nulls; i++)
-		s->nulls[i] = mb_str(options->nulls[i]);
+	s->columns = (struct mb_columns){ .options = options,
+		.place = s->place, .limit_of = "SQLite" };
+	s->intake.columns = &s->columns;
 	path = mb_strdup(file_and_table);
 	path[hash - file_and_table] = '\0';
 	rc = find_file(s, path, err);
