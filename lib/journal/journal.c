@@ -54,6 +54,7 @@ struct mb_journal {
 	bool has_entered;
 	bool has_synced_names;	/* in <journal>.d, by this process */
 	struct mb_buf notice;
+	struct mb_buf read_buf;
 };
 
 const struct mb_state *
@@ -450,27 +451,31 @@ open_file(struct mb_journal *j, struct mb_err *err)
 static int
 catch_up(struct mb_journal *j, struct mb_err *err)
 {
-	struct reader r = { .name = j->path };
-	struct mb_state kept;
+	struct reader r = { .name = j->path, .buf = j->read_buf };
+	struct mb_state kept = { 0 };
 	struct stat st;
 	uint64_t pos = j->pos, checkpoint_pos = j->checkpoint_pos;
 	int rc = -1;
 
-	if (fstatat(j->dirfd, j->name, &st, 0) < 0)
-		return mb_fail_sys(err, "%s", j->path);
+	/* Kept from one time to the next: it happens for every batch. */
+	j->read_buf = (struct mb_buf){ 0 };
+	if (fstatat(j->dirfd, j->name, &st, 0) < 0) {
+		mb_fail_sys(err, "%s", j->path);
+		goto out;
+	}
 	if (j->fd >= 0 && st.st_dev == j->dev && st.st_ino == j->ino) {
-		if ((uint64_t)st.st_size == physical(j, j->pos))
-			return 0;
-		if ((uint64_t)st.st_size < physical(j, j->pos))
-			return mb_fail(err, MB_ECORRUPT,
-			    "%s: is shorter than it was", j->path);
 		r.fd = j->fd;
-		rc = read_lines(j, &r, err);
-		mb_buf_release(&r.buf);
-		return rc;
+		if ((uint64_t)st.st_size == physical(j, j->pos))
+			rc = 0;
+		else if ((uint64_t)st.st_size < physical(j, j->pos))
+			mb_fail(err, MB_ECORRUPT,
+			    "%s: is shorter than it was", j->path);
+		else
+			rc = read_lines(j, &r, err);
+		goto out;
 	}
 	if (open_file(j, err) < 0)
-		return -1;
+		goto out;
 	r.fd = j->fd;
 	kept = j->state;
 	mb_state_init(&j->state, false);
@@ -504,7 +509,9 @@ catch_up(struct mb_journal *j, struct mb_err *err)
 	rc = read_lines(j, &r, err);
 out:
 	mb_state_release(&kept);
-	mb_buf_release(&r.buf);
+	if (r.buf.cap > 2 * CHUNK)
+		mb_buf_release(&r.buf);
+	j->read_buf = r.buf;
 	return rc;
 }
 
@@ -1030,6 +1037,7 @@ mb_journal_close(struct mb_journal *j)
 		close(j->dirfd);
 	mb_state_release(&j->state);
 	mb_buf_release(&j->notice);
+	mb_buf_release(&j->read_buf);
 	free(j->path);
 	free(j->name);
 	free(j);

@@ -41,7 +41,8 @@
 #define MANIFEST ".mb-manifest"
 
 enum {
-	TAIL = 64 * 1024,	/* an intent is shorter, but for its holes */
+	TAIL = 4 * 1024,	/* an intent is shorter, but for its holes */
+	FLUSH = 64 * 1024,	/* rows that go to the stage together */
 	MAX_LINE = 64 << 20,
 };
 
@@ -502,7 +503,7 @@ dir_add(struct mb_sink *base, struct mb_str records, struct mb_err *err)
 	if (mb_convert_add(s->convert, records, base->adding, &s->rows, err) <
 	    0)
 		return mb_wrap(err, "dir:%s", s->path);
-	return s->rows.len >= TAIL ? flush_rows(s, false, err) : 0;
+	return s->rows.len >= FLUSH ? flush_rows(s, false, err) : 0;
 }
 
 static int

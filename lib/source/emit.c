@@ -10,7 +10,10 @@
 #include "journal/rejects.h"
 #include "record/writer.h"
 
-enum { CHUNK = 128 * 1024 };
+enum {
+	CHUNK = 128 * 1024,
+	TOGETHER = 64 * 1024,
+};
 
 struct used {
 	uint64_t generation;
@@ -30,6 +33,7 @@ struct mb_emitter {
 	struct mb_content *content;	/* opened last, kept for the next */
 	struct mb_hasher *hasher;
 	char *chunk;
+	struct mb_buf out;		/* put, and not yet written */
 	struct mb_buf line, why;
 	struct mb_arena arena;
 };
@@ -62,6 +66,7 @@ mb_emitter_close(struct mb_emitter *e)
 	mb_content_close(e->content);
 	mb_hasher_close(e->hasher);
 	mb_buf_release(&e->line);
+	mb_buf_release(&e->out);
 	mb_buf_release(&e->header);
 	mb_buf_release(&e->why);
 	mb_arena_release(&e->arena);
@@ -87,19 +92,40 @@ mb_emitter_use(struct mb_emitter *e, uint64_t id, struct mb_content *c)
 	e->used[e->n_used++] = (struct used){ id, c };
 }
 
+/* Write what was put. */
+static int
+flush(struct mb_emitter *e, struct mb_err *err)
+{
+	int rc = mb_write_all(e->fd, e->out.p, e->out.len, "standard output",
+	    err);
+
+	mb_buf_reset(&e->out);
+	return rc;
+}
+
+/*
+ * A small batch leaves in one write, with its begin and end: every write
+ * wakes the reader.
+ */
 static int
 put(struct mb_emitter *e, const void *p, size_t len, struct mb_err *err)
 {
-	return mb_write_all(e->fd, p, len, "standard output", err);
+	if (e->out.len + len > TOGETHER && flush(e, err) < 0)
+		return -1;
+	if (len > TOGETHER)
+		return mb_write_all(e->fd, p, len, "standard output", err);
+	mb_buf_add(&e->out, p, len);
+	return 0;
 }
 
+/* Put a control line, the last for now. */
 static int
 put_line(struct mb_emitter *e, struct mb_err *err)
 {
 	int rc = e->is_plain ? 0 : put(e, e->line.p, e->line.len, err);
 
 	mb_buf_reset(&e->line);
-	return rc;
+	return rc < 0 ? -1 : flush(e, err);
 }
 
 int
@@ -405,8 +431,9 @@ mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
 			return -1;
 	}
 	mb_frame_put_begin(&e->line, e->tag, &begin);
-	if (put_line(e, err) < 0)
+	if (!e->is_plain && put(e, e->line.p, e->line.len, err) < 0)
 		return -1;
+	mb_buf_reset(&e->line);
 	if (pass_ranges(e, b, true, result, why, err) < 0) {
 		put_abort(e, b->number, mb_exit_status(err->code), err->msg);
 		(void)put_line(e, &ignored);
