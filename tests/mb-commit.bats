@@ -253,8 +253,17 @@ status 0"
 	has "$output" "dir:$PWD/out: belongs to another journal" "that was at $PWD/1.mbj" " 65"
 }
 
-@test "a file that the manifest doesn't know is left alone" {
+@test "batches without a manifest are refused" {
 	mkdir out
+	echo mine >out/batch-000000007.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
+	has "$output" "dir:$PWD/out: has batches but no .mb-manifest" " 65"
+	is "$(cat out/batch-000000007.csv)" mine
+}
+
+@test "a file that the manifest doesn't know is left alone" {
+	line 'mb-collect -j j.mbj --once --max-records 2 in.csv | mb-commit dir:out'
+	is "$output" "status 0 0"
 	echo mine >out/batch-000000001.csv
 	line 'mb-collect -j j.mbj --max-records 2 in.csv | mb-commit dir:out'
 	has "$output" "batch-000000001.csv is there, but the manifest doesn't know it" " 65"

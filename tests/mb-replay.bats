@@ -120,7 +120,8 @@ commit_one() {
 	line 'mb-replay -j j.mbj --failed | mb-commit dir:out'
 	is "$output" "status 0 0"
 	[ ! -e out ]
-	mkdir out
+	line 'mb-replay -j j.mbj 0 | mb-commit dir:out'
+	is "$output" "status 0 0"
 	echo mine >out/batch-000000001.csv
 	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
 	is "$(states j.mbj)" "0 committed 1 failed"

@@ -190,26 +190,42 @@ frame_of(const struct world *w, const struct proc *p,
  * The collector.
  */
 
-static void
-delete_spool(struct world *w, struct proc *p, uint64_t settled)
+/*
+ * The records whose spool only settled batches need, by what the journal
+ * says now.  A process knows what it has read, and it reads again only where
+ * it is about to write: so this is asked together with `settled`.
+ */
+static uint32_t
+spare_records(const struct world *w, const struct proc *p)
 {
-	struct journal *j = p->j;
+	const struct journal *j = p->j;
+	uint32_t spare = 0;
 
-	if (!w->is_pipe || settled == MB_NONE)
-		return;
-	for (uint64_t k = 0; k <= settled; k++) {
+	if (!w->is_pipe || j->state.settled == MB_NONE)
+		return 0;
+	for (uint64_t k = 0; k <= j->state.settled; k++) {
 		const struct mb_batch *b = mb_state_batch(&j->state, k);
 
-		if ((j->spool & j->plan[k]) == 0)
-			continue;
-		if (b != NULL && (b->state == MB_PLANNED ||
-		    (b->state == MB_PARKED && !breaks(w, R_SPOOL_PARKED))))
-			continue;
-		trace(w, "%s: delete the spool of %" PRIu64, proc_name(w, p),
-		    k);
-		j->spool &= ~j->plan[k];
-		j->spool_safe &= ~j->plan[k];
+		if (b == NULL || (b->state != MB_PLANNED &&
+		    (b->state != MB_PARKED || breaks(w, R_SPOOL_PARKED))))
+			spare |= j->plan[k];
 	}
+	return spare;
+}
+
+static void
+delete_spool(struct world *w, struct proc *p)
+{
+	struct journal *j = p->j;
+	uint32_t spare = breaks(w, R_SPOOL_AT_COMMIT) ? spare_records(w, p) :
+	    p->spare;
+
+	if ((j->spool & spare) == 0)
+		return;
+	trace(w, "%s: delete the spool of records %x", proc_name(w, p),
+	    j->spool & spare);
+	j->spool &= ~spare;
+	j->spool_safe &= ~spare;
 }
 
 /* The records that come next. */
@@ -273,10 +289,10 @@ plan(struct world *w, struct proc *p)
 		return true;
 	j->plan[b.number] = mask;
 	j->digest[b.number] = b.digest;
-	p->settled = b.settled;
+	p->spare = spare_records(w, p);
 	p->batch = b.number;
 	if (breaks(w, R_SPOOL_AT_PLAN))
-		delete_spool(w, p, b.settled);
+		delete_spool(w, p);
 	p->pc = C_PLAN_SYNC;
 	return true;
 }
@@ -337,14 +353,14 @@ step_collector(struct world *w, struct proc *p)
 	case C_HARDEN:
 		if (!harden(w, p))
 			return true;
-		p->settled = s->settled;
+		p->spare = spare_records(w, p);
 		p->n_todo = 0;
 		for (size_t i = 0; i < s->n_batches; i++)
 			if (s->batches[i].state == MB_PLANNED)
 				p->todo[p->n_todo++] = s->batches[i].number;
 		break;
 	case C_FORGET:
-		delete_spool(w, p, p->settled);
+		delete_spool(w, p);
 		break;
 	case C_HELLO:
 		send(w, p, (struct msg){ .verb = HELLO, .run = p->run });
@@ -357,8 +373,7 @@ step_collector(struct world *w, struct proc *p)
 		return emit(w, p, p->todo[p->at++]);
 	case C_NEXT:
 		if (chance(w, 200))
-			delete_spool(w, p, breaks(w, R_SPOOL_AT_COMMIT) ?
-			    s->settled : p->settled);
+			delete_spool(w, p);
 		if (s->total_records >= p->end) {
 			p->pc = C_DONE;
 			return true;
@@ -388,8 +403,7 @@ step_collector(struct world *w, struct proc *p)
 			p->pc = C_EMIT - 1;
 		break;
 	case C_DELETE:
-		delete_spool(w, p, breaks(w, R_SPOOL_AT_COMMIT) ? s->settled :
-		    p->settled);
+		delete_spool(w, p);
 		break;
 	case C_EMIT:
 		if (!can_send(p))
@@ -855,7 +869,7 @@ new_proc(struct world *w, enum kind kind, int pc, struct journal *j)
 			continue;
 		*p = (struct proc){
 			.kind = kind, .pc = pc, .is_alive = true, .j = j,
-			.run = MB_NONE, .settled = MB_NONE,
+			.run = MB_NONE,
 		};
 		return p;
 	}

@@ -110,7 +110,8 @@ struct proc {
 	uint64_t run;
 
 	/* collector */
-	uint64_t synced, settled;
+	uint64_t synced;
+	uint32_t spare;		/* records whose spool may go */
 	uint64_t todo[MAX_BATCHES];
 	unsigned n_todo, at;
 	unsigned end;			/* records to read up to */
