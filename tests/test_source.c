@@ -127,7 +127,7 @@ add_input(int i, const char *name, bool is_known)
 	snprintf(path, sizeof path, "%s/%s", place, name);
 	w.fd[i] = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(w.fd[i] >= 0);
-	w.content[i] = mb_content_of_fd(w.fd[i], path);
+	w.content[i] = mb_content_of_fd(w.fd[i], path, journal);
 	w.in[i] = mb_input_add(w.cutter, (unsigned)i, path, MB_NONE,
 	    w.content[i], is_known ?
 	    mb_state_newest(mb_journal_state(journal), path) : NULL);
@@ -386,8 +386,7 @@ test_cut(void **state)
 			spew(name, cases[i].files[k], 0);
 			add_input(k, name, false);
 			if (cases[i].flags & FINAL)
-				mb_input_limit(w.in[k],
-				    strlen(cases[i].files[k]), true);
+				mb_input_final(w.in[k], true);
 		}
 		if (strcmp(cut_all(), cases[i].batches) != 0)
 			fail_msg("case %zu: \"%s\", not \"%s\"", i, w.said.p,
@@ -440,7 +439,8 @@ test_growing(void **state)
 	spew("a", ",6\n7,8", O_APPEND);
 	says(cut_all(), "a15-19:1;");
 	assert_int_equal(mb_input_check(w.in[0], &err), 1);
-	mb_input_limit(w.in[0], 22, true);
+	assert_int_equal(mb_content_seal(w.content[0], UINT64_MAX, &err), 0);
+	mb_input_final(w.in[0], true);
 	says(cut_all(), "a19-22:1~;");
 	assert_true(mb_input_is_done(w.in[0]));
 	close_world();

@@ -275,10 +275,10 @@ test_cuts(void **state)
 				o.record_limit = cases[i].limit;
 			c = mb_cut_open(&o, j);
 			fd = make_file("f", cases[i].text, len);
-			content = mb_content_of_fd(fd, "f");
+			content = mb_content_of_fd(fd, "f", j);
 			in = mb_input_add(c, 0, "a", MB_NONE, content, NULL);
 			for (size_t at = 1; grows && at < len; at++) {
-				mb_input_limit(in, at, false);
+				ok(mb_content_seal(content, at, &err), &err);
 				while ((rc = mb_cut_scan(c, &err)) ==
 				    MB_CUT_MORE)
 					;
@@ -294,7 +294,8 @@ test_cuts(void **state)
 						;
 				}
 			}
-			mb_input_limit(in, len, cases[i].is_final);
+			ok(mb_content_seal(content, len, &err), &err);
+			mb_input_final(in, cases[i].is_final);
 			cut_all(&got, j, c);
 			if (strcmp(mb_buf_str(&got), cases[i].batches) != 0)
 				fail_msg("case %zu, %s: got %s, expected %s", i,
@@ -337,10 +338,11 @@ test_inputs(void **state)
 	for (size_t i = 0; i < N; i++) {
 		fds[i] = make_file(files[i].name, files[i].text,
 		    strlen(files[i].text));
-		contents[i] = mb_content_of_fd(fds[i], files[i].name);
+		contents[i] = mb_content_of_fd(fds[i], files[i].name,
+		    j);
 		inputs[i] = mb_input_add(c, files[i].rank, files[i].name,
 		    MB_NONE, contents[i], NULL);
-		mb_input_limit(inputs[i], strlen(files[i].text), true);
+		mb_input_final(inputs[i], true);
 	}
 	assert_false(mb_input_is_done(inputs[3]));
 	cut_all(&got, j, c);
@@ -381,7 +383,7 @@ test_turns(void **state)
 		name[0] = (char)('a' + i);
 		text[0] = name[0];
 		fds[i] = make_file(name, text, 2);
-		contents[i] = mb_content_of_fd(fds[i], name);
+		contents[i] = mb_content_of_fd(fds[i], name, j);
 		in[i] = mb_input_add(c, 0, name, MB_NONE, contents[i], NULL);
 	}
 	/* All of them always have something new. */
@@ -394,10 +396,12 @@ test_turns(void **state)
 			;
 		ok(rc, &err);
 		if (round == 0) {
-			mb_input_limit(in[2], 4, true);
+			ok(mb_content_seal(contents[2], 4, &err), &err);
+			mb_input_final(in[2], true);
 			ok(mb_cut_scan(c, &err), &err);
 			assert_false(mb_input_is_done(in[2]));
-			mb_input_limit(in[2], UINT64_MAX, false);
+			mb_content_unseal(contents[2]);
+			mb_input_final(in[2], false);
 		}
 		plan(j, c, &b);
 		note_batch(&got, j, &b);
@@ -445,7 +449,7 @@ test_changed(void **state)
 		j = open_journal(&run);
 		c = mb_cut_open(&o, j);
 		fd = make_file("f", "1\n2\n", 4);
-		content = mb_content_of_fd(fd, "f");
+		content = mb_content_of_fd(fd, "f", j);
 		in = mb_input_add(c, 0, "f", MB_NONE, content, NULL);
 		cut_all(&got, j, c);
 		assert_int_equal(write(fd, "3\n4\n", 4), 4);

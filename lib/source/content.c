@@ -11,33 +11,37 @@
 
 struct mb_content {
 	char *name;
+	struct mb_journal *journal;
 	int fd;				/* -1: a spool */
 	struct mb_spool *spool;
 	bool is_borrowed;
+	uint64_t seal;			/* size of the file; UINT64_MAX: none */
 };
 
 static struct mb_content *
-new_content(const char *name, int fd, struct mb_spool *spool, bool is_borrowed)
+new_content(const char *name, int fd, struct mb_spool *spool, bool is_borrowed,
+    struct mb_journal *j)
 {
 	struct mb_content *c = mb_alloc(sizeof *c);
 
 	*c = (struct mb_content){
-		.name = mb_strdup(name), .fd = fd, .spool = spool,
-		.is_borrowed = is_borrowed,
+		.name = mb_strdup(name), .journal = j, .fd = fd,
+		.spool = spool, .is_borrowed = is_borrowed,
+		.seal = UINT64_MAX,
 	};
 	return c;
 }
 
 struct mb_content *
-mb_content_of_fd(int fd, const char *name)
+mb_content_of_fd(int fd, const char *name, struct mb_journal *j)
 {
-	return new_content(name, fd, NULL, true);
+	return new_content(name, fd, NULL, true, j);
 }
 
 struct mb_content *
 mb_content_of_spool(struct mb_spool *s)
 {
-	return new_content("the spool", -1, s, true);
+	return new_content("the spool", -1, s, true, NULL);
 }
 
 int
@@ -52,7 +56,7 @@ mb_content_open(struct mb_content **out, struct mb_journal *j,
 		if (mb_spool_open(&spool, j, g->spool, g->end, MB_SPOOL_READ,
 		    err) < 0)
 			return -1;
-		*out = new_content("the spool", -1, spool, false);
+		*out = new_content("the spool", -1, spool, false, j);
 		return 1;
 	}
 	fd = mb_openat(AT_FDCWD, g->source, O_RDONLY | O_NONBLOCK, 0);
@@ -62,7 +66,7 @@ mb_content_open(struct mb_content **out, struct mb_journal *j,
 	}
 	if (fd < 0)
 		return mb_fail_sys(err, "open %s", g->source);
-	*out = new_content(g->source, fd, NULL, false);
+	*out = new_content(g->source, fd, NULL, false, j);
 	return 1;
 }
 
@@ -72,18 +76,18 @@ mb_content_read(struct mb_content *c, void *p, size_t len, uint64_t off,
 {
 	if (c->fd < 0)
 		return mb_spool_read(c->spool, p, len, off, err);
+	if (off >= c->seal)
+		return 0;
+	if (len > c->seal - off)
+		len = (size_t)(c->seal - off);
 	return mb_pread_full(c->fd, p, len, off, c->name, err);
 }
 
-int
-mb_content_size(struct mb_content *c, uint64_t *size, struct mb_err *err)
+static int
+file_size(struct mb_content *c, uint64_t *size, struct mb_err *err)
 {
 	struct stat st;
 
-	if (c->fd < 0) {
-		*size = mb_spool_end(c->spool);
-		return 0;
-	}
 	if (fstat(c->fd, &st) < 0)
 		return mb_fail_sys(err, "%s", c->name);
 	*size = (uint64_t)st.st_size;
@@ -91,25 +95,75 @@ mb_content_size(struct mb_content *c, uint64_t *size, struct mb_err *err)
 }
 
 int
-mb_content_anchors(struct mb_content *c, uint64_t end, struct mb_hash *head,
-    struct mb_hash *tail, struct mb_err *err)
+mb_content_reaches(struct mb_content *c, uint64_t len, struct mb_err *err)
+{
+	uint64_t size;
+
+	if (c->fd < 0)
+		return len <= mb_spool_end(c->spool);
+	if (len > c->seal)
+		return 0;
+	return file_size(c, &size, err) < 0 ? -1 : len <= size;
+}
+
+int
+mb_content_seal(struct mb_content *c, uint64_t size, struct mb_err *err)
+{
+	if (c->fd < 0)
+		return 0;
+	c->seal = size;
+	return size < UINT64_MAX ? 0 : file_size(c, &c->seal, err);
+}
+
+void
+mb_content_unseal(struct mb_content *c)
+{
+	c->seal = UINT64_MAX;
+}
+
+/* The anchor that ends at `end`: 1, or 0 if it isn't all there. */
+static int
+anchor(struct mb_content *c, uint64_t end, size_t len, struct mb_hash *out,
+    struct mb_err *err)
 {
 	char bytes[MB_ANCHOR];
-	size_t len = end < MB_ANCHOR ? (size_t)end : MB_ANCHOR;
-	ssize_t n = mb_content_read(c, bytes, len, 0, err);
+	ssize_t n = mb_content_read(c, bytes, len, end - len, err);
 
 	if (n < 0)
 		return -1;
-	if ((size_t)n < len)
-		return 0;
-	*head = mb_hash_bytes(bytes, len);
-	n = mb_content_read(c, bytes, len, end - len, err);
-	if (n < 0)
-		return -1;
-	if ((size_t)n < len)
-		return 0;
-	*tail = mb_hash_bytes(bytes, len);
-	return 1;
+	*out = mb_hash_bytes(bytes, (size_t)n);
+	return (size_t)n == len;
+}
+
+static size_t
+anchor_length(uint64_t end)
+{
+	return end < MB_ANCHOR ? (size_t)end : MB_ANCHOR;
+}
+
+int
+mb_content_anchors(struct mb_content *c, uint64_t end, struct mb_hash *head,
+    struct mb_hash *tail, struct mb_err *err)
+{
+	size_t len = anchor_length(end);
+	int rc = anchor(c, len, len, head, err);
+
+	return rc <= 0 ? rc : anchor(c, end, len, tail, err);
+}
+
+int
+mb_content_matches(struct mb_content *c, uint64_t end,
+    const struct mb_hash *head, const struct mb_hash *tail,
+    struct mb_err *err)
+{
+	size_t len = anchor_length(end);
+	struct mb_hash found;
+	int rc = anchor(c, len, len, &found, err);
+
+	if (rc <= 0 || strcmp(found.hex, head->hex) != 0)
+		return rc < 0 ? -1 : 0;
+	rc = anchor(c, end, len, &found, err);
+	return rc <= 0 ? rc : strcmp(found.hex, tail->hex) == 0;
 }
 
 void

@@ -24,16 +24,29 @@ MB_CHECK int mb_content_open(struct mb_content **out, struct mb_journal *j,
     const struct mb_generation *g, const char **gone, struct mb_err *err);
 
 /* The same over a descriptor or a spool that the caller keeps. */
-struct mb_content *mb_content_of_fd(int fd, const char *name);
+struct mb_content *mb_content_of_fd(int fd, const char *name,
+    struct mb_journal *j);
 struct mb_content *mb_content_of_spool(struct mb_spool *s);
 
 /* Up to len bytes; fewer only where the content ends. */
 MB_CHECK ssize_t mb_content_read(struct mb_content *c, void *p, size_t len,
     uint64_t off, struct mb_err *err);
 
-/* How long it is now. */
-MB_CHECK int mb_content_size(struct mb_content *c, uint64_t *size,
+/*
+ * Are there `len` bytes?  1 or 0.  Ask this and not for the size, which for
+ * some contents nobody knows before having read all of it.
+ */
+MB_CHECK int mb_content_reaches(struct mb_content *c, uint64_t len,
     struct mb_err *err);
+
+/*
+ * Of its file no byte behind the first `size` counts; UINT64_MAX: none that
+ * isn't there now.  To be called again as often as one likes; unseal: it may
+ * grow.  A spool isn't sealed.
+ */
+MB_CHECK int mb_content_seal(struct mb_content *c, uint64_t size,
+    struct mb_err *err);
+void mb_content_unseal(struct mb_content *c);
 
 /*
  * The anchors at `end`: hashes of the first and of the last
@@ -41,6 +54,14 @@ MB_CHECK int mb_content_size(struct mb_content *c, uint64_t *size,
  */
 MB_CHECK int mb_content_anchors(struct mb_content *c, uint64_t end,
     struct mb_hash *head, struct mb_hash *tail, struct mb_err *err);
+
+/*
+ * Does it have these anchors at `end`?  1 or 0.  Where the head differs,
+ * nothing more is read.
+ */
+MB_CHECK int mb_content_matches(struct mb_content *c, uint64_t end,
+    const struct mb_hash *head, const struct mb_hash *tail,
+    struct mb_err *err);
 
 void mb_content_close(struct mb_content *c);
 

@@ -19,10 +19,10 @@ struct mb_input {
 	struct mb_generation g;		/* as the journal will have it */
 	bool is_known;			/* the journal has it */
 	bool has_start;			/* format and header are known */
-	bool is_final;			/* nothing lies behind the limit */
+	bool is_final;			/* nothing will come behind the end */
 	bool is_finished;		/* and the splitter has been told */
 	bool is_exhausted;		/* and the last scan found nothing */
-	uint64_t limit;
+	bool is_at_end;			/* the last read came to it */
 	char *old_fields;		/* of the generation before; or NULL */
 	char *old_format;
 
@@ -129,7 +129,7 @@ mb_input_add(struct mb_cutter *c, unsigned rank, const char *source,
 	size_t at = c->n_inputs;
 
 	*in = (struct mb_input){
-		.rank = rank, .content = content, .limit = UINT64_MAX,
+		.rank = rank, .content = content,
 		.is_known = known != NULL, .hasher = mb_hasher_open(),
 	};
 	if (known != NULL) {
@@ -202,9 +202,8 @@ mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino)
 }
 
 void
-mb_input_limit(struct mb_input *in, uint64_t end, bool is_final)
+mb_input_final(struct mb_input *in, bool is_final)
 {
-	in->limit = end;
 	in->is_final = is_final;
 }
 
@@ -242,7 +241,7 @@ mb_input_planned(const struct mb_input *in)
 bool
 mb_input_is_read(const struct mb_input *in)
 {
-	return in->has_start && in->split.off >= in->limit;
+	return in->is_at_end;
 }
 
 uint64_t
@@ -276,24 +275,18 @@ anchors_at(struct mb_input *in, uint64_t end, struct mb_hash *head,
 int
 mb_input_check(struct mb_input *in, struct mb_err *err)
 {
-	struct mb_hash head, tail;
-	uint64_t size, least = in->g.end;
+	uint64_t least = in->g.end;
 	int rc;
 
 	if (in->g.spool != MB_NONE)
 		return 1;
 	if (in->has_start && in->split.off > least)
 		least = in->split.off;
-	if (mb_content_size(in->content, &size, err) < 0)
-		return -1;
-	if (size < least)
-		return 0;
-	if (in->g.anchored == 0)
-		return 1;
-	rc = mb_content_anchors(in->content, in->g.anchored, &head, &tail,
-	    err);
-	return rc <= 0 ? rc : strcmp(head.hex, in->g.head.hex) == 0 &&
-	    strcmp(tail.hex, in->g.tail.hex) == 0;
+	rc = mb_content_reaches(in->content, least, err);
+	if (rc <= 0 || in->g.anchored == 0)
+		return rc;
+	return mb_content_matches(in->content, in->g.anchored, &in->g.head,
+	    &in->g.tail, err);
 }
 
 static int
@@ -375,23 +368,18 @@ static int
 find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 {
 	const struct mb_cut_options *o = &c->options;
-	size_t want = in->limit < MAX_HEADER ? (size_t)in->limit : MAX_HEADER;
 	struct mb_buf head = { 0 };
 	enum mb_format format;
 	bool is_header = false;
 	struct mb_split split;
-	uint64_t size, n_records = 0;
+	uint64_t n_records = 0;
 	enum mb_split_result found;
 	size_t bom;
 	ssize_t n;
 	int rc = -1;
 
-	if (mb_content_size(in->content, &size, err) < 0)
-		return -1;
-	if (want > size)
-		want = (size_t)size;
-	mb_buf_reserve(&head, want + 1);
-	n = mb_content_read(in->content, head.p, want, 0, err);
+	mb_buf_reserve(&head, MAX_HEADER);
+	n = mb_content_read(in->content, head.p, MAX_HEADER, 0, err);
 	if (n < 0)
 		goto out;
 	head.len = (size_t)n;
@@ -427,7 +415,7 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 		found = mb_split_scan(&split, head.p + bom, head.len - bom, 1,
 		    &n_records);
 		if (found == MB_SPLIT_MORE && in->is_final &&
-		    (uint64_t)n == in->limit)
+		    n < MAX_HEADER)
 			found = mb_split_finish(&split, &n_records);
 		if (found == MB_SPLIT_REJECT || (n_records == 0 &&
 		    head.len >= MAX_HEADER)) {
@@ -485,7 +473,6 @@ static struct mb_input *
 find_next(const struct mb_cutter *c)
 {
 	struct mb_err ignored = { 0 };
-	uint64_t size;
 	size_t at = 0;
 
 	while (at < c->n_inputs && c->inputs[at] != c->header)
@@ -493,8 +480,8 @@ find_next(const struct mb_cutter *c)
 	for (size_t k = 1; k < c->n_inputs && at < c->n_inputs; k++) {
 		struct mb_input *in = c->inputs[(at + k) % c->n_inputs];
 
-		if (is_kept_out(c, in) && mb_content_size(in->content, &size,
-		    &ignored) == 0 && in->split.off < size)
+		if (is_kept_out(c, in) && mb_content_reaches(in->content,
+		    in->split.off + 1, &ignored) > 0)
 			return in;
 	}
 	return NULL;
@@ -653,15 +640,13 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	} else if (want > room - (in->split.off - in->split.complete)) {
 		want = (size_t)(room - (in->split.off - in->split.complete));
 	}
-	if (want > in->limit - in->split.off)
-		want = (size_t)(in->limit - in->split.off);
 	from = in->split.off;
 	n = mb_content_read(in->content, c->chunk, want, from, err);
 	if (n < 0)
 		return -1;
+	in->is_at_end = (size_t)n < want;
 	if (n == 0)
-		return in->is_final && from == in->limit ? finish(c, in) :
-		    MB_CUT_NOTHING;
+		return in->is_final ? finish(c, in) : MB_CUT_NOTHING;
 	before = in->split.complete;
 	found = mb_split_scan(&in->split, c->chunk, (size_t)n, max_records,
 	    &n_records);

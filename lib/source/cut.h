@@ -53,19 +53,18 @@ void mb_input_replace(struct mb_input *in, struct mb_content *content);
 void mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino);
 
 /*
- * Nothing beyond `end` is looked at (UINT64_MAX: no limit).  is_final: what
- * lies before it is all there will ever be, so that a last line without
- * newline is a record.
+ * What its content, which is sealed or has ended, has is all there will ever
+ * be: a last line without newline is a record.
  */
-void mb_input_limit(struct mb_input *in, uint64_t end, bool is_final);
+void mb_input_final(struct mb_input *in, bool is_final);
 
-/* Everything up to the limit is in batches or can't be. */
+/* It is final, and everything is in batches or can't be. */
 bool mb_input_is_done(const struct mb_input *in);
 
 const char *mb_input_source(const struct mb_input *in);
 uint64_t mb_input_generation(const struct mb_input *in);
 uint64_t mb_input_planned(const struct mb_input *in);	/* offset */
-bool mb_input_is_read(const struct mb_input *in);	/* up to the limit */
+bool mb_input_is_read(const struct mb_input *in);	/* to the end, for now */
 /* Bytes behind the last whole record, not in a batch. */
 uint64_t mb_input_rest(const struct mb_input *in);
 

@@ -133,16 +133,12 @@ is_pattern(const char *s)
 
 /* Where the file ends for us: now, unless it is followed. */
 static int
-set_limit(struct mb_follow *f, struct file *file, struct mb_err *err)
+set_end(struct mb_follow *f, struct file *file, struct mb_err *err)
 {
-	uint64_t size;
-
 	if (f->options.follows)
 		return 0;
-	if (mb_content_size(file->content, &size, err) < 0)
-		return -1;
-	mb_input_limit(file->input, size, f->options.is_final);
-	return 0;
+	mb_input_final(file->input, f->options.is_final);
+	return mb_content_seal(file->content, UINT64_MAX, err);
 }
 
 /*
@@ -186,7 +182,7 @@ begin_input(struct mb_follow *f, struct file *file, bool may_continue,
 			return begin_input(f, file, false, err);
 		}
 	}
-	return set_limit(f, file, err);
+	return set_end(f, file, err);
 }
 
 static struct file *
@@ -236,7 +232,8 @@ open_path(struct mb_follow *f, const char *path, unsigned rank,
 	file.path = mb_strdup(path);
 	file.dev = st.st_dev;
 	file.ino = st.st_ino;
-	file.content = mb_content_of_fd(file.fd, file.path);
+	file.content = mb_content_of_fd(file.fd, file.path,
+	    f->journal);
 	watch(f, &file);
 	f->files = mb_realloc_array(f->files, f->n_files + 1,
 	    sizeof *f->files);
@@ -426,11 +423,10 @@ static int
 move_on(struct mb_follow *f, size_t i, struct mb_err *err)
 {
 	struct file *file = &f->files[i];
-	uint64_t size;
 
-	if (mb_content_size(file->content, &size, err) < 0)
+	if (mb_content_seal(file->content, UINT64_MAX, err) < 0)
 		return -1;
-	mb_input_limit(file->input, size, true);
+	mb_input_final(file->input, true);
 	if (!mb_input_is_done(file->input))
 		return 0;
 	close_file(f, file);
@@ -445,12 +441,11 @@ refresh_file(struct mb_follow *f, size_t i, struct mb_err *err)
 {
 	struct file *file = &f->files[i];
 	struct stat st;
-	uint64_t size;
+	int rc = mb_content_reaches(file->content, mb_input_planned(
+	    file->input) + mb_input_rest(file->input), err);
 
-	if (mb_content_size(file->content, &size, err) < 0)
-		return -1;
-	if (size < mb_input_planned(file->input) + mb_input_rest(file->input))
-		return renew(f, file, err);
+	if (rc <= 0)
+		return rc < 0 ? -1 : renew(f, file, err);
 	if (stat(file->path, &st) == 0 && (st.st_dev != file->dev ||
 	    st.st_ino != file->ino))
 		return move_on(f, i, err);

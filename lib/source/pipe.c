@@ -281,7 +281,7 @@ mb_pipe_refresh(struct mb_pipe *p, struct mb_err *err)
 	p->is_left = true;
 	if (open_input(p, p->left[p->next_left++], MB_SPOOL_RESUME, err) < 0)
 		return -1;
-	mb_input_limit(p->input, mb_spool_end(p->spool), true);
+	mb_input_final(p->input, true);
 	return 0;
 }
 
@@ -411,7 +411,6 @@ mb_pipe_read(struct mb_pipe *p, struct mb_err *err)
 	ssize_t n = mb_read_some(p->fd, p->chunk, CHUNK, "standard input",
 	    err);
 	size_t len = (size_t)n;
-	uint64_t end;
 
 	if (n < 0)
 		return -1;
@@ -419,8 +418,7 @@ mb_pipe_read(struct mb_pipe *p, struct mb_err *err)
 		p->has_ended = true;
 		if (p->seen < p->skip)
 			return not_the_same(p, p->skip, err);
-		end = mb_spool_end(p->spool);
-		mb_input_limit(p->input, end > p->skip ? end : p->skip, true);
+		mb_input_final(p->input, true);
 		return 0;
 	}
 	if (skip(p, &bytes, &len, err) < 0)
