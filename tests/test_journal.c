@@ -184,6 +184,8 @@ put_new_source(struct mb_buf *out, const struct mb_state *s,
 		.spool = strcmp(source, "-") == 0 ? s->next_run : MB_NONE,
 		.dev = 64, .ino = 1000 + s->next_generation, .format = format,
 		.delimiter = ',', .fields = fields, .start = 4,
+		.born_ns = s->next_generation % 2 == 0 ? 0 : 1700000000123456789,
+		.target = s->next_generation % 3 == 0 ? format : NULL,
 	});
 	free(name);
 	free(format);
@@ -254,8 +256,11 @@ put_any(struct mb_buf *out, const struct mb_state *s, unsigned *seed,
 	const struct mb_batch *b = s->n_batches == 0 ? NULL :
 	    &s->batches[(size_t)rand_r(seed) % s->n_batches];
 
+	const struct mb_generation *g = s->n_generations == 0 ? NULL :
+	    &s->generations[(size_t)rand_r(seed) % s->n_generations];
+
 	mb_buf_reset(out);
-	switch (rand_r(seed) % 12) {
+	switch (rand_r(seed) % 15) {
 	case 0:
 		put_run(out, s, "collect", MB_NONE);
 		return true;
@@ -276,6 +281,23 @@ put_any(struct mb_buf *out, const struct mb_state *s, unsigned *seed,
 		    [rand_r(seed) % 3]);
 		return true;
 	case 10:
+		if (g != NULL)
+			mb_put_final(out, g->id);
+		return g != NULL;
+	case 11:
+		if (g != NULL)
+			mb_put_forget(out, (uint64_t[]){ g->id, 0 }, 2);
+		return g != NULL;
+	case 12:
+		if (g == NULL)
+			return false;
+		mb_put_lost(out, &(struct mb_lost){
+			.generation = g->id, .start = g->end,
+			.end = rand_r(seed) % 2 ? MB_NONE : g->end + 100,
+			.time_ms = 1700000003000, .reason = "a \"cat\"",
+		});
+		return true;
+	case 13:
 		if (b == NULL)
 			return false;
 		mb_put_fail(out, b->number, 3, 1700000002000, "no \"room\"");
@@ -390,6 +412,103 @@ test_checkpoints(void **state)
 	}
 }
 
+/* Which generations a state knows, and when it forgets them. */
+static void
+test_generations(void **state)
+{
+	enum { SOURCES = 200 };
+	struct mb_state s, all;
+	struct mb_buf line = { 0 };
+	char name[32];
+
+	(void)state;
+	mb_state_init(&s, false);
+	mb_state_init(&all, true);
+	put_open(&line);
+	/* Three of each source, in turn. */
+	for (int i = 0; i < 3 * SOURCES; i++) {
+		fold(&s, &line);
+		fold(&all, &line);
+		mb_buf_reset(&line);
+		snprintf(name, sizeof name, "/f%d", i % SOURCES);
+		put_new_source(&line, &s, name);
+	}
+	fold(&s, &line);
+	fold(&all, &line);
+	for (uint64_t i = 0; i < SOURCES; i++) {
+		const struct mb_generation *g;
+
+		snprintf(name, sizeof name, "/f%d", (int)i);
+		g = mb_state_newest(&s, name);
+		assert_int_equal(g->id, i + 2 * SOURCES);
+		g = mb_state_elder(&s, g);
+		assert_int_equal(g->id, i + SOURCES);
+		g = mb_state_elder(&s, mb_state_elder(&s, g));
+		assert_null(g);
+		/* Final ones stay, forgotten ones go, also the newest. */
+		mb_buf_reset(&line);
+		mb_put_final(&line, i);
+		mb_put_forget(&line, (uint64_t[]){ i + SOURCES,
+		    i + 2 * SOURCES }, i % 2 == 0 ? 1 : 2);
+		fold(&s, &line);
+		fold(&all, &line);
+		assert_int_equal(mb_state_newest(&s, name)->id,
+		    i % 2 == 0 ? i + 2 * SOURCES : i);
+		assert_int_equal(mb_state_newest(&all, name)->id,
+		    i + 2 * SOURCES);
+	}
+	assert_null(mb_state_newest(&s, "/f"));
+	assert_int_equal(s.n_generations, 3 * SOURCES / 2);
+	assert_true(mb_state_generation(&s, 0)->is_final);
+	mb_state_release(&s);
+	mb_state_release(&all);
+	mb_buf_release(&line);
+}
+
+/* What a batch needs is known as long as it does; what comes back stays. */
+static void
+test_forgotten_and_needed(void **state)
+{
+	struct mb_state s;
+	struct mb_buf line = { 0 };
+	unsigned seed = 5;
+
+	(void)state;
+	mb_state_init(&s, false);
+	put_open(&line);
+	fold(&s, &line);
+	mb_buf_reset(&line);
+	put_new_source(&line, &s, "/x");
+	fold(&s, &line);
+	for (int i = 0; i < 2; i++) {
+		mb_buf_reset(&line);
+		put_new_plan(&line, &s, &seed, 0);
+		mb_put_forget(&line, (uint64_t[]){ 0 }, 1);
+		fold(&s, &line);
+		assert_true(mb_state_generation(&s, 0)->is_forgotten);
+		if (i == 0) {
+			/* As if it had turned up again. */
+			s.generations[0].is_final = false;
+			mb_buf_reset(&line);
+			put_new_plan(&line, &s, &seed, 0);
+			fold(&s, &line);
+			assert_false(s.generations[0].is_forgotten);
+			assert_int_equal(s.generations[0].time_ms,
+			    1700000000001);
+		}
+	}
+	for (uint64_t b = 0; b < 3; b++) {
+		assert_int_equal(s.n_generations, 1);
+		mb_buf_reset(&line);
+		put_new_commit(&line, b, 5);
+		fold(&s, &line);
+	}
+	assert_int_equal(s.n_generations, 0);
+	assert_null(mb_state_newest(&s, "/x"));
+	mb_state_release(&s);
+	mb_buf_release(&line);
+}
+
 /* Lines that can't follow are refused, and say why. */
 static void
 test_lines_that_cannot_follow(void **state)
@@ -410,6 +529,12 @@ test_lines_that_cannot_follow(void **state)
 		{ "\"mb\":\"park\",\"batch\":9", "isn't planned" },
 		{ "\"mb\":\"run\",\"run\":0,\"role\":\"x\"", "run" },
 		{ "\"mb\":\"source\",\"generation\":0", "source" },
+		{ "\"mb\":\"final\",\"generation\":1", "final" },
+		{ "\"mb\":\"forget\",\"generations\":[1]", "forget" },
+		{ "\"mb\":\"forget\",\"generations\":[\"x\"]", "forget" },
+		{ "\"mb\":\"lost\",\"generation\":0", "lost" },
+		{ "\"mb\":\"lost\",\"generation\":0,\"start\":5,\"end\":4",
+		    "lost" },
 		{ "\"mb\":\"dance\"", "dance" },
 		{ "\"no\":1", "kind" },
 	};
@@ -1193,6 +1318,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_checkpoints),
+		cmocka_unit_test(test_generations),
+		cmocka_unit_test(test_forgotten_and_needed),
 		cmocka_unit_test(test_lines_that_cannot_follow),
 		cmocka_unit_test_setup(test_create_and_open, begin_anew),
 		cmocka_unit_test_setup(test_two_writers, begin_anew),

@@ -278,14 +278,20 @@ mb_node_str(const struct mb_node *n, const char *name, const char **out)
 }
 
 bool
-mb_node_u64(const struct mb_node *n, const char *name, uint64_t *out)
+mb_node_number(const struct mb_node *n, uint64_t *out)
 {
-	json_t *v = json_object_get(to_json(n), name);
+	const json_t *v = to_json(n);
 
 	if (!json_is_integer(v) || json_integer_value(v) < 0)
 		return false;
 	*out = (uint64_t)json_integer_value(v);
 	return true;
+}
+
+bool
+mb_node_u64(const struct mb_node *n, const char *name, uint64_t *out)
+{
+	return mb_node_number(mb_node_member(n, name), out);
 }
 
 bool

@@ -44,6 +44,7 @@ void
 mb_generation_release(struct mb_generation *g)
 {
 	free(g->source);
+	free(g->target);
 	free(g->format);
 	free(g->fields);
 	*g = (struct mb_generation){ 0 };
@@ -58,6 +59,7 @@ mb_state_release(struct mb_state *s)
 		mb_generation_release(&s->generations[i]);
 	free(s->batches);
 	free(s->generations);
+	free(s->newest);
 	free(s->collector_host);
 	free(s->target);
 	free(s->target_id);
@@ -137,13 +139,72 @@ mb_state_generation(const struct mb_state *s, uint64_t id)
 	return &s->generations[low];
 }
 
+/*
+ * The newest generation of each source: open addressing, never more than half
+ * full.  What is removed is removed by building the table anew.
+ */
+struct mb_newest {
+	uint64_t hash, id;	/* id MB_NONE: free */
+};
+
+static struct mb_newest *
+newest_slot(const struct mb_state *s, const char *source)
+{
+	uint64_t hash = mb_hash64(source, strlen(source), 0);
+	size_t mask = s->cap_newest - 1;
+	const struct mb_generation *g;
+
+	for (size_t i = (size_t)hash & mask;; i = (i + 1) & mask) {
+		struct mb_newest *slot = &s->newest[i];
+
+		if (slot->id == MB_NONE)
+			return slot;
+		if (slot->hash != hash)
+			continue;
+		g = mb_state_generation(s, slot->id);
+		if (g != NULL && strcmp(g->source, source) == 0)
+			return slot;
+	}
+}
+
+/* A generation, which stands in the array, is its source's newest now. */
+static void
+set_newest(struct mb_state *s, struct mb_generation *g)
+{
+	struct mb_newest *slot = newest_slot(s, g->source);
+
+	g->elder = slot->id;
+	s->n_newest += slot->id == MB_NONE;
+	slot->hash = mb_hash64(g->source, strlen(g->source), 0);
+	slot->id = g->id;
+}
+
+static void
+index_newest(struct mb_state *s)
+{
+	s->cap_newest = 16;
+	while (s->cap_newest < 4 * s->n_generations)
+		s->cap_newest *= 2;
+	s->newest = mb_realloc_array(s->newest, s->cap_newest,
+	    sizeof *s->newest);
+	for (size_t i = 0; i < s->cap_newest; i++)
+		s->newest[i].id = MB_NONE;
+	s->n_newest = 0;
+	for (size_t i = 0; i < s->n_generations; i++)
+		set_newest(s, &s->generations[i]);
+}
+
 struct mb_generation *
 mb_state_newest(const struct mb_state *s, const char *source)
 {
-	for (size_t i = s->n_generations; i-- > 0;)
-		if (strcmp(s->generations[i].source, source) == 0)
-			return &s->generations[i];
-	return NULL;
+	return s->n_generations == 0 ? NULL :
+	    mb_state_generation(s, newest_slot(s, source)->id);
+}
+
+struct mb_generation *
+mb_state_elder(const struct mb_state *s, const struct mb_generation *g)
+{
+	return mb_state_generation(s, g->elder);
 }
 
 bool
@@ -200,6 +261,10 @@ put_generation(struct mb_buf *out, const struct mb_generation *g)
 		mb_line_u64(out, "spool", g->spool);
 	snprintf(inode, sizeof inode, "%" PRIx64 ":%" PRIx64, g->dev, g->ino);
 	mb_line_str(out, "inode", inode);
+	if (g->born_ns > 0)
+		mb_line_u64(out, "born", g->born_ns);
+	if (g->target != NULL)
+		mb_line_bytes(out, "target", mb_str(g->target));
 	mb_line_str(out, "format", g->format);
 	mb_line_str(out, "delimiter", delimiter);
 	mb_line_raw(out, "fields", g->fields != NULL ? g->fields : "null");
@@ -255,6 +320,44 @@ mb_put_source(struct mb_buf *out, const struct mb_generation *g)
 
 	mb_line_begin(out, "source");
 	put_generation(out, g);
+	mb_line_seal(out, start);
+}
+
+void
+mb_put_final(struct mb_buf *out, uint64_t generation)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "final");
+	mb_line_u64(out, "generation", generation);
+	mb_line_seal(out, start);
+}
+
+void
+mb_put_forget(struct mb_buf *out, const uint64_t *generations, size_t n)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "forget");
+	mb_line_open(out, "generations", '[');
+	for (size_t i = 0; i < n; i++)
+		mb_line_u64(out, NULL, generations[i]);
+	mb_line_close(out, ']');
+	mb_line_seal(out, start);
+}
+
+void
+mb_put_lost(struct mb_buf *out, const struct mb_lost *l)
+{
+	size_t start = out->len;
+
+	mb_line_begin(out, "lost");
+	mb_line_u64(out, "generation", l->generation);
+	mb_line_u64(out, "start", l->start);
+	if (l->end != MB_NONE)
+		mb_line_u64(out, "end", l->end);
+	mb_line_time(out, "time", l->time_ms);
+	mb_line_str(out, "reason", l->reason);
 	mb_line_seal(out, start);
 }
 
@@ -345,6 +448,11 @@ mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
 	mb_line_u64(out, "total_records", s->total_records);
 	mb_line_u64(out, "total_bytes", s->total_bytes);
 	mb_line_u64(out, "total_rejects", s->total_rejects);
+	if (s->n_lost > 0) {
+		mb_line_u64(out, "lost", s->n_lost);
+		mb_line_u64(out, "lost_unknown", s->n_lost_unknown);
+		mb_line_u64(out, "lost_bytes", s->lost_bytes);
+	}
 	mb_line_u64(out, "next_generation", s->next_generation);
 	mb_line_open(out, "generations", '[');
 	for (size_t i = 0; i < s->n_generations; i++) {
@@ -357,8 +465,11 @@ mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
 			mb_line_u64(out, "anchored", g->anchored);
 			mb_line_str(out, "head", g->head.hex);
 			mb_line_str(out, "tail", g->tail.hex);
+			mb_line_time(out, "planned", g->time_ms);
 		}
 		mb_line_bool(out, "final", g->is_final);
+		if (g->is_forgotten)
+			mb_line_bool(out, "forgotten", true);
 		mb_line_close(out, '}');
 	}
 	mb_line_close(out, ']');
@@ -418,6 +529,8 @@ get_generation(const struct mb_node *n, struct mb_generation *g)
 	    sscanf(text, "%" SCNx64 ":%" SCNx64, &g->dev, &g->ino) != 2 ||
 	    !mb_node_str(n, "format", &text))
 		return false;
+	(void)mb_node_u64(n, "born", &g->born_ns);
+	(void)get_text(n, "target", &g->target);
 	g->format = mb_strdup(text);
 	if (!mb_node_str(n, "delimiter", &text) || strlen(text) != 1 ||
 	    !mb_node_u64(n, "start", &g->start))
@@ -490,6 +603,16 @@ get_batch(const struct mb_node *n, struct mb_batch *b)
 	return true;
 }
 
+/*
+ * What was read from a pipe is forgotten when it is settled; a file is known
+ * as long as it may turn up again.
+ */
+static bool
+is_droppable(const struct mb_generation *g)
+{
+	return g->is_forgotten || (g->is_final && g->spool != MB_NONE);
+}
+
 static void
 append_generation(struct mb_state *s, struct mb_generation *g)
 {
@@ -500,7 +623,12 @@ append_generation(struct mb_state *s, struct mb_generation *g)
 	}
 	s->generations[s->n_generations++] = *g;
 	s->next_generation = g->id + 1;
+	s->n_droppable += is_droppable(g);
 	*g = (struct mb_generation){ 0 };
+	if (2 * s->n_generations > s->cap_newest)
+		index_newest(s);
+	else
+		set_newest(s, &s->generations[s->n_generations - 1]);
 }
 
 static void
@@ -537,23 +665,38 @@ is_needed(const struct mb_state *s, const struct mb_generation *g)
 	return false;
 }
 
-/* A final generation that nothing needs has told all it had to. */
+/* Drop what nothing needs. */
 static void
-forget_generations(struct mb_state *s)
+drop_generations(struct mb_state *s)
 {
-	size_t kept = 0;
+	size_t kept = 0, n = s->n_generations;
 
-	if (s->keeps_all)
+	if (s->keeps_all || s->n_droppable == 0)
 		return;
-	for (size_t i = 0; i < s->n_generations; i++) {
+	for (size_t i = 0; i < n; i++) {
 		struct mb_generation *g = &s->generations[i];
 
-		if (g->is_final && !is_needed(s, g))
+		if (is_droppable(g) && !is_needed(s, g)) {
 			mb_generation_release(g);
-		else
+			s->n_droppable--;
+		} else {
 			s->generations[kept++] = *g;
+		}
 	}
 	s->n_generations = kept;
+	if (kept < n)
+		index_newest(s);
+}
+
+/* A generation has become something else. */
+static void
+mark(struct mb_state *s, struct mb_generation *g, bool is_final,
+    bool is_forgotten)
+{
+	s->n_droppable -= is_droppable(g);
+	g->is_final = is_final;
+	g->is_forgotten = is_forgotten;
+	s->n_droppable += is_droppable(g);
 }
 
 /*
@@ -584,7 +727,7 @@ advance_settled(struct mb_state *s)
 			s->batches[kept++] = *old;
 	}
 	s->n_batches = kept;
-	forget_generations(s);
+	drop_generations(s);
 }
 
 static int
@@ -640,12 +783,63 @@ apply_source(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 		mb_generation_release(&g);
 		return corrupt(err, "source", "out of order or incomplete");
 	}
-	/* A source has one generation that grows; its elders are final. */
-	before = mb_state_newest(s, g.source);
+	/* A pipe has ended when the next one comes. */
+	before = g.spool == MB_NONE ? NULL : mb_state_newest(s, g.source);
 	if (before != NULL)
-		before->is_final = true;
+		mark(s, before, true, false);
 	append_generation(s, &g);
-	forget_generations(s);
+	drop_generations(s);
+	return 0;
+}
+
+static int
+apply_final(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_generation *g;
+	uint64_t id;
+
+	if (!mb_node_u64(n, "generation", &id) || id >= s->next_generation)
+		return corrupt(err, "final", "names no generation");
+	g = mb_state_generation(s, id);
+	if (g != NULL)
+		mark(s, g, true, g->is_forgotten);
+	return 0;
+}
+
+static int
+apply_forget(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	const struct mb_node *ids = mb_node_member(n, "generations");
+	struct mb_generation *g;
+	uint64_t id;
+
+	for (size_t i = 0; i < mb_node_length(ids); i++) {
+		if (!mb_node_number(mb_node_at(ids, i), &id) ||
+		    id >= s->next_generation)
+			return corrupt(err, "forget", "names no generation");
+		g = mb_state_generation(s, id);
+		if (g != NULL)
+			mark(s, g, true, true);
+	}
+	drop_generations(s);
+	return 0;
+}
+
+static int
+apply_lost(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	uint64_t id, start, end;
+
+	if (!mb_node_u64(n, "generation", &id) || id >= s->next_generation ||
+	    !mb_node_u64(n, "start", &start))
+		return corrupt(err, "lost", "names no bytes");
+	s->n_lost++;
+	if (!mb_node_u64(n, "end", &end))
+		s->n_lost_unknown++;
+	else if (end < start)
+		return corrupt(err, "lost", "names no bytes");
+	else
+		s->lost_bytes += end - start;
 	return 0;
 }
 
@@ -679,6 +873,10 @@ apply_plan(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 		g->anchored = r->end;
 		g->head = r->head;
 		g->tail = r->tail;
+		g->time_ms = b.time_ms;
+		/* It has come back. */
+		if (g->spool == MB_NONE)
+			mark(s, g, false, false);
 	}
 	for (size_t i = 0; i < b.n_rejects; i++) {
 		g = mb_state_generation(s, b.rejects[i].generation);
@@ -823,6 +1021,9 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 	    !mb_node_u64(n, "total_rejects", &s->total_rejects) ||
 	    generations == NULL || batches == NULL)
 		return corrupt(err, "checkpoint", "incomplete");
+	(void)mb_node_u64(n, "lost", &s->n_lost);
+	(void)mb_node_u64(n, "lost_unknown", &s->n_lost_unknown);
+	(void)mb_node_u64(n, "lost_bytes", &s->lost_bytes);
 	(void)mb_node_u64(n, "settled", &s->settled);
 	(void)mb_node_u64(n, "last_commit", &s->last_commit);
 	(void)mb_node_u64(n, "committer_of", &s->committer_of);
@@ -857,6 +1058,8 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 			mb_generation_release(&g);
 			return corrupt(err, "checkpoint", "a generation");
 		}
+		(void)mb_node_time(e, "planned", &g.time_ms);
+		(void)mb_node_bool(e, "forgotten", &g.is_forgotten);
 		append_generation(s, &g);
 	}
 	if (!mb_node_u64(n, "next_generation", &s->next_generation))
@@ -913,6 +1116,8 @@ mb_state_apply(struct mb_state *s, struct mb_str line, struct mb_err *err)
 		{ "source", apply_source }, { "plan", apply_plan },
 		{ "commit", apply_commit }, { "fail", apply_fail },
 		{ "park", apply_park }, { "unpark", apply_unpark },
+		{ "final", apply_final }, { "forget", apply_forget },
+		{ "lost", apply_lost },
 		{ "checkpoint", apply_nothing },
 	};
 	const struct mb_node *root;

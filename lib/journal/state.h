@@ -41,7 +41,10 @@ struct mb_generation {
 	char *source;		/* absolute path; "-" for standard input */
 	uint64_t spool;		/* the run in whose spool its bytes are;
 				   MB_NONE: they are in the file */
-	uint64_t dev, ino;	/* where it was seen last; a hint */
+	uint64_t dev, ino;	/* where it was found */
+	uint64_t born_ns;	/* that file's birth time; 0: not known */
+	char *target;		/* what the path led to, if it is a symbolic
+				   link; NULL */
 	char *format;		/* csv, tsv, ndjson, lines */
 	char delimiter;
 	char *fields;		/* JSON array of {"name":…}; NULL: no header */
@@ -50,7 +53,12 @@ struct mb_generation {
 	uint64_t anchored;	/* the end of its last range; 0: none */
 	struct mb_hash head;	/* of the first min(MB_ANCHOR, anchored) bytes */
 	struct mb_hash tail;	/* of the last min(MB_ANCHOR, anchored) before */
-	bool is_final;		/* nothing will be appended to it */
+	int64_t time_ms;	/* of the last plan that has a range of it; or 0 */
+	bool is_final;		/* nothing is expected of it any more */
+	bool is_forgotten;	/* and no file has it: it is kept only as long
+				   as a batch needs it */
+	uint64_t elder;		/* the generation before of the same source
+				   that the state knows; MB_NONE */
 };
 
 /* [start, end) of one generation, cut after a record. */
@@ -116,6 +124,9 @@ struct mb_state {
 
 	uint64_t synced;		/* logical offset vouched for */
 	uint64_t total_records, total_bytes, total_rejects;	/* planned */
+	uint64_t n_lost, n_lost_unknown;	/* `lost` lines; those that don't
+					   know how much */
+	uint64_t lost_bytes;		/* of the others */
 
 	/* Everything that isn't settled and, if all are kept, the rest. */
 	struct mb_batch *batches;	/* by number */
@@ -123,6 +134,9 @@ struct mb_state {
 	struct mb_generation *generations;	/* by id */
 	size_t n_generations, cap_generations;
 	uint64_t next_generation;
+	size_t n_droppable;		/* of them, once no batch needs them */
+	struct mb_newest *newest;	/* the newest of each source, a table */
+	size_t n_newest, cap_newest;
 
 	bool keeps_all;			/* keep settled batches too */
 };
@@ -143,9 +157,11 @@ MB_CHECK int mb_state_apply(struct mb_state *s, struct mb_str line,
 struct mb_batch *mb_state_batch(const struct mb_state *s, uint64_t number);
 struct mb_generation *mb_state_generation(const struct mb_state *s,
     uint64_t id);
-/* The newest generation of a source; NULL. */
+/* The newest generation of a source, and the one before; NULL. */
 struct mb_generation *mb_state_newest(const struct mb_state *s,
     const char *source);
+struct mb_generation *mb_state_elder(const struct mb_state *s,
+    const struct mb_generation *g);
 
 /*
  * Is every batch below `number` settled or once parked?  With is_ordered:
@@ -160,6 +176,18 @@ struct mb_hash mb_state_digest(const struct mb_state *s,
 
 /* Lines.  Each appends one sealed line to `out`. */
 void mb_put_source(struct mb_buf *out, const struct mb_generation *g);
+void mb_put_final(struct mb_buf *out, uint64_t generation);
+void mb_put_forget(struct mb_buf *out, const uint64_t *generations, size_t n);
+
+/* Bytes that are gone and were not planned. */
+struct mb_lost {
+	uint64_t generation;
+	uint64_t start, end;	/* end MB_NONE: not known */
+	int64_t time_ms;
+	const char *reason;
+};
+void mb_put_lost(struct mb_buf *out, const struct mb_lost *l);
+
 void mb_put_plan(struct mb_buf *out, const struct mb_batch *b,
     uint64_t synced);
 void mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
