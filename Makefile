@@ -35,7 +35,8 @@ endif
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/clock.o base/signals.o base/number.o base/exact.o
 DURABLE = durable/lock.o durable/stage.o
-JOURNAL = journal/state.o journal/journal.o journal/rejects.o
+JOURNAL = journal/state.o journal/lines.o journal/journal.o \
+	journal/outcome.o journal/rejects.o
 RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
 	record/json.o record/names.o record/field.o record/reader.o record/writer.o
 FRAME = frame/read.o frame/write.o

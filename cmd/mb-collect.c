@@ -25,6 +25,7 @@
 #include "base/signals.h"
 #include "common.h"
 #include "journal/journal.h"
+#include "journal/lines.h"
 #include "record/split.h"
 #include "source/cut.h"
 #include "source/emit.h"

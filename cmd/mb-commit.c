@@ -19,6 +19,7 @@
 #include "common.h"
 #include "frame/frame.h"
 #include "journal/journal.h"
+#include "journal/lines.h"
 #include "journal/rejects.h"
 #include "record/names.h"
 #include "record/split.h"
@@ -525,6 +526,7 @@ append_fail(struct committer *c, uint64_t batch, const char *reason)
 	if (b != NULL && b->state == MB_PLANNED && !is_superseded(c)) {
 		leave_out_quotes(&kept, reason);
 		mb_put_fail(&line, batch, c->run, mb_clock_wall_ms(),
+		    65,
 		    mb_buf_str(&kept));
 		if (mb_journal_write(c->journal, &line, &ignored) < 0)
 			mb_progress_say(c->progress, ignored.msg);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "journal/journal.h"
+#include "journal/lines.h"
 
 static void
 check(int rc, const struct mb_err *err)

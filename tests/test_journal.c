@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "journal/lines.h"
+
 /*
  * A place.  In memory where possible: thousands of journals are opened, and
  * each opening syncs.
@@ -237,14 +239,45 @@ put_new_plan(struct mb_buf *out, const struct mb_state *s, unsigned *seed,
 }
 
 static void
-put_new_commit(struct mb_buf *out, uint64_t batch, uint64_t rows)
+put_new_commit(struct mb_buf *out, uint64_t batch, uint64_t rows,
+    const uint64_t *as)
 {
 	mb_put_commit(out, &(struct mb_commit){
 		.batch = batch, .run = 2, .time_ms = 1700000001000,
-		.was_found = rows == 99, .rows = rows, .records = 7,
+		.was_found = rows == 99, .rows = rows, .records = 7, .as = as,
 		.held = rows > 0 ? batch + 1 : 0,
 		.target = "dir:/out \xff", .target_id = rows > 0 ? "abc" : "",
 	});
+}
+
+static void
+put_new_redo(struct mb_buf *out, const struct mb_batch *b)
+{
+	mb_put_redo(out, &(struct mb_commit){
+		.batch = b->number, .run = 5, .time_ms = 1700000003000,
+		.rows = b->number % 3, .records = 7, .held = b->number,
+		.target = "dir:/new", .target_id = "def",
+	}, &b->digest);
+}
+
+/* The batch again, under another number; some of its ranges may be gone. */
+static bool
+put_new_requeue(struct mb_buf *out, const struct mb_state *s,
+    const struct mb_batch *old, unsigned *seed, uint64_t synced)
+{
+	bool is_gone[3] = { false };
+	struct mb_batch b;
+
+	if (old->state != MB_PARKED)
+		return false;
+	for (int i = 0; i < 3; i++)
+		is_gone[i] = rand_r(seed) % 4 == 0;
+	mb_state_requeue(s, old, is_gone, &b);
+	b.run = 4;
+	b.time_ms = s->time_ms;
+	mb_put_plan(out, &b, synced);
+	mb_batch_release(&b);
+	return true;
 }
 
 /* Any line that may follow; false if the dice fell badly. */
@@ -260,7 +293,7 @@ put_any(struct mb_buf *out, const struct mb_state *s, unsigned *seed,
 	    &s->generations[(size_t)rand_r(seed) % s->n_generations];
 
 	mb_buf_reset(out);
-	switch (rand_r(seed) % 15) {
+	switch (rand_r(seed) % 17) {
 	case 0:
 		put_run(out, s, "collect", MB_NONE);
 		return true;
@@ -278,7 +311,8 @@ put_any(struct mb_buf *out, const struct mb_state *s, unsigned *seed,
 		    b->state == MB_VOID)
 			return false;
 		put_new_commit(out, b->number, (uint64_t[]){ 0, 5, 99 }
-		    [rand_r(seed) % 3]);
+		    [rand_r(seed) % 3], b->n_from > 0 && rand_r(seed) % 2 ?
+		    &b->from[0] : NULL);
 		return true;
 	case 10:
 		if (g != NULL)
@@ -300,7 +334,15 @@ put_any(struct mb_buf *out, const struct mb_state *s, unsigned *seed,
 	case 13:
 		if (b == NULL)
 			return false;
-		mb_put_fail(out, b->number, 3, 1700000002000, "no \"room\"");
+		mb_put_fail(out, b->number, 3, 1700000002000,
+		    rand_r(seed) % 2 ? 65 : 75, "no \"room\"");
+		return true;
+	case 14:
+		return b != NULL && put_new_requeue(out, s, b, seed, synced);
+	case 15:
+		if (b == NULL || b->state != MB_COMMITTED)
+			return false;
+		put_new_redo(out, b);
 		return true;
 	default:
 		if (b == NULL || (b->state != MB_PLANNED &&
@@ -360,7 +402,8 @@ same_sums(const struct mb_state *a, const struct mb_state *b)
 		if (x != NULL)
 			assert_int_equal(x->state, y->state);
 		else
-			assert_true(y->state == MB_COMMITTED);
+			assert_true(y->state == MB_COMMITTED ||
+			    (y->state == MB_VOID && k <= a->rows_batch));
 	}
 }
 
@@ -500,7 +543,7 @@ test_forgotten_and_needed(void **state)
 	for (uint64_t b = 0; b < 3; b++) {
 		assert_int_equal(s.n_generations, 1);
 		mb_buf_reset(&line);
-		put_new_commit(&line, b, 5);
+		put_new_commit(&line, b, 5, NULL);
 		fold(&s, &line);
 	}
 	assert_int_equal(s.n_generations, 0);
@@ -558,7 +601,7 @@ test_lines_that_cannot_follow(void **state)
 			fold(&s, &line);
 		}
 		mb_buf_reset(&line);
-		put_new_commit(&line, 0, 5);
+		put_new_commit(&line, 0, 5, NULL);
 		fold(&s, &line);
 		mb_buf_reset(&line);
 		mb_buf_addf(&line, "{%s}", cases[i].line);
@@ -605,7 +648,7 @@ add_batch(struct mb_journal *j, uint64_t rows, bool is_synced)
 		good(mb_journal_sync(j, &err), &err);
 	mb_buf_reset(&line);
 	if (rows != MB_NONE) {
-		put_new_commit(&line, s->next_batch - 1, rows);
+		put_new_commit(&line, s->next_batch - 1, rows, NULL);
 		append(j, &line);
 	}
 	mb_buf_release(&line);
@@ -772,7 +815,7 @@ test_torn_tail(void **state)
 			memset(tail.p, 0, 100);
 			tail.len = 100;
 			mb_buf_addc(&tail, '\n');
-			put_new_commit(&tail, 0, 5);
+			put_new_commit(&tail, 0, 5, NULL);
 		}
 		f = fopen(path, "a");
 		fwrite(tail.p, 1, tail.len, f);
@@ -1099,7 +1142,7 @@ test_rewrite(void **state)
 	mb_journal_close(third);
 	/* A parked one comes back, although its plan is gone. */
 	mb_buf_reset(&line);
-	put_new_commit(&line, 7, 5);
+	put_new_commit(&line, 7, 5, NULL);
 	append(other, &line);
 	add_batch(j, 5, true);
 	same_as_file(j, "committed");
@@ -1143,7 +1186,7 @@ test_open_from_checkpoint(void **state)
 		if (i % 100 == 99) {
 			struct mb_buf line = { 0 };
 
-			put_new_commit(&line, (uint64_t)i, 5);
+			put_new_commit(&line, (uint64_t)i, 5, NULL);
 			append(j, &line);
 			mb_buf_release(&line);
 			good(mb_journal_tidy(j, MB_NONE, &err), &err);

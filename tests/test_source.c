@@ -19,6 +19,8 @@
 
 #include <cmocka.h>
 
+#include "journal/lines.h"
+
 #include "source/emit.h"
 
 enum { LOTS = 64 << 20 };

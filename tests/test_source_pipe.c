@@ -19,6 +19,8 @@
 
 #include <cmocka.h>
 
+#include "journal/lines.h"
+
 static uint64_t rng;
 static char place[64], path[128];
 

@@ -25,6 +25,7 @@
 #include "base/io.h"
 #include "durable/lock.h"
 #include "durable/stage.h"
+#include "journal/lines.h"
 
 enum {
 	CHUNK = 256 * 1024,

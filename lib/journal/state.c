@@ -1,4 +1,4 @@
-#include "journal/state.h"
+#include "journal/lines.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -36,6 +36,8 @@ mb_batch_release(struct mb_batch *b)
 		free(b->rejects[i].reason);
 	free(b->rejects);
 	free(b->ranges);
+	free(b->from);
+	free(b->lost);
 	free(b->reason);
 	*b = (struct mb_batch){ 0 };
 }
@@ -221,6 +223,22 @@ mb_state_may_commit(const struct mb_state *s, uint64_t number, bool is_ordered)
 	return true;
 }
 
+bool
+mb_state_needs(const struct mb_state *s, const struct mb_batch *b)
+{
+	if (s->settled == MB_NONE || b->number > s->settled ||
+	    b->state == MB_PARKED)
+		return true;
+	return b->state == MB_VOID &&
+	    (s->rows_batch == MB_NONE || b->number > s->rows_batch);
+}
+
+bool
+mb_fail_counts(int status)
+{
+	return status != 75;
+}
+
 struct mb_hash
 mb_state_digest(const struct mb_state *s, const struct mb_batch *b)
 {
@@ -240,367 +258,54 @@ mb_state_digest(const struct mb_state *s, const struct mb_batch *b)
 		mb_buf_addf(&text, "reject %" PRIu64 " %" PRIu64 " %" PRIu64
 		    "\n", b->rejects[i].generation, b->rejects[i].start,
 		    b->rejects[i].end);
+	for (size_t i = 0; i < b->n_from; i++)
+		mb_buf_addf(&text, "from %" PRIu64 "\n", b->from[i]);
+	for (size_t i = 0; i < b->n_lost; i++)
+		mb_buf_addf(&text, "lost %" PRIu64 " %" PRIu64 " %" PRIu64
+		    " %" PRIu64 "\n", b->lost[i].generation, b->lost[i].start,
+		    b->lost[i].end, b->lost[i].records);
 	digest = mb_hash_bytes(text.p, text.len);
 	mb_buf_release(&text);
 	return digest;
 }
 
-/*
- * Writing.  put_* writes the members; checkpoint and single lines share them.
- */
-
-static void
-put_generation(struct mb_buf *out, const struct mb_generation *g)
-{
-	char delimiter[2] = { g->delimiter, '\0' };
-	char inode[64];
-
-	mb_line_u64(out, "generation", g->id);
-	mb_line_bytes(out, "source", mb_str(g->source));
-	if (g->spool != MB_NONE)
-		mb_line_u64(out, "spool", g->spool);
-	snprintf(inode, sizeof inode, "%" PRIx64 ":%" PRIx64, g->dev, g->ino);
-	mb_line_str(out, "inode", inode);
-	if (g->born_ns > 0)
-		mb_line_u64(out, "born", g->born_ns);
-	if (g->target != NULL)
-		mb_line_bytes(out, "target", mb_str(g->target));
-	mb_line_str(out, "format", g->format);
-	mb_line_str(out, "delimiter", delimiter);
-	mb_line_raw(out, "fields", g->fields != NULL ? g->fields : "null");
-	mb_line_u64(out, "start", g->start);
-}
-
-static void
-put_batch(struct mb_buf *out, const struct mb_batch *b)
-{
-	mb_line_u64(out, "batch", b->number);
-	mb_line_time(out, "time", b->time_ms);
-	mb_line_str(out, "digest", b->digest.hex);
-	mb_line_u64(out, "run", b->run);
-	if (b->settled != MB_NONE)
-		mb_line_u64(out, "settled", b->settled);
-	mb_line_open(out, "ranges", '[');
-	for (size_t i = 0; i < b->n_ranges; i++) {
-		const struct mb_range *r = &b->ranges[i];
-
-		mb_line_open(out, NULL, '{');
-		mb_line_u64(out, "generation", r->generation);
-		mb_line_u64(out, "start", r->start);
-		mb_line_u64(out, "end", r->end);
-		mb_line_u64(out, "records", r->records);
-		mb_line_str(out, "hash", r->hash.hex);
-		mb_line_str(out, "head", r->head.hex);
-		mb_line_str(out, "tail", r->tail.hex);
-		if (r->is_partial)
-			mb_line_bool(out, "partial", true);
-		mb_line_close(out, '}');
-	}
-	mb_line_close(out, ']');
-	if (b->n_rejects == 0)
-		return;
-	mb_line_open(out, "rejects", '[');
-	for (size_t i = 0; i < b->n_rejects; i++) {
-		const struct mb_reject *r = &b->rejects[i];
-
-		mb_line_open(out, NULL, '{');
-		mb_line_u64(out, "generation", r->generation);
-		mb_line_u64(out, "start", r->start);
-		mb_line_u64(out, "end", r->end);
-		mb_line_str(out, "reason", r->reason);
-		mb_line_close(out, '}');
-	}
-	mb_line_close(out, ']');
-}
-
 void
-mb_put_source(struct mb_buf *out, const struct mb_generation *g)
+mb_state_requeue(const struct mb_state *s, const struct mb_batch *old,
+    const bool *is_gone, struct mb_batch *out)
 {
-	size_t start = out->len;
+	*out = (struct mb_batch){
+		.number = s->next_batch, .settled = s->settled,
+		.requeued_as = MB_NONE, .n_from = old->n_from + 1,
+		.n_rejects = old->n_rejects,
+	};
+	out->from = mb_realloc_array(NULL, out->n_from, sizeof *out->from);
+	out->from[0] = old->number;
+	for (size_t i = 0; i < old->n_from; i++)
+		out->from[i + 1] = old->from[i];
+	out->lost = mb_realloc_array(NULL, old->n_ranges, sizeof *out->lost);
+	for (size_t i = 0; i < old->n_ranges; i++) {
+		const struct mb_range *r = &old->ranges[i];
 
-	mb_line_begin(out, "source");
-	put_generation(out, g);
-	mb_line_seal(out, start);
-}
-
-void
-mb_put_final(struct mb_buf *out, uint64_t generation)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "final");
-	mb_line_u64(out, "generation", generation);
-	mb_line_seal(out, start);
-}
-
-void
-mb_put_forget(struct mb_buf *out, const uint64_t *generations, size_t n)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "forget");
-	mb_line_open(out, "generations", '[');
-	for (size_t i = 0; i < n; i++)
-		mb_line_u64(out, NULL, generations[i]);
-	mb_line_close(out, ']');
-	mb_line_seal(out, start);
-}
-
-void
-mb_put_lost(struct mb_buf *out, const struct mb_lost *l)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "lost");
-	mb_line_u64(out, "generation", l->generation);
-	mb_line_u64(out, "start", l->start);
-	if (l->end != MB_NONE)
-		mb_line_u64(out, "end", l->end);
-	mb_line_time(out, "time", l->time_ms);
-	mb_line_str(out, "reason", l->reason);
-	mb_line_seal(out, start);
-}
-
-void
-mb_put_plan(struct mb_buf *out, const struct mb_batch *b, uint64_t synced)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "plan");
-	put_batch(out, b);
-	mb_line_u64(out, "synced", synced);
-	mb_line_seal(out, start);
-}
-
-void
-mb_put_commit(struct mb_buf *out, const struct mb_commit *c)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "commit");
-	mb_line_u64(out, "batch", c->batch);
-	mb_line_u64(out, "run", c->run);
-	mb_line_time(out, "time", c->time_ms);
-	mb_line_u64(out, "records", c->records);
-	if (c->was_found)
-		mb_line_bool(out, "found", true);
-	else
-		mb_line_u64(out, "rows", c->rows);
-	if (c->held > 0)
-		mb_line_u64(out, "held", c->held);
-	mb_line_bytes(out, "target", mb_str(c->target));
-	mb_line_str(out, "target_id", c->target_id);
-	mb_line_seal(out, start);
-}
-
-void
-mb_put_fail(struct mb_buf *out, uint64_t batch, uint64_t run, int64_t time_ms,
-    const char *reason)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "fail");
-	mb_line_u64(out, "batch", batch);
-	mb_line_u64(out, "run", run);
-	mb_line_time(out, "time", time_ms);
-	mb_line_str(out, "reason", reason);
-	mb_line_seal(out, start);
-}
-
-static void
-put_u64_unless_none(struct mb_buf *out, const char *name, uint64_t v)
-{
-	if (v != MB_NONE)
-		mb_line_u64(out, name, v);
-}
-
-void
-mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
-    uint64_t synced)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "checkpoint");
-	mb_line_u64(out, "next_run", s->next_run);
-	if (s->collector_run != MB_NONE) {
-		mb_line_u64(out, "collector_run", s->collector_run);
-		mb_line_i64(out, "collector_pid", s->collector_pid);
-		mb_line_bytes(out, "collector_host",
-		    mb_str(s->collector_host));
-		mb_line_time(out, "collector_since", s->collector_ms);
+		if (is_gone[i])
+			out->lost[out->n_lost++] = (struct mb_gone){
+				r->generation, r->start, r->end, r->records
+			};
+		else
+			mb_batch_add_range(out, r);
 	}
-	put_u64_unless_none(out, "committer_of", s->committer_of);
-	mb_line_u64(out, "next_batch", s->next_batch);
-	mb_line_str(out, "digest", s->digest.hex);
-	mb_line_time(out, "time", s->time_ms);
-	put_u64_unless_none(out, "settled", s->settled);
-	put_u64_unless_none(out, "last_commit", s->last_commit);
-	if (s->rows_batch != MB_NONE) {
-		mb_line_u64(out, "rows_batch", s->rows_batch);
-		mb_line_str(out, "rows_digest", s->rows_digest.hex);
+	out->rejects = mb_realloc_array(NULL, old->n_rejects,
+	    sizeof *out->rejects);
+	for (size_t i = 0; i < old->n_rejects; i++) {
+		out->rejects[i] = old->rejects[i];
+		out->rejects[i].reason = mb_strdup(old->rejects[i].reason);
 	}
-	if (s->held > 0)
-		mb_line_u64(out, "held", s->held);
-	if (s->target != NULL) {
-		mb_line_bytes(out, "target", mb_str(s->target));
-		mb_line_str(out, "target_id", s->target_id);
-	}
-	mb_line_u64(out, "total_records", s->total_records);
-	mb_line_u64(out, "total_bytes", s->total_bytes);
-	mb_line_u64(out, "total_rejects", s->total_rejects);
-	if (s->n_lost > 0) {
-		mb_line_u64(out, "lost", s->n_lost);
-		mb_line_u64(out, "lost_unknown", s->n_lost_unknown);
-		mb_line_u64(out, "lost_bytes", s->lost_bytes);
-	}
-	mb_line_u64(out, "next_generation", s->next_generation);
-	mb_line_open(out, "generations", '[');
-	for (size_t i = 0; i < s->n_generations; i++) {
-		const struct mb_generation *g = &s->generations[i];
-
-		mb_line_open(out, NULL, '{');
-		put_generation(out, g);
-		mb_line_u64(out, "end", g->end);
-		if (g->anchored > 0) {
-			mb_line_u64(out, "anchored", g->anchored);
-			mb_line_str(out, "head", g->head.hex);
-			mb_line_str(out, "tail", g->tail.hex);
-			mb_line_time(out, "planned", g->time_ms);
-		}
-		mb_line_bool(out, "final", g->is_final);
-		if (g->is_forgotten)
-			mb_line_bool(out, "forgotten", true);
-		mb_line_close(out, '}');
-	}
-	mb_line_close(out, ']');
-	mb_line_open(out, "batches", '[');
-	for (size_t i = 0; i < s->n_batches; i++) {
-		const struct mb_batch *b = &s->batches[i];
-
-		if (s->settled != MB_NONE && b->number <= s->settled &&
-		    b->state != MB_PARKED)
-			continue;	/* kept for a listing only */
-		mb_line_open(out, NULL, '{');
-		put_batch(out, b);
-		mb_line_str(out, "state", mb_batch_state_name(b->state));
-		mb_line_bool(out, "was_parked", b->was_parked);
-		mb_line_u64(out, "fails", b->n_fails);
-		if (b->reason != NULL)
-			mb_line_str(out, "reason", b->reason);
-		if (b->state == MB_COMMITTED) {
-			mb_line_time(out, "committed", b->commit_ms);
-			mb_line_u64(out, "rows", b->rows);
-		}
-		mb_line_close(out, '}');
-	}
-	mb_line_close(out, ']');
-	mb_line_u64(out, "synced", synced);
-	mb_line_seal(out, start);
+	out->digest = mb_state_digest(s, out);
 }
-
-/*
- * Reading.
- */
 
 static int
 corrupt(struct mb_err *err, const char *verb, const char *what)
 {
 	return mb_fail(err, MB_ECORRUPT, "%s: %s", verb, what);
-}
-
-static bool
-get_text(const struct mb_node *n, const char *name, char **out)
-{
-	size_t len;
-
-	return mb_node_bytes(n, name, out, &len);
-}
-
-/* What is true of every complete generation, wherever it stands. */
-static bool
-get_generation(const struct mb_node *n, struct mb_generation *g)
-{
-	const struct mb_node *fields = mb_node_member(n, "fields");
-	const char *text;
-
-	if (!mb_node_u64(n, "generation", &g->id) ||
-	    !get_text(n, "source", &g->source) ||
-	    !mb_node_str(n, "inode", &text) ||
-	    sscanf(text, "%" SCNx64 ":%" SCNx64, &g->dev, &g->ino) != 2 ||
-	    !mb_node_str(n, "format", &text))
-		return false;
-	(void)mb_node_u64(n, "born", &g->born_ns);
-	(void)get_text(n, "target", &g->target);
-	g->format = mb_strdup(text);
-	if (!mb_node_str(n, "delimiter", &text) || strlen(text) != 1 ||
-	    !mb_node_u64(n, "start", &g->start))
-		return false;
-	g->delimiter = text[0];
-	if (!mb_node_u64(n, "spool", &g->spool))
-		g->spool = MB_NONE;
-	if (mb_node_length(fields) > 0)
-		g->fields = mb_node_dump(fields);
-	g->end = g->start;
-	return true;
-}
-
-static bool
-get_range(const struct mb_node *n, struct mb_range *r)
-{
-	(void)mb_node_bool(n, "partial", &r->is_partial);
-	return mb_node_u64(n, "generation", &r->generation) &&
-	    mb_node_u64(n, "start", &r->start) &&
-	    mb_node_u64(n, "end", &r->end) && r->start <= r->end &&
-	    mb_node_u64(n, "records", &r->records) &&
-	    mb_node_hash(n, "hash", &r->hash) &&
-	    mb_node_hash(n, "head", &r->head) &&
-	    mb_node_hash(n, "tail", &r->tail);
-}
-
-static bool
-get_reject(const struct mb_node *n, struct mb_reject *r)
-{
-	const char *reason;
-
-	if (!mb_node_u64(n, "generation", &r->generation) ||
-	    !mb_node_u64(n, "start", &r->start) ||
-	    !mb_node_u64(n, "end", &r->end) || r->start > r->end ||
-	    !mb_node_str(n, "reason", &reason))
-		return false;
-	r->reason = mb_strdup(reason);
-	return true;
-}
-
-static bool
-get_batch(const struct mb_node *n, struct mb_batch *b)
-{
-	const struct mb_node *ranges = mb_node_member(n, "ranges");
-	const struct mb_node *rejects = mb_node_member(n, "rejects");
-	size_t n_ranges = mb_node_length(ranges);
-	size_t n_rejects = mb_node_length(rejects);
-
-	if (!mb_node_u64(n, "batch", &b->number) ||
-	    !mb_node_time(n, "time", &b->time_ms) ||
-	    !mb_node_hash(n, "digest", &b->digest) ||
-	    !mb_node_u64(n, "run", &b->run) || ranges == NULL)
-		return false;
-	if (!mb_node_u64(n, "settled", &b->settled))
-		b->settled = MB_NONE;
-	b->ranges = mb_realloc_array(NULL, n_ranges, sizeof *b->ranges);
-	for (; b->n_ranges < n_ranges; b->n_ranges++) {
-		b->ranges[b->n_ranges] = (struct mb_range){ 0 };
-		if (!get_range(mb_node_at(ranges, b->n_ranges),
-		    &b->ranges[b->n_ranges]))
-			return false;
-	}
-	b->rejects = mb_realloc_array(NULL, n_rejects, sizeof *b->rejects);
-	for (; b->n_rejects < n_rejects; b->n_rejects++) {
-		b->rejects[b->n_rejects] = (struct mb_reject){ 0 };
-		if (!get_reject(mb_node_at(rejects, b->n_rejects),
-		    &b->rejects[b->n_rejects]))
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -721,7 +426,7 @@ advance_settled(struct mb_state *s)
 	for (size_t i = 0; i < s->n_batches; i++) {
 		struct mb_batch *old = &s->batches[i];
 
-		if (old->number <= s->settled && old->state != MB_PARKED)
+		if (!mb_state_needs(s, old))
 			mb_batch_release(old);
 		else
 			s->batches[kept++] = *old;
@@ -763,7 +468,7 @@ apply_run(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 		s->collector_host = NULL;
 		s->collector_run = run;
 		s->collector_pid = (int64_t)pid;
-		if (!get_text(n, "host", &s->collector_host) ||
+		if (!mb_get_text(n, "host", &s->collector_host) ||
 		    !mb_node_time(n, "time", &s->collector_ms))
 			return corrupt(err, "run", "incomplete");
 	} else if (strcmp(role, "commit") == 0 && mb_node_u64(n, "of", &of) &&
@@ -779,7 +484,7 @@ apply_source(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	struct mb_generation g = { 0 };
 	struct mb_generation *before;
 
-	if (!get_generation(n, &g) || g.id < s->next_generation) {
+	if (!mb_get_generation(n, &g) || g.id < s->next_generation) {
 		mb_generation_release(&g);
 		return corrupt(err, "source", "out of order or incomplete");
 	}
@@ -843,14 +548,98 @@ apply_lost(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	return 0;
 }
 
+/* The generations of a new plan have been read so far. */
+static int
+advance(struct mb_state *s, const struct mb_batch *b, struct mb_err *err)
+{
+	struct mb_generation *g;
+
+	for (size_t i = 0; i < b->n_ranges; i++) {
+		const struct mb_range *r = &b->ranges[i];
+
+		g = mb_state_generation(s, r->generation);
+		if (g == NULL || r->start < g->end)
+			return corrupt(err, "plan",
+			    "a range that doesn't follow its generation");
+		g->end = r->end;
+		g->anchored = r->end;
+		g->head = r->head;
+		g->tail = r->tail;
+		g->time_ms = b->time_ms;
+		/* It has come back. */
+		if (g->spool == MB_NONE)
+			mark(s, g, false, false);
+	}
+	for (size_t i = 0; i < b->n_rejects; i++) {
+		g = mb_state_generation(s, b->rejects[i].generation);
+		if (g != NULL && b->rejects[i].end > g->end)
+			g->end = b->rejects[i].end;
+	}
+	s->total_records += mb_batch_records(b);
+	s->total_bytes += mb_batch_bytes(b);
+	s->total_rejects += b->n_rejects;
+	return 0;
+}
+
+/* Is each range of `old` kept as it is, or lost? */
+static bool
+has_same_ranges(const struct mb_batch *b, const struct mb_batch *old)
+{
+	size_t kept = 0, lost = 0;
+
+	for (size_t i = 0; i < old->n_ranges; i++) {
+		const struct mb_range *r = &old->ranges[i];
+		const struct mb_range *k = &b->ranges[kept];
+		const struct mb_gone *l = &b->lost[lost];
+
+		if (kept < b->n_ranges && k->generation == r->generation &&
+		    k->start == r->start && k->end == r->end &&
+		    k->records == r->records &&
+		    k->is_partial == r->is_partial &&
+		    strcmp(k->hash.hex, r->hash.hex) == 0)
+			kept++;
+		else if (lost < b->n_lost && l->generation == r->generation &&
+		    l->start == r->start && l->end == r->end &&
+		    l->records == r->records)
+			lost++;
+		else
+			return false;
+	}
+	return kept == b->n_ranges && lost == b->n_lost &&
+	    b->n_rejects == old->n_rejects;
+}
+
+/* The ranges of a parked batch get a new number; the old one is void. */
+static int
+requeue(struct mb_state *s, const struct mb_batch *b, struct mb_err *err)
+{
+	struct mb_batch *old = mb_state_batch(s, b->from[0]);
+
+	if (old == NULL || old->state != MB_PARKED)
+		return corrupt(err, "plan", "from a batch that isn't parked");
+	if (b->n_from != old->n_from + 1 || (old->n_from > 0 &&
+	    memcmp(b->from + 1, old->from, old->n_from * sizeof *b->from) !=
+	    0) || !has_same_ranges(b, old))
+		return corrupt(err, "plan", "not what the batch was that it is "
+		    "from");
+	old->state = MB_VOID;
+	old->requeued_as = b->number;
+	s->n_lost += b->n_lost;
+	for (size_t i = 0; i < b->n_lost; i++) {
+		s->lost_records += b->lost[i].records;
+		s->lost_bytes += b->lost[i].end - b->lost[i].start;
+	}
+	return 0;
+}
+
 static int
 apply_plan(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 {
-	struct mb_batch b = { 0 };
-	struct mb_generation *g;
+	struct mb_batch b = { .requeued_as = MB_NONE };
 	struct mb_hash digest;
+	bool is_requeued;
 
-	if (!get_batch(n, &b) || b.number != s->next_batch) {
+	if (!mb_get_batch(n, &b) || b.number != s->next_batch) {
 		mb_batch_release(&b);
 		return corrupt(err, "plan", "out of order or incomplete");
 	}
@@ -860,36 +649,17 @@ apply_plan(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 		return corrupt(err, "plan", "its digest isn't that of its "
 		    "ranges and of the plan before");
 	}
-	for (size_t i = 0; i < b.n_ranges; i++) {
-		const struct mb_range *r = &b.ranges[i];
-
-		g = mb_state_generation(s, r->generation);
-		if (g == NULL || r->start < g->end) {
-			mb_batch_release(&b);
-			return corrupt(err, "plan",
-			    "a range that doesn't follow its generation");
-		}
-		g->end = r->end;
-		g->anchored = r->end;
-		g->head = r->head;
-		g->tail = r->tail;
-		g->time_ms = b.time_ms;
-		/* It has come back. */
-		if (g->spool == MB_NONE)
-			mark(s, g, false, false);
-	}
-	for (size_t i = 0; i < b.n_rejects; i++) {
-		g = mb_state_generation(s, b.rejects[i].generation);
-		if (g != NULL && b.rejects[i].end > g->end)
-			g->end = b.rejects[i].end;
+	if ((b.n_from > 0 ? requeue : advance)(s, &b, err) < 0) {
+		mb_batch_release(&b);
+		return -1;
 	}
 	s->next_batch = b.number + 1;
 	s->digest = b.digest;
 	s->time_ms = b.time_ms;
-	s->total_records += mb_batch_records(&b);
-	s->total_bytes += mb_batch_bytes(&b);
-	s->total_rejects += b.n_rejects;
+	is_requeued = b.n_from > 0;
 	append_batch(s, &b);
+	if (is_requeued)
+		advance_settled(s);
 	return 0;
 }
 
@@ -911,13 +681,61 @@ named_batch(struct mb_state *s, const struct mb_node *n, const char *verb,
 	return b;
 }
 
+/* Rows are in the sink: what does that say of it? */
+static int
+take_target(struct mb_state *s, const struct mb_node *n, const char *verb,
+    struct mb_err *err)
+{
+	char *target;
+	const char *id;
+
+	if (!mb_node_str(n, "target_id", &id) ||
+	    !mb_get_text(n, "target", &target))
+		return corrupt(err, verb, "incomplete");
+	free(s->target);
+	free(s->target_id);
+	s->target = target;
+	s->target_id = mb_strdup(id);
+	return 0;
+}
+
+static void
+raise_rows(struct mb_state *s, uint64_t number, const struct mb_hash *digest)
+{
+	if (s->rows_batch != MB_NONE && number <= s->rows_batch)
+		return;
+	s->rows_batch = number;
+	s->rows_digest = *digest;
+}
+
+/*
+ * A requeued batch was found under a number that it had before: that one is
+ * in the sink.
+ */
+static int
+take_former(struct mb_state *s, const struct mb_batch *b, uint64_t as,
+    struct mb_err *err)
+{
+	const struct mb_batch *former = mb_state_batch(s, as);
+	size_t i = 0;
+
+	while (i < b->n_from && b->from[i] != as)
+		i++;
+	if (i == b->n_from)
+		return corrupt(err, "commit", "found as what it never was");
+	if (former != NULL)
+		raise_rows(s, as, &former->digest);
+	else if (s->rows_batch == MB_NONE || as > s->rows_batch)
+		return corrupt(err, "commit", "found as an unknown batch");
+	return 0;
+}
+
 static int
 apply_commit(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 {
 	struct mb_batch *b = named_batch(s, n, "commit", err);
 	bool was_found = false;
-	const char *id;
-	char *target;
+	uint64_t as;
 
 	if (b == NULL)
 		return -1;
@@ -925,28 +743,57 @@ apply_commit(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 		return corrupt(err, "commit", "of a batch that is settled");
 	(void)mb_node_bool(n, "found", &was_found);
 	if (!mb_node_time(n, "time", &b->commit_ms) ||
-	    (!was_found && !mb_node_u64(n, "rows", &b->rows)) ||
-	    !mb_node_str(n, "target_id", &id) ||
-	    !get_text(n, "target", &target))
+	    (!was_found && !mb_node_u64(n, "rows", &b->rows)))
 		return corrupt(err, "commit", "incomplete");
 	b->state = MB_COMMITTED;
+	b->was_found = was_found;
+	/* Without rows it touched no sink, which may not even be there yet. */
 	if (b->rows > 0 || was_found) {
-		free(s->target);
-		free(s->target_id);
-		s->target = target;
-		s->target_id = mb_strdup(id);
+		if (take_target(s, n, "commit", err) < 0)
+			return -1;
 		(void)mb_node_u64(n, "held", &s->held);
-	} else {
-		/* It touched no sink, which may not even be there yet. */
-		free(target);
+		if (was_found && mb_node_u64(n, "as", &as)) {
+			if (take_former(s, b, as, err) < 0)
+				return -1;
+		} else {
+			raise_rows(s, b->number, &b->digest);
+		}
 	}
 	if (s->last_commit == MB_NONE || b->number > s->last_commit)
 		s->last_commit = b->number;
-	if ((b->rows > 0 || was_found) &&
-	    (s->rows_batch == MB_NONE || b->number > s->rows_batch)) {
-		s->rows_batch = b->number;
-		s->rows_digest = b->digest;
+	advance_settled(s);
+	return 0;
+}
+
+/* The rows of a committed batch, which may be forgotten, were put back. */
+static int
+apply_redo(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	struct mb_hash digest;
+	struct mb_batch *b;
+	uint64_t number, rows, held;
+
+	if (!mb_node_u64(n, "batch", &number) || number >= s->next_batch)
+		return corrupt(err, "redo", "names a batch that isn't planned");
+	if (!mb_node_u64(n, "rows", &rows) ||
+	    !mb_node_hash(n, "digest", &digest))
+		return corrupt(err, "redo", "incomplete");
+	b = mb_state_batch(s, number);
+	if (b != NULL && (b->state != MB_COMMITTED ||
+	    strcmp(b->digest.hex, digest.hex) != 0))
+		return corrupt(err, "redo", "of a batch that isn't committed");
+	if (b != NULL) {
+		b->rows = rows;
+		b->was_found = false;
 	}
+	if (rows == 0)
+		return 0;
+	if (take_target(s, n, "redo", err) < 0)
+		return -1;
+	/* What is still to be put back is still missing. */
+	if (mb_node_u64(n, "held", &held) && held > s->held)
+		s->held = held;
+	raise_rows(s, number, &digest);
 	advance_settled(s);
 	return 0;
 }
@@ -966,9 +813,12 @@ static int
 apply_fail(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 {
 	struct mb_batch *b = named_batch(s, n, "fail", err);
+	uint64_t status;
 
 	if (b == NULL)
 		return -1;
+	if (!mb_node_u64(n, "status", &status) || mb_fail_counts((int)status))
+		b->n_attempts++;
 	b->n_fails++;
 	set_reason(b, n);
 	return 0;
@@ -1000,6 +850,7 @@ apply_unpark(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	if (b->state != MB_PARKED)
 		return corrupt(err, "unpark", "of a batch that isn't parked");
 	b->state = MB_PLANNED;
+	b->n_attempts = 0;
 	if (s->settled != MB_NONE && s->settled >= b->number)
 		s->settled = b->number == 0 ? MB_NONE : b->number - 1;
 	return 0;
@@ -1024,6 +875,7 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 	(void)mb_node_u64(n, "lost", &s->n_lost);
 	(void)mb_node_u64(n, "lost_unknown", &s->n_lost_unknown);
 	(void)mb_node_u64(n, "lost_bytes", &s->lost_bytes);
+	(void)mb_node_u64(n, "lost_records", &s->lost_records);
 	(void)mb_node_u64(n, "settled", &s->settled);
 	(void)mb_node_u64(n, "last_commit", &s->last_commit);
 	(void)mb_node_u64(n, "committer_of", &s->committer_of);
@@ -1034,27 +886,20 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 		(void)mb_node_u64(n, "collector_pid", &pid);
 		s->collector_pid = (int64_t)pid;
 		(void)mb_node_time(n, "collector_since", &s->collector_ms);
-		if (!get_text(n, "collector_host", &s->collector_host))
+		if (!mb_get_text(n, "collector_host", &s->collector_host))
 			return corrupt(err, "checkpoint", "incomplete");
 	}
 	if (mb_node_u64(n, "rows_batch", &s->rows_batch) &&
 	    !mb_node_hash(n, "rows_digest", &s->rows_digest))
 		return corrupt(err, "checkpoint", "incomplete");
-	if (get_text(n, "target", &s->target) &&
-	    !get_text(n, "target_id", &s->target_id))
+	if (mb_get_text(n, "target", &s->target) &&
+	    !mb_get_text(n, "target_id", &s->target_id))
 		return corrupt(err, "checkpoint", "incomplete");
 	for (size_t i = 0; i < mb_node_length(generations); i++) {
 		const struct mb_node *e = mb_node_at(generations, i);
 		struct mb_generation g = { 0 };
 
-		if (!get_generation(e, &g) || !mb_node_u64(e, "end", &g.end) ||
-		    !mb_node_bool(e, "final", &g.is_final)) {
-			mb_generation_release(&g);
-			return corrupt(err, "checkpoint", "a generation");
-		}
-		if (mb_node_u64(e, "anchored", &g.anchored) &&
-		    (!mb_node_hash(e, "head", &g.head) ||
-		    !mb_node_hash(e, "tail", &g.tail))) {
+		if (!mb_get_position(e, &g)) {
 			mb_generation_release(&g);
 			return corrupt(err, "checkpoint", "a generation");
 		}
@@ -1066,20 +911,24 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 		return corrupt(err, "checkpoint", "incomplete");
 	for (size_t i = 0; i < mb_node_length(batches); i++) {
 		const struct mb_node *e = mb_node_at(batches, i);
-		struct mb_batch b = { 0 };
+		struct mb_batch b = { .requeued_as = MB_NONE };
 		const char *state = "";
 		enum mb_batch_state k = MB_PLANNED;
 
 		(void)mb_node_str(e, "state", &state);
 		while (k <= MB_VOID && strcmp(mb_batch_state_name(k), state) != 0)
 			k++;
-		if (!get_batch(e, &b) || k > MB_VOID) {
+		if (!mb_get_batch(e, &b) || k > MB_VOID) {
 			mb_batch_release(&b);
 			return corrupt(err, "checkpoint", "a batch");
 		}
 		b.state = k;
 		(void)mb_node_bool(e, "was_parked", &b.was_parked);
 		(void)mb_node_u64(e, "fails", &b.n_fails);
+		b.n_attempts = b.n_fails;
+		(void)mb_node_u64(e, "attempts", &b.n_attempts);
+		(void)mb_node_bool(e, "found", &b.was_found);
+		(void)mb_node_u64(e, "as", &b.requeued_as);
 		(void)mb_node_time(e, "committed", &b.commit_ms);
 		(void)mb_node_u64(e, "rows", &b.rows);
 		set_reason(&b, e);
@@ -1116,6 +965,7 @@ mb_state_apply(struct mb_state *s, struct mb_str line, struct mb_err *err)
 		{ "source", apply_source }, { "plan", apply_plan },
 		{ "commit", apply_commit }, { "fail", apply_fail },
 		{ "park", apply_park }, { "unpark", apply_unpark },
+		{ "redo", apply_redo },
 		{ "final", apply_final }, { "forget", apply_forget },
 		{ "lost", apply_lost },
 		{ "checkpoint", apply_nothing },

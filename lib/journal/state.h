@@ -11,7 +11,7 @@
  *	PLANNED -> PARKED	[park]
  *	PARKED -> PLANNED	[unpark]
  *	PARKED -> COMMITTED	[commit, from a replay]
- *	PARKED -> VOID		[requeue]
+ *	PARKED -> VOID		[plan, with `from`: its ranges under a new number]
  *
  * The format of the lines is mb-journal(5).
  */
@@ -78,6 +78,13 @@ struct mb_reject {
 	char *reason;
 };
 
+/* A range of a requeued batch that was gone. */
+struct mb_gone {
+	uint64_t generation;
+	uint64_t start, end;
+	uint64_t records;
+};
+
 struct mb_batch {
 	uint64_t number;
 	enum mb_batch_state state;
@@ -90,10 +97,19 @@ struct mb_batch {
 	size_t n_ranges;
 	struct mb_reject *rejects;
 	size_t n_rejects;
+	/* The numbers that its ranges had before, the latest first. */
+	uint64_t *from;
+	size_t n_from;
+	struct mb_gone *lost;
+	size_t n_lost;
+	uint64_t requeued_as;		/* VOID: as which; MB_NONE: not known */
 	uint64_t n_fails;		/* attempts that failed */
+	uint64_t n_attempts;		/* those that count (mb_fail_counts),
+					   since it was last unparked */
 	char *reason;			/* of the last failure or parking */
 	int64_t commit_ms;
 	uint64_t rows;			/* written to the sink */
+	bool was_found;			/* it was there: rows isn't known */
 };
 
 uint64_t mb_batch_records(const struct mb_batch *b);
@@ -124,11 +140,12 @@ struct mb_state {
 
 	uint64_t synced;		/* logical offset vouched for */
 	uint64_t total_records, total_bytes, total_rejects;	/* planned */
-	uint64_t n_lost, n_lost_unknown;	/* `lost` lines; those that don't
-					   know how much */
+	uint64_t n_lost, n_lost_unknown;	/* ranges; those of which nobody
+					   knows how much */
 	uint64_t lost_bytes;		/* of the others */
+	uint64_t lost_records;		/* of those that were planned */
 
-	/* Everything that isn't settled and, if all are kept, the rest. */
+	/* What is needed (mb_state_needs) and, if all are kept, the rest. */
 	struct mb_batch *batches;	/* by number */
 	size_t n_batches, cap_batches;
 	struct mb_generation *generations;	/* by id */
@@ -170,42 +187,30 @@ struct mb_generation *mb_state_elder(const struct mb_state *s,
 bool mb_state_may_commit(const struct mb_state *s, uint64_t number,
     bool is_ordered);
 
-/* What a plan's digest is, given the batch's number, ranges and rejects. */
+/*
+ * Is the batch still needed?  Settled ones aren't, but for those that are
+ * parked, and for void ones beyond the last commit with rows: whoever passes
+ * over their number has to know that it is a hole, and their rows may be in
+ * the sink, where only their digest tells whose they are.
+ */
+bool mb_state_needs(const struct mb_state *s, const struct mb_batch *b);
+
+/*
+ * Does a failed attempt that ends with this status say something of the
+ * batch?  What is worth trying again (75: a full disk, a lock) doesn't.
+ */
+bool mb_fail_counts(int status);
+
+/*
+ * The plan that puts what is left of a parked batch under the next number;
+ * is_gone[i]: its i-th range is lost.  Run and time are the caller's to set.
+ */
+void mb_state_requeue(const struct mb_state *s, const struct mb_batch *old,
+    const bool *is_gone, struct mb_batch *out);
+
+/* What a plan's digest is, given all that defines the batch. */
 struct mb_hash mb_state_digest(const struct mb_state *s,
     const struct mb_batch *b);
-
-/* Lines.  Each appends one sealed line to `out`. */
-void mb_put_source(struct mb_buf *out, const struct mb_generation *g);
-void mb_put_final(struct mb_buf *out, uint64_t generation);
-void mb_put_forget(struct mb_buf *out, const uint64_t *generations, size_t n);
-
-/* Bytes that are gone and were not planned. */
-struct mb_lost {
-	uint64_t generation;
-	uint64_t start, end;	/* end MB_NONE: not known */
-	int64_t time_ms;
-	const char *reason;
-};
-void mb_put_lost(struct mb_buf *out, const struct mb_lost *l);
-
-void mb_put_plan(struct mb_buf *out, const struct mb_batch *b,
-    uint64_t synced);
-void mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
-    uint64_t synced);
-
-struct mb_commit {
-	uint64_t batch, run;
-	int64_t time_ms;
-	bool was_found;		/* the sink had it already; rows isn't known */
-	uint64_t rows;		/* 0: the sink wasn't touched */
-	uint64_t records;	/* that mb-collect wrote */
-	uint64_t held;		/* mb_marker_count of the sink's marker after
-				   it; 0: not known, or no rows */
-	const char *target, *target_id;	/* count only where there are rows */
-};
-void mb_put_commit(struct mb_buf *out, const struct mb_commit *c);
-void mb_put_fail(struct mb_buf *out, uint64_t batch, uint64_t run,
-    int64_t time_ms, const char *reason);
 
 /* Free what a batch or generation owns (not the struct itself). */
 void mb_batch_release(struct mb_batch *b);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/lines.h"
 #include "record/names.h"
 #include "record/split.h"
 

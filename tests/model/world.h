@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "journal/state.h"
+#include "journal/lines.h"
 #include "sink/marker.h"
 
 enum {
