@@ -12,6 +12,7 @@ enum {
 	CHUNK = 128 * 1024,
 	MAX_HEADER = 1 << 20,
 	MAX_REJECTS = 1000,	/* in one batch: a plan has to stay small */
+	MAX_INPUTS = 1000,	/* likewise */
 };
 
 struct mb_input {
@@ -29,6 +30,8 @@ struct mb_input {
 
 	struct mb_split split;		/* split.off: the next byte to read */
 	struct mb_buf tail;		/* bytes from split.complete on */
+	char *seen;			/* the last MB_ANCHOR bytes read ... */
+	size_t n_seen;			/* ... at most, before split.off */
 	bool is_partial;		/* the last record had no newline */
 
 	/* The batch in the making. */
@@ -49,7 +52,7 @@ struct mb_cutter {
 	const struct mb_input *header;	/* whose header the batch has */
 	struct mb_input *first;		/* kept out of the last batch; or NULL */
 	uint64_t records, bytes;	/* in the batch in the making */
-	size_t n_rejects;
+	size_t n_rejects, n_used;	/* n_used: inputs that contribute */
 	char *chunk;
 };
 
@@ -83,6 +86,7 @@ free_input(struct mb_input *in)
 	mb_generation_release(&in->g);
 	mb_hasher_close(in->hasher);
 	mb_buf_release(&in->tail);
+	free(in->seen);
 	free(in);
 }
 
@@ -136,6 +140,7 @@ mb_input_add(struct mb_cutter *c, unsigned rank, const char *source,
 	if (known != NULL) {
 		in->g = *known;
 		in->g.source = mb_strdup(known->source);
+		in->g.target = dup_or_null(known->target);
 		in->g.format = mb_strdup(known->format);
 		in->g.fields = dup_or_null(known->fields);
 	} else {
@@ -167,6 +172,7 @@ forget_scan(struct mb_cutter *c, struct mb_input *in)
 	for (size_t i = 0; i < in->n_ranges; i++)
 		c->records -= in->ranges[i].records;
 	c->n_rejects -= in->n_rejects;
+	c->n_used -= mb_input_contributes(in);
 	if (in->has_start && in->split.complete > in->g.end)
 		c->bytes -= in->split.complete - in->g.end;
 	if (c->header == in)
@@ -196,10 +202,14 @@ mb_input_replace(struct mb_input *in, struct mb_content *content)
 }
 
 void
-mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino)
+mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino,
+    uint64_t born_ns, const char *target)
 {
 	in->g.dev = dev;
 	in->g.ino = ino;
+	in->g.born_ns = born_ns;
+	free(in->g.target);
+	in->g.target = dup_or_null(target);
 }
 
 void
@@ -208,9 +218,8 @@ mb_input_final(struct mb_input *in, bool is_final)
 	in->is_final = is_final;
 }
 
-/* Has it something for the batch in the making? */
-static bool
-contributes(const struct mb_input *in)
+bool
+mb_input_contributes(const struct mb_input *in)
 {
 	return in->records > 0 || in->n_ranges > 0 || in->n_rejects > 0;
 }
@@ -218,7 +227,7 @@ contributes(const struct mb_input *in)
 bool
 mb_input_is_done(const struct mb_input *in)
 {
-	return in->is_exhausted && !contributes(in);
+	return in->is_exhausted && !mb_input_contributes(in);
 }
 
 const char *
@@ -243,6 +252,12 @@ bool
 mb_input_is_read(const struct mb_input *in)
 {
 	return in->is_at_end;
+}
+
+uint64_t
+mb_input_read(const struct mb_input *in)
+{
+	return in->has_start ? in->split.off : in->g.end;
 }
 
 uint64_t
@@ -273,21 +288,82 @@ anchors_at(struct mb_input *in, uint64_t end, struct mb_hash *head,
 	return n == (ssize_t)sizeof bytes;
 }
 
+/*
+ * Of what was read here, the last bytes: they have to be there still.  p holds
+ * the bytes from `from` on; the splitter may have gone back before it.
+ */
+static void
+remember(struct mb_input *in, const char *p, uint64_t from)
+{
+	size_t len, keep;
+
+	if (in->split.off <= from) {
+		uint64_t back = from - in->split.off;
+
+		in->n_seen -= back < in->n_seen ? (size_t)back : in->n_seen;
+		return;
+	}
+	len = (size_t)(in->split.off - from);
+	keep = len < MB_ANCHOR ? MB_ANCHOR - len : 0;
+	if (in->seen == NULL)
+		in->seen = mb_alloc(MB_ANCHOR);
+	if (keep > in->n_seen)
+		keep = in->n_seen;
+	memmove(in->seen, in->seen + in->n_seen - keep, keep);
+	if (len > MB_ANCHOR) {
+		p += len - MB_ANCHOR;
+		len = MB_ANCHOR;
+	}
+	memcpy(in->seen + keep, p, len);
+	in->n_seen = keep + len;
+}
+
+uint64_t
+mb_input_evidence(const struct mb_input *in)
+{
+	uint64_t n = in->g.anchored > in->n_seen ? in->g.anchored : in->n_seen;
+
+	return n < MB_ANCHOR ? n : MB_ANCHOR;
+}
+
+/*
+ * A file that was truncated and written anew may have grown beyond what was
+ * read of it, so that only these comparisons tell: that of the journal's
+ * anchors, and, since what was scanned is not yet in the journal, that of the
+ * bytes themselves.
+ */
+int
+mb_input_matches(struct mb_input *in, struct mb_content *c,
+    struct mb_err *err)
+{
+	char bytes[MB_ANCHOR];
+	ssize_t n;
+	int rc;
+
+	if (mb_input_evidence(in) == 0)
+		return 0;
+	rc = mb_content_reaches(c, mb_input_read(in), err);
+	if (rc > 0 && in->g.anchored > 0)
+		rc = mb_content_matches(c, in->g.anchored, &in->g.head,
+		    &in->g.tail, err);
+	if (rc <= 0 || in->n_seen == 0)
+		return rc;
+	n = mb_content_read(c, bytes, in->n_seen, in->split.off - in->n_seen,
+	    err);
+	if (n < 0)
+		return -1;
+	return (size_t)n == in->n_seen &&
+	    memcmp(bytes, in->seen, in->n_seen) == 0;
+}
+
 int
 mb_input_check(struct mb_input *in, struct mb_err *err)
 {
-	uint64_t least = in->g.end;
-	int rc;
-
 	if (in->g.spool != MB_NONE)
 		return 1;
-	if (in->has_start && in->split.off > least)
-		least = in->split.off;
-	rc = mb_content_reaches(in->content, least, err);
-	if (rc <= 0 || in->g.anchored == 0)
-		return rc;
-	return mb_content_matches(in->content, in->g.anchored, &in->g.head,
-	    &in->g.tail, err);
+	if (mb_input_evidence(in) == 0)
+		return mb_content_reaches(in->content, mb_input_read(in), err);
+	return mb_input_matches(in, in->content, err);
 }
 
 static int
@@ -362,6 +438,48 @@ take_header(struct mb_input *in, enum mb_format format, struct mb_str record,
 }
 
 /*
+ * A writer that doesn't append goes on at its old offset after a truncation,
+ * and leaves NUL bytes before it.  *end gets where they end: 1, or 0: so far
+ * there is nothing else.
+ */
+static int
+skip_hole(struct mb_cutter *c, struct mb_input *in, uint64_t *end,
+    struct mb_err *err)
+{
+	for (*end = 0;; *end += CHUNK) {
+		ssize_t n = mb_content_read(in->content, c->chunk, CHUNK,
+		    *end, err);
+
+		if (n < 0)
+			return -1;
+		for (ssize_t i = 0; i < n; i++)
+			if (c->chunk[i] != '\0') {
+				*end += (uint64_t)i;
+				return 1;
+			}
+		if (n < CHUNK)
+			return 0;
+	}
+}
+
+static void
+reject_hole(struct mb_cutter *c, struct mb_input *in, uint64_t end)
+{
+	struct mb_buf why = { 0 };
+
+	mb_buf_addf(&why, "a hole: %" PRIu64 " NUL bytes", end);
+	in->rejects = mb_realloc_array(in->rejects, in->n_rejects + 1,
+	    sizeof *in->rejects);
+	in->rejects[in->n_rejects++] = (struct mb_reject){
+		.end = end, .reason = mb_buf_take(&why),
+	};
+	c->n_rejects++;
+	c->n_used++;
+	if (c->header == NULL)
+		c->header = in;
+}
+
+/*
  * A new generation: learn its format and its header.  1 known, 0 not enough
  * bytes yet.
  */
@@ -373,7 +491,7 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	enum mb_format format;
 	bool is_header = false;
 	struct mb_split split;
-	uint64_t n_records = 0;
+	uint64_t n_records = 0, hole = 0;
 	enum mb_split_result found;
 	size_t bom;
 	ssize_t n;
@@ -381,6 +499,14 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 
 	mb_buf_reserve(&head, MAX_HEADER);
 	n = mb_content_read(in->content, head.p, MAX_HEADER, 0, err);
+	if (n > 0 && head.p[0] == '\0') {
+		rc = skip_hole(c, in, &hole, err);
+		if (rc <= 0)
+			goto out;
+		n = mb_content_read(in->content, head.p, MAX_HEADER, hole,
+		    err);
+		rc = -1;
+	}
 	if (n < 0)
 		goto out;
 	head.len = (size_t)n;
@@ -409,7 +535,7 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	in->g.format = mb_strdup(mb_format_name(format));
 	in->g.delimiter = format == MB_CSV && o->delimiter != '\0' ?
 	    o->delimiter : mb_delimiter_of(format);
-	in->g.start = in->g.end = bom;
+	in->g.start = in->g.end = hole + bom;
 	if (o->has_header && mb_format_has_header(format)) {
 		mb_split_init(&split, format, in->g.delimiter, MAX_HEADER,
 		    bom);
@@ -434,9 +560,11 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 		    &is_header, err) < 0)
 			goto out;
 		if (is_header)
-			in->g.start = in->g.end = split.complete;
+			in->g.start = in->g.end = hole + split.complete;
 	}
 	rc = begin_split(c, in, err) < 0 ? -1 : 1;
+	if (rc > 0 && hole > 0)
+		reject_hole(c, in, hole);
 out:
 	mb_buf_release(&head);
 	return rc;
@@ -578,6 +706,7 @@ finish(struct mb_cutter *c, struct mb_input *in)
 	uint64_t n_records;
 	enum mb_split_result found = mb_split_finish(&in->split, &n_records);
 
+	remember(in, "", off);
 	account(c, in, before, found, n_records, "", off);
 	if (found == MB_SPLIT_REJECT)
 		return MB_CUT_MORE;
@@ -599,7 +728,7 @@ is_full(const struct mb_cutter *c)
 
 	return (c->bytes >= o->max_bytes && mb_cut_has_batch(c)) ||
 	    (o->max_records > 0 && c->records >= o->max_records) ||
-	    c->n_rejects >= MAX_REJECTS;
+	    c->n_rejects >= MAX_REJECTS || c->n_used >= MAX_INPUTS;
 }
 
 bool
@@ -615,7 +744,7 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	uint64_t max_records, n_records, before, from, room;
 	enum mb_split_result found;
 	size_t want = CHUNK;
-	bool needs_one = false;
+	bool needs_one = false, contributed = mb_input_contributes(in);
 	ssize_t n;
 	int rc;
 
@@ -651,7 +780,9 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	before = in->split.complete;
 	found = mb_split_scan(&in->split, c->chunk, (size_t)n, max_records,
 	    &n_records);
+	remember(in, c->chunk, from);
 	account(c, in, before, found, n_records, c->chunk, from);
+	c->n_used += !contributed && mb_input_contributes(in);
 	return is_full(c) || (needs_one && c->records > 0) ? MB_CUT_FULL :
 	    MB_CUT_MORE;
 }
@@ -734,7 +865,7 @@ mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
 	for (size_t i = 0; i < c->n_inputs; i++) {
 		struct mb_input *in = c->inputs[i];
 
-		if (!contributes(in))
+		if (!mb_input_contributes(in))
 			continue;
 		if (!in->is_known) {
 			in->g.id = next++;
@@ -755,14 +886,14 @@ mb_cut_planned(struct mb_cutter *c)
 	const struct mb_state *s = mb_journal_state(c->journal);
 
 	c->records = c->bytes = 0;
-	c->n_rejects = 0;
+	c->n_rejects = c->n_used = 0;
 	c->first = find_next(c);
 	c->header = NULL;
 	for (size_t i = 0; i < c->n_inputs; i++) {
 		struct mb_input *in = c->inputs[i];
 		const struct mb_generation *g;
 
-		if (!contributes(in)) {
+		if (!mb_input_contributes(in)) {
 			/* Blank lines, which go with the next record. */
 			if (in->has_start)
 				c->bytes += in->split.complete - in->g.end;

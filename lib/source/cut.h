@@ -46,11 +46,15 @@ struct mb_input *mb_input_add(struct mb_cutter *c, unsigned rank,
     const struct mb_generation *known);
 void mb_input_remove(struct mb_cutter *c, struct mb_input *in);
 
-/* Read from other content from now on, the same bytes in another place. */
+/*
+ * Read from other content from now on, the same bytes in another place; what
+ * was scanned counts.
+ */
 void mb_input_replace(struct mb_input *in, struct mb_content *content);
 
-/* Where it was seen last, for the journal. */
-void mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino);
+/* Where it was found, for the journal.  target: of a symbolic link, or NULL. */
+void mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino,
+    uint64_t born_ns, const char *target);
 
 /*
  * What its content, which is sealed or has ended, has is all there will ever
@@ -65,12 +69,25 @@ const char *mb_input_source(const struct mb_input *in);
 uint64_t mb_input_generation(const struct mb_input *in);
 uint64_t mb_input_planned(const struct mb_input *in);	/* offset */
 bool mb_input_is_read(const struct mb_input *in);	/* to the end, for now */
+uint64_t mb_input_read(const struct mb_input *in);	/* offset */
+/* Has it something for the batch in the making? */
+bool mb_input_contributes(const struct mb_input *in);
 /* Bytes behind the last whole record, not in a batch. */
 uint64_t mb_input_rest(const struct mb_input *in);
 
 /*
- * Do the bytes before the planned position still stand there?  1, or 0: the
- * content has become another generation.
+ * Does `c` hold what was read of the input?  It must have as many bytes, the
+ * anchors that the journal knows, and the last MB_ANCHOR bytes that were read
+ * in this process.  1 or 0; also 0 where nothing was read yet.
+ */
+MB_CHECK int mb_input_matches(struct mb_input *in, struct mb_content *c,
+    struct mb_err *err);
+/* By how many bytes that is known, MB_ANCHOR at most. */
+uint64_t mb_input_evidence(const struct mb_input *in);
+
+/*
+ * The same for its own content: 1, or 0: it has become another generation.
+ * Where nothing was read yet it hasn't.
  */
 MB_CHECK int mb_input_check(struct mb_input *in, struct mb_err *err);
 

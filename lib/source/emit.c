@@ -319,6 +319,13 @@ fill_begin(struct mb_emitter *e, struct mb_begin *begin,
 		fill_fields(e, begin, g);
 }
 
+/* A hole (see cut.c): its length says all. */
+static bool
+is_hole(const char *p, size_t len)
+{
+	return len > 0 && p[0] == '\0' && memcmp(p, p + 1, len - 1) == 0;
+}
+
 /*
  * The rejects of a batch, with the beginning of each record.  Written again
  * with the same bytes whenever the batch is emitted.
@@ -350,6 +357,8 @@ write_rejects(struct mb_emitter *e, const struct mb_batch *b,
 			n = mb_content_read(c, e->chunk, len < CHUNK ?
 			    (size_t)len : CHUNK, r->start, err);
 		rc = rc < 0 || n < 0 ? -1 : 0;
+		if (n > 0 && is_hole(e->chunk, (size_t)n))
+			n = 0;
 		mb_rejects_add(out, &(struct mb_rejected){
 			.source = g->source, .offset = r->start,
 			.record = MB_NONE, .length = len,

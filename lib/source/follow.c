@@ -170,7 +170,7 @@ begin_input(struct mb_follow *f, struct file *file, bool may_continue,
 		known = NULL;
 	file->input = mb_input_add(f->cutter, file->rank, file->path, MB_NONE,
 	    file->content, known);
-	mb_input_locate(file->input, file->dev, file->ino);
+	mb_input_locate(file->input, file->dev, file->ino, 0, NULL);
 	if (known != NULL) {
 		rc = mb_input_check(file->input, err);
 		if (rc < 0)
