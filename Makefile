@@ -33,7 +33,8 @@ endif
 
 # Rooms, in the order in which they may include each other.
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
-	base/io.o base/clock.o base/signals.o base/number.o base/exact.o
+	base/io.o base/clock.o base/signals.o base/number.o base/exact.o \
+	base/count.o
 DURABLE = durable/lock.o durable/stage.o
 JOURNAL = journal/state.o journal/lines.o journal/journal.o \
 	journal/outcome.o journal/rejects.o

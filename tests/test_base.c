@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/count.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/io.h"
@@ -842,10 +843,46 @@ test_positions(void **state)
 	assert_string_equal(err.msg, "read f: Bad file descriptor");
 }
 
+/* ---- count ---- */
+
+/* At every offset, of every length around the steps of the wide paths. */
+static void
+test_newlines(void **state)
+{
+	enum { SPAN = 3 * 255 * 8 + 64 * 128 + 200 };
+	static const unsigned odds[] = { 1, 2, 40, 5000 };
+	char *bytes = mb_alloc(SPAN);
+	unsigned random = 1;
+
+	(void)state;
+	for (size_t k = 0; k < COUNT(odds); k++) {
+		for (size_t i = 0; i < SPAN; i++) {
+			random = random * 1103515245 + 12345;
+			bytes[i] = (random >> 16) % odds[k] == 0 ? '\n' :
+			    (char)(random >> 8);
+		}
+		for (size_t from = 0; from < 40; from += 3)
+			for (size_t len = 0; from + len <= SPAN;
+			    len += len < 600 ? 1 : 509) {
+				uint64_t n = 0;
+
+				for (size_t i = 0; i < len; i++)
+					n += bytes[from + i] == '\n';
+				if (mb_count_newlines(bytes + from, len) != n ||
+				    mb_count_newlines_portable(bytes + from,
+				    len) != n)
+					fail_msg("one in %u, %zu bytes at %zu",
+					    odds[k], len, from);
+			}
+	}
+	free(bytes);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_newlines),
 		cmocka_unit_test(test_units),
 		cmocka_unit_test(test_times),
 		cmocka_unit_test(test_show),

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/count.h"
 #include "base/io.h"
 #include "base/line.h"
 
@@ -39,17 +40,6 @@ struct mb_frame_reader {
 	struct mb_begin begin;
 	uint64_t batch;
 };
-
-/* Without a branch, so that the compiler makes vectors of it. */
-static uint64_t
-count_newlines(const char *p, size_t len)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += p[i] == '\n';
-	return n;
-}
 
 /* Wait until there is input; notice meanwhile that our reader has gone. */
 static int
@@ -107,7 +97,7 @@ advance(struct mb_frame_reader *r, size_t len)
 {
 	if (len == 0)
 		return;
-	r->line += count_newlines(r->buf.p + r->start, len);
+	r->line += mb_count_newlines(r->buf.p + r->start, len);
 	r->start += len;
 	r->before = r->buf.p[r->start - 1];
 }
@@ -558,7 +548,7 @@ next_plain(struct mb_frame_reader *r, struct mb_frame_event *ev,
 		if ((size_t)(end - p) >= n &&
 		    memcmp(p, control_start, n) == 0 &&
 		    (p == r->buf.p + r->start ? r->before : p[-1]) == '\n') {
-			r->line += count_newlines(r->buf.p + r->start,
+			r->line += mb_count_newlines(r->buf.p + r->start,
 			    (size_t)(p - r->buf.p) - r->start);
 			return bad_line(r, "a control line in a plain stream",
 			    err);
