@@ -356,7 +356,7 @@ status 64"
 	is "$output" "status 0 0"
 	has "$(mb-replay -j j.mbj)" 'f\xff\x0a\x1b[31m.log:0-2'
 	is "$(mb-replay -j j.mbj --verify)" "0 ok"
-	mv "$name" away
+	rm "$name"
 	run mb-replay -j j.mbj --verify
 	is "$status $output" "0 0 gone: $PWD/"'f\xff\x0a\x1b[31m.log: bytes 0 to 2: is gone'
 }

@@ -1,7 +1,5 @@
 #include "source/content.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,35 +37,21 @@ mb_content_of_fd(int fd, const char *name, struct mb_journal *j)
 }
 
 struct mb_content *
+mb_content_take(int fd, const char *name, struct mb_journal *j)
+{
+	return new_content(name, fd, NULL, false, j);
+}
+
+struct mb_content *
 mb_content_of_spool(struct mb_spool *s)
 {
 	return new_content("the spool", -1, s, true, NULL);
 }
 
-int
-mb_content_open(struct mb_content **out, struct mb_journal *j,
-    const struct mb_generation *g, const char **gone, struct mb_err *err)
+struct mb_content *
+mb_content_take_spool(struct mb_spool *s)
 {
-	struct mb_spool *spool;
-	int fd;
-
-	*out = NULL;
-	if (g->spool != MB_NONE) {
-		if (mb_spool_open(&spool, j, g->spool, g->end, MB_SPOOL_READ,
-		    err) < 0)
-			return -1;
-		*out = new_content("the spool", -1, spool, false, j);
-		return 1;
-	}
-	fd = mb_openat(AT_FDCWD, g->source, O_RDONLY | O_NONBLOCK, 0);
-	if (fd < 0 && errno == ENOENT) {
-		*gone = "is gone";
-		return 0;
-	}
-	if (fd < 0)
-		return mb_fail_sys(err, "open %s", g->source);
-	*out = new_content(g->source, fd, NULL, false, j);
-	return 1;
+	return new_content("the spool", -1, s, false, NULL);
 }
 
 ssize_t

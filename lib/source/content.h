@@ -17,8 +17,9 @@
 struct mb_content;
 
 /*
- * Open the bytes of `g`.  1, or 0 with *gone (a static text) if the file is
- * not there any more.  Journal borrowed.
+ * Open the bytes of `g`, wherever they are now (locate.c).  1, or 0 with *gone
+ * (a static text) if they are nowhere.  What can't be looked at isn't gone:
+ * MB_EIO.  Journal borrowed.
  */
 MB_CHECK int mb_content_open(struct mb_content **out, struct mb_journal *j,
     const struct mb_generation *g, const char **gone, struct mb_err *err);
@@ -27,6 +28,10 @@ MB_CHECK int mb_content_open(struct mb_content **out, struct mb_journal *j,
 struct mb_content *mb_content_of_fd(int fd, const char *name,
     struct mb_journal *j);
 struct mb_content *mb_content_of_spool(struct mb_spool *s);
+/* And over those that it closes with itself. */
+struct mb_content *mb_content_take(int fd, const char *name,
+    struct mb_journal *j);
+struct mb_content *mb_content_take_spool(struct mb_spool *s);
 
 /* Up to len bytes; fewer only where the content ends. */
 MB_CHECK ssize_t mb_content_read(struct mb_content *c, void *p, size_t len,

@@ -1,0 +1,164 @@
+#include "source/identity.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <string.h>
+
+bool
+mb_inode_equal(const struct mb_inode *a, const struct mb_inode *b)
+{
+	if (a->ino != b->ino)
+		return false;
+	if (a->born_ns != 0 && b->born_ns != 0)
+		return a->born_ns == b->born_ns;
+	return a->dev == b->dev;
+}
+
+/* The number was given to a new file after ours was deleted. */
+static bool
+is_used_again(const struct mb_inode *known, const struct mb_inode *file)
+{
+	return known->ino == file->ino && known->dev == file->dev &&
+	    !mb_inode_equal(known, file);
+}
+
+enum mb_identity
+mb_identity_judge(const struct mb_inode *known, const struct mb_inode *file,
+    enum mb_place place, enum mb_content_says content, uint64_t evidence)
+{
+	bool is_equal = mb_inode_equal(known, file);
+
+	switch (content) {
+	case MB_CONTENT_HIDDEN:
+		return MB_IDENTITY_UNSURE;
+	case MB_CONTENT_DIFFERS:
+		return MB_IDENTITY_OTHER;
+	case MB_CONTENT_NOTHING:
+		return is_equal ? MB_IDENTITY_SAME : MB_IDENTITY_OTHER;
+	case MB_CONTENT_EQUAL:
+		break;
+	}
+	if (is_equal)
+		return MB_IDENTITY_SAME;
+	if (place == MB_PLACE_ELSEWHERE)
+		return MB_IDENTITY_OTHER;
+	if (evidence >= MB_IDENTITY_STRONG)
+		return MB_IDENTITY_SAME;
+	return is_used_again(known, file) ? MB_IDENTITY_OTHER :
+	    MB_IDENTITY_PERHAPS;
+}
+
+enum mb_turn
+mb_identity_turn(const struct mb_held *held, const struct mb_at_path *now)
+{
+	if (!held->is_whole)
+		return MB_TURN_LOST;
+	if (now->state == MB_PATH_HIDDEN)
+		return MB_TURN_WAIT;
+	if (now->state == MB_PATH_ABSENT)
+		return MB_TURN_LEFT;
+	if (now->inode.dev == held->inode.dev &&
+	    now->inode.ino == held->inode.ino)
+		return MB_TURN_STAY;
+	if (now->content == MB_CONTENT_HIDDEN)
+		return MB_TURN_WAIT;
+	if (now->content != MB_CONTENT_EQUAL)
+		return MB_TURN_ROTATED;
+	/*
+	 * Copied there, as mv does between file systems and an editor when it
+	 * saves; or a new log that begins as the old one did, which still has
+	 * a name.
+	 */
+	if (now->evidence >= MB_IDENTITY_STRONG || held->is_unlinked ||
+	    now->inode.dev != held->inode.dev)
+		return MB_TURN_MOVED;
+	return MB_TURN_ROTATED;
+}
+
+bool
+mb_is_sibling(const char *base, const char *name)
+{
+	size_t len = strlen(base);
+
+	return strncmp(name, base, len) == 0 &&
+	    (name[len] == '.' || name[len] == '-') && name[len + 1] != '\0';
+}
+
+static size_t
+digits(const char *s)
+{
+	size_t n = 0;
+
+	while (isdigit((unsigned char)s[n]))
+		n++;
+	return n;
+}
+
+/* The rotation's own part of a name, without .gz: "1", "20261123". */
+static bool
+rotation_part(const char *base, const char *name, const char **part,
+    size_t *len)
+{
+	if (!mb_is_sibling(base, name))
+		return false;
+	*part = name + strlen(base) + 1;
+	*len = strlen(*part);
+	if (*len > 3 && strcmp(*part + *len - 3, ".gz") == 0)
+		*len -= 3;
+	return true;
+}
+
+bool
+mb_looks_rotated(const char *base, const char *name)
+{
+	const char *part;
+	size_t len;
+
+	if (!rotation_part(base, name, &part, &len))
+		return false;
+	if (len == 3 && memcmp(part, "old", 3) == 0)
+		return true;
+	if (digits(part) == 0)
+		return false;
+	/* A counter, a date, a time, in any of their spellings. */
+	return strspn(part, "0123456789-_.:TZ") >= len;
+}
+
+/* -1: by its name a was live before b, 1: after it, 0: the names don't say. */
+static int
+compare_names(const char *base, const char *a, const char *b)
+{
+	enum { MAX_COUNTER = 4 };	/* digits; a year alone is no date */
+	const char *x, *y;
+	size_t m, n;
+
+	if (a == NULL || b == NULL || !mb_looks_rotated(base, a) ||
+	    !mb_looks_rotated(base, b) || !rotation_part(base, a, &x, &m) ||
+	    !rotation_part(base, b, &y, &n) || x[-1] != y[-1] ||
+	    (digits(x) <= MAX_COUNTER) != (digits(y) <= MAX_COUNTER) ||
+	    digits(x) == 0 || digits(y) == 0)
+		return 0;
+	if (digits(x) <= MAX_COUNTER && digits(x) == m && digits(y) == n) {
+		while (*x == '0' && m > 1)
+			x++, m--;
+		while (*y == '0' && n > 1)
+			y++, n--;
+		if (m != n)
+			return m > n ? -1 : 1;
+		return -memcmp(x, y, n);
+	}
+	if (m != n)
+		return 0;
+	return memcmp(x, y, n);
+}
+
+bool
+mb_is_successor(const char *base, const struct mb_rotated *a,
+    const struct mb_rotated *b)
+{
+	int by_name = compare_names(base, a->name, b->name);
+
+	if (b->mtime_ns != a->mtime_ns)
+		return b->mtime_ns > a->mtime_ns && by_name <= 0;
+	return by_name < 0;
+}

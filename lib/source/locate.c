@@ -1,0 +1,363 @@
+#include "source/locate.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/parse.h"
+#include "source/pin.h"
+
+void
+mb_located_release(struct mb_located *l)
+{
+	mb_content_close(l->content);
+	free(l->path);
+	*l = (struct mb_located){ .fd = -1 };
+}
+
+const char *
+mb_base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash != NULL ? slash + 1 : path;
+}
+
+static int
+matches_generation(const struct mb_sought *what, struct mb_content *c,
+    struct mb_err *err)
+{
+	const struct mb_generation *g = what->arg;
+	int rc = mb_content_matches(c, g->anchored, &g->head, &g->tail, err);
+
+	/* Rejects may stand behind the last range. */
+	return rc > 0 && g->end > g->anchored ?
+	    mb_content_reaches(c, g->end, err) : rc;
+}
+
+struct mb_sought
+mb_sought_generation(const struct mb_generation *g)
+{
+	return (struct mb_sought){
+		.path = g->source, .target = g->target,
+		.inode = { g->dev, g->ino, g->born_ns },
+		.evidence = g->anchored < MB_ANCHOR ? g->anchored : MB_ANCHOR,
+		.matches = matches_generation,
+		.arg = (void *)(uintptr_t)g,
+	};
+}
+
+static enum mb_locate_result
+hide(struct mb_buf *why, const char *path, const char *text)
+{
+	mb_buf_reset(why);
+	mb_show(why, mb_str(path));
+	mb_buf_addf(why, ": %s", text);
+	return MB_LOCATE_UNSURE;
+}
+
+enum mb_locate_result
+mb_locate_open(struct mb_located *out, struct mb_journal *j,
+    const char *path, struct mb_buf *why)
+{
+	struct mb_look look;
+	int fd = mb_openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY,
+	    0);
+
+	*out = (struct mb_located){ .fd = -1 };
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ?
+		    MB_LOCATE_GONE : hide(why, path, strerror(errno));
+	look = mb_look_fd(fd);
+	if (look.state != MB_PATH_FILE || !look.is_regular) {
+		close(fd);
+		return look.state != MB_PATH_FILE ?
+		    hide(why, path, strerror(look.error)) : MB_LOCATE_GONE;
+	}
+	*out = (struct mb_located){
+		.fd = fd, .path = mb_strdup(path), .look = look,
+		.content = mb_content_take(fd, path, j),
+	};
+	return MB_LOCATE_FOUND;
+}
+
+enum mb_identity
+mb_locate_judge(const struct mb_sought *what, const struct mb_located *l,
+    enum mb_place place, struct mb_buf *why)
+{
+	enum mb_content_says says = MB_CONTENT_NOTHING;
+	struct mb_err err = { 0 };
+	int rc;
+
+	if (what->evidence > 0) {
+		rc = what->matches(what, l->content, &err);
+		says = rc < 0 ? MB_CONTENT_HIDDEN : rc > 0 ?
+		    MB_CONTENT_EQUAL : MB_CONTENT_DIFFERS;
+		if (rc < 0)
+			hide(why, l->path, err.msg);
+	}
+	return mb_identity_judge(&what->inode, &l->look.inode, place, says,
+	    what->evidence);
+}
+
+/* The search: the best so far. */
+struct search {
+	struct mb_journal *journal;
+	const struct mb_sought *what;
+	struct mb_buf *why;
+	struct mb_located best;
+	bool is_sure, was_hidden;
+};
+
+static void
+consider(struct search *s, const char *path, enum mb_place place)
+{
+	struct mb_located l;
+	enum mb_locate_result rc = mb_locate_open(&l, s->journal, path,
+	    s->why);
+	enum mb_identity is;
+
+	if (rc != MB_LOCATE_FOUND) {
+		s->was_hidden |= rc == MB_LOCATE_UNSURE;
+		return;
+	}
+	is = mb_locate_judge(s->what, &l, place, s->why);
+	s->was_hidden |= is == MB_IDENTITY_UNSURE;
+	if (is == MB_IDENTITY_SAME ||
+	    (is == MB_IDENTITY_PERHAPS && s->best.path == NULL)) {
+		mb_located_release(&s->best);
+		s->best = l;
+		s->is_sure = is == MB_IDENTITY_SAME;
+		return;
+	}
+	mb_located_release(&l);
+}
+
+struct candidate {
+	char *path;
+	int rank;		/* the same inode first, then siblings */
+};
+
+static int
+compare_candidates(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	return x->rank != y->rank ? x->rank - y->rank :
+	    strcmp(x->path, y->path);
+}
+
+/*
+ * The files beside `path` that may be it.  Of 100,000 neighbours only those
+ * are opened that the name or the inode speaks for.
+ */
+static void
+search_beside(struct search *s, const char *path)
+{
+	const char *base = mb_base_name(path);
+	size_t dir_len = (size_t)(base - path), n = 0;
+	struct candidate *found = NULL;
+	struct mb_buf name = { 0 };
+	struct dirent *e;
+	DIR *d;
+
+	mb_buf_add(&name, path, dir_len);
+	d = opendir(dir_len > 0 ? mb_buf_str(&name) : ".");
+	if (d == NULL && errno != ENOENT && errno != ENOTDIR) {
+		hide(s->why, mb_buf_str(&name), strerror(errno));
+		s->was_hidden = true;
+	}
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		bool is_it = e->d_ino == s->what->inode.ino;
+
+		if ((!is_it && !mb_is_sibling(base, e->d_name)) ||
+		    strcmp(e->d_name, base) == 0 || e->d_type == DT_DIR)
+			continue;
+		name.len = dir_len;
+		mb_buf_adds(&name, e->d_name);
+		found = mb_realloc_array(found, n + 1, sizeof *found);
+		found[n++] = (struct candidate){
+			mb_strdup(mb_buf_str(&name)), !is_it
+		};
+	}
+	if (d != NULL)
+		closedir(d);
+	if (n > 0)
+		qsort(found, n, sizeof *found, compare_candidates);
+	for (size_t i = 0; i < n; i++) {
+		if (!s->is_sure)
+			consider(s, found[i].path, mb_is_sibling(base,
+			    mb_base_name(found[i].path)) ? MB_PLACE_SIBLING :
+			    MB_PLACE_ELSEWHERE);
+		free(found[i].path);
+	}
+	free(found);
+	mb_buf_release(&name);
+}
+
+/* What the symbolic link leads to now: its neighbours may be what it was. */
+static void
+search_target(struct search *s, const char *path)
+{
+	char *real = realpath(path, NULL);
+
+	if (real != NULL && strcmp(real, path) != 0)
+		search_beside(s, real);
+	free(real);
+}
+
+enum mb_locate_result
+mb_locate(struct mb_located *out, struct mb_journal *j,
+    const struct mb_sought *what, bool elsewhere, struct mb_buf *why)
+{
+	struct search s = {
+		.journal = j, .what = what, .why = why, .best = { .fd = -1 },
+	};
+	struct mb_buf pin = { 0 };
+
+	if (!elsewhere)
+		consider(&s, what->path, MB_PLACE_NAME);
+	if (!s.is_sure && what->target != NULL)
+		consider(&s, what->target, MB_PLACE_ELSEWHERE);
+	if (!s.is_sure) {
+		mb_pin_path(&pin, j, &what->inode);
+		consider(&s, mb_buf_str(&pin), MB_PLACE_ELSEWHERE);
+		mb_buf_release(&pin);
+	}
+	if (!s.is_sure)
+		search_beside(&s, what->path);
+	if (!s.is_sure)
+		search_target(&s, what->path);
+	*out = s.best;
+	/* Where one is hidden, a mere resemblance is no answer. */
+	if (s.is_sure || (s.best.path != NULL && !s.was_hidden))
+		return MB_LOCATE_FOUND;
+	mb_located_release(out);
+	return s.was_hidden ? MB_LOCATE_UNSURE : MB_LOCATE_GONE;
+}
+
+struct sibling {
+	char *name;
+	int64_t mtime_ns;
+};
+
+static bool
+comes_before(const char *base, const struct sibling *a,
+    const struct sibling *b)
+{
+	return mb_is_successor(base,
+	    &(struct mb_rotated){ a->name, a->mtime_ns },
+	    &(struct mb_rotated){ b->name, b->mtime_ns });
+}
+
+/* Oldest first.  Few, and nearly sorted: by insertion. */
+static void
+add_sibling(struct sibling **v, size_t *n, const char *base, const char *name,
+    int64_t mtime_ns)
+{
+	struct sibling new = { mb_strdup(name), mtime_ns };
+	size_t i = *n;
+
+	*v = mb_realloc_array(*v, *n + 1, sizeof **v);
+	for (; i > 0 && comes_before(base, &new, &(*v)[i - 1]); i--)
+		(*v)[i] = (*v)[i - 1];
+	(*v)[i] = new;
+	++*n;
+}
+
+enum mb_locate_result
+mb_locate_next(struct mb_located *out, struct mb_journal *j,
+    const char *path, const struct mb_rotated *after,
+    int (*is_known)(void *arg, const struct mb_located *l), void *arg,
+    struct mb_buf *why)
+{
+	const char *base = mb_base_name(path);
+	size_t dir_len = (size_t)(base - path), n = 0;
+	enum mb_locate_result result = MB_LOCATE_GONE;
+	struct sibling *v = NULL;
+	struct mb_buf name = { 0 };
+	struct dirent *e;
+	DIR *d;
+
+	*out = (struct mb_located){ .fd = -1 };
+	mb_buf_add(&name, path, dir_len);
+	d = opendir(dir_len > 0 ? mb_buf_str(&name) : ".");
+	if (d == NULL && errno != ENOENT && errno != ENOTDIR)
+		result = hide(why, mb_buf_str(&name), strerror(errno));
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		struct mb_look look;
+
+		if (!mb_looks_rotated(base, e->d_name))
+			continue;
+		look = mb_look_in(dirfd(d), e->d_name);
+		if (look.state == MB_PATH_FILE && look.is_regular &&
+		    mb_is_successor(base, after, &(struct mb_rotated){
+		    e->d_name, look.mtime_ns }))
+			add_sibling(&v, &n, base, e->d_name, look.mtime_ns);
+	}
+	if (d != NULL)
+		closedir(d);
+	for (size_t i = 0; i < n; i++) {
+		int known;
+
+		name.len = dir_len;
+		mb_buf_adds(&name, v[i].name);
+		free(v[i].name);
+		if (result != MB_LOCATE_GONE)
+			continue;
+		result = mb_locate_open(out, j, mb_buf_str(&name), why);
+		if (result != MB_LOCATE_FOUND)
+			continue;
+		known = is_known(arg, out);
+		if (known == 0)
+			continue;
+		result = known > 0 ? MB_LOCATE_GONE :
+		    hide(why, out->path, "can't be compared");
+		mb_located_release(out);
+	}
+	free(v);
+	mb_buf_release(&name);
+	return result;
+}
+
+/*
+ * For the emitter.  Where nothing is surely it, what stands under the name is
+ * read: the checksum of the range decides.
+ */
+int
+mb_content_open(struct mb_content **out, struct mb_journal *j,
+    const struct mb_generation *g, const char **gone, struct mb_err *err)
+{
+	struct mb_sought what = mb_sought_generation(g);
+	enum mb_locate_result found;
+	struct mb_buf why = { 0 };
+	struct mb_spool *spool;
+	struct mb_located l;
+
+	*out = NULL;
+	if (g->spool != MB_NONE) {
+		if (mb_spool_open(&spool, j, g->spool, g->end, MB_SPOOL_READ,
+		    err) < 0)
+			return -1;
+		*out = mb_content_take_spool(spool);
+		return 1;
+	}
+	found = mb_locate(&l, j, &what, false, &why);
+	if (found == MB_LOCATE_GONE)
+		found = mb_locate_open(&l, j, g->source, &why);
+	if (found == MB_LOCATE_UNSURE)
+		mb_fail(err, MB_EIO, "%s", mb_buf_str(&why));
+	if (found == MB_LOCATE_GONE)
+		*gone = "is gone";
+	if (found == MB_LOCATE_FOUND) {
+		*out = l.content;
+		l.content = NULL;
+		mb_located_release(&l);
+	}
+	mb_buf_release(&why);
+	return found == MB_LOCATE_UNSURE ? -1 : found == MB_LOCATE_FOUND;
+}

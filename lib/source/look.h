@@ -1,0 +1,32 @@
+/*
+ * look.h - what the system says of a path or a descriptor, in one call.
+ */
+#ifndef MB_SOURCE_LOOK_H
+#define MB_SOURCE_LOOK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "source/identity.h"
+
+struct mb_look {
+	enum mb_path_state state;
+	int error;		/* errno, where it isn't MB_PATH_FILE */
+	bool is_regular, is_directory;
+	struct mb_inode inode;
+	uint64_t size, n_links;
+	int64_t mtime_ns, ctime_ns;
+};
+
+/*
+ * ENOENT and ENOTDIR are MB_PATH_ABSENT; any other error is MB_PATH_HIDDEN.
+ * Symbolic links are followed; one that leads nowhere is absent.
+ */
+struct mb_look mb_look_at(const char *path);
+struct mb_look mb_look_in(int dirfd, const char *name);
+struct mb_look mb_look_fd(int fd);
+
+/* Is the same content still to be expected: no change of inode, size, times? */
+bool mb_look_equal(const struct mb_look *a, const struct mb_look *b);
+
+#endif
