@@ -41,7 +41,8 @@ JOURNAL = journal/state.o journal/lines.o journal/journal.o \
 RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
 	record/json.o record/names.o record/field.o record/reader.o record/writer.o
 FRAME = frame/read.o frame/write.o
-SOURCE = source/spool.o source/identity.o source/look.o source/content.o \
+SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
+	source/gz.o source/content.o \
 	source/pin.o source/locate.o source/emit.o source/cut.o \
 	source/follow.o source/pipe.o
 AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \

@@ -663,9 +663,11 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 		rc = add_sources(&c, err);
 	if (rc == 0)
 		rc = run_batches(&c, err);
-	pass_notices(&c);
+	if (rc == 0)
+		rc = mb_follow_trouble(c.follow, err);
 	if (rc == 0)
 		tell_rest(&c);
+	pass_notices(&c);
 out:
 	if (has_said_hello && mb_emit_done(c.emitter,
 	    mb_exit_status(err->code), rc < 0 ? &ignored : err) < 0)

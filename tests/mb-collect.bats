@@ -382,11 +382,6 @@ status 64"
 	[ ! -e out2 ]
 }
 
-@test "a compressed source is refused, not taken for text" {
-	gzip in.csv
-	has "$(collect in.csv.gz)" "in.csv.gz: compressed sources are not supported yet" "status 65"
-}
-
 @test "a closed standard stream is not mistaken for a file" {
 	line 'mb-collect -j k.mbj <&-'
 	has "$output" "mb-collect: read standard input: Bad file descriptor" "status 75"

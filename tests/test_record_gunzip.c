@@ -157,6 +157,105 @@ gzip_may_be_padded_but_not_followed_or_damaged(void **state)
 	mb_buf_release(&out);
 }
 
+/*
+ * From a point on, everything that comes is what would have come, and a wrong
+ * checksum is still noticed.
+ */
+static void
+check_point(const struct mb_gunzip_point *p, struct mb_str gz,
+    struct mb_str text)
+{
+	struct mb_gunzip *g;
+	struct mb_err err = { 0 };
+	struct mb_buf out = { 0 };
+	char block[700];
+	ssize_t n;
+
+	assert_int_equal(mb_gunzip_open(&g, &err), 0);
+	for (int is_damaged = 0; is_damaged < 2; is_damaged++) {
+		char *copy = mb_alloc(gz.len);
+		struct mb_str rest = { copy + p->in, gz.len - p->in };
+
+		memcpy(copy, gz.p, gz.len);
+		copy[gz.len - 5] ^= is_damaged;		/* the checksum */
+		mb_buf_reset(&out);
+		assert_int_equal(mb_gunzip_resume(g, p, &err), 0);
+		while ((n = mb_gunzip_read(g, &rest, block, sizeof block,
+		    &err)) > 0)
+			mb_buf_add(&out, block, (size_t)n);
+		assert_int_equal(out.len, text.len - p->out);
+		assert_memory_equal(out.p, text.p + p->out, out.len);
+		if (is_damaged) {
+			assert_int_equal(n, -1);
+			assert_string_equal(err.msg,
+			    "gzip: incorrect data check");
+		} else {
+			assert_int_equal(n, 0);
+			assert_int_equal(mb_gunzip_finish(g, &err), 0);
+			assert_int_equal(mb_gunzip_in(g), gz.len);
+		}
+		free(copy);
+	}
+	mb_gunzip_close(g);
+	mb_buf_release(&out);
+}
+
+static void
+gzip_goes_on_from_any_point(void **state)
+{
+	struct mb_buf text = { 0 }, gz = { 0 };
+	uint64_t random = 1, before = 0;
+	size_t n_points = 0, n_bits = 0, n_starts = 0;
+
+	(void)state;
+	for (int i = 0; i < 60000; i++) {
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		mb_buf_addf(&text, "%d %u\n", i, (unsigned)(random >> 40));
+	}
+	put_gzip(&gz, (struct mb_str){ text.p, 300000 });
+	put_gzip(&gz, (struct mb_str){ text.p + 300000, 10 });
+	put_gzip(&gz, (struct mb_str){ text.p + 300010, text.len - 300010 });
+	for (uint64_t want = 0; want < text.len; want += 40000) {
+		struct mb_str in = { gz.p, 0 };
+		struct mb_err err = { 0 };
+		struct mb_gunzip *g;
+		char block[5000];
+		size_t given = 0;
+		ssize_t n;
+
+		assert_int_equal(mb_gunzip_open(&g, &err), 0);
+		mb_gunzip_want_point(g, want);
+		/* in small pieces: the byte before a point may be one's last */
+		while (mb_gunzip_point(g) == NULL && given < gz.len) {
+			in.len = gz.len - given < 100 ? gz.len - given : 100;
+			given += in.len;
+			while ((n = mb_gunzip_read(g, &in, block,
+			    sizeof block, &err)) > 0)
+				;
+			assert_int_equal(n, 0);
+		}
+		if (mb_gunzip_point(g) != NULL) {
+			const struct mb_gunzip_point *p = mb_gunzip_point(g);
+
+			assert_in_range(p->out, want, text.len);
+			assert_in_range(p->out, before, text.len);
+			before = p->out;
+			n_points++;
+			n_bits += p->bits > 0;
+			n_starts += !p->is_inside;
+			check_point(p, (struct mb_str){ gz.p, gz.len },
+			    (struct mb_str){ text.p, text.len });
+		}
+		mb_gunzip_close(g);
+	}
+	/* some of each kind */
+	assert_in_range(n_points, 10, 1000);
+	assert_in_range(n_bits, 5, n_points);
+	assert_in_range(n_starts, 1, n_points - n_bits);
+	mb_buf_release(&text);
+	mb_buf_release(&gz);
+}
+
 int
 main(void)
 {
@@ -164,6 +263,7 @@ main(void)
 		cmocka_unit_test(gzip_is_read_whole_or_said_to_be_cut),
 		cmocka_unit_test(
 		    gzip_may_be_padded_but_not_followed_or_damaged),
+		cmocka_unit_test(gzip_goes_on_from_any_point),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,14 +6,16 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "record/gunzip.h"
 
 struct mb_content {
 	char *name;
 	struct mb_journal *journal;
 	int fd;				/* -1: a spool */
 	struct mb_spool *spool;
-	bool is_borrowed;
+	bool is_borrowed, was_seen;
 	uint64_t seal;			/* size of the file; UINT64_MAX: none */
+	struct mb_gz *gz;		/* NULL: not gzip, or not known to be */
 };
 
 static struct mb_content *
@@ -54,12 +56,37 @@ mb_content_take_spool(struct mb_spool *s)
 	return new_content("the spool", -1, s, false, NULL);
 }
 
+/* Is it gzip?  Looked at again, because files are written anew. */
+static int
+look(struct mb_content *c, struct mb_err *err)
+{
+	char head[3];
+	ssize_t n = mb_pread_full(c->fd, head, sizeof head, 0, c->name, err);
+
+	if (n < 0)
+		return -1;
+	if (c->gz != NULL && mb_is_gzip((struct mb_str){ head, (size_t)n }))
+		return mb_gz_refresh(c->gz, err);
+	mb_gz_close(c->gz);
+	c->gz = NULL;
+	if (mb_is_gzip((struct mb_str){ head, (size_t)n })) {
+		c->gz = mb_gz_open(c->fd, c->name, c->journal);
+		mb_gz_limit(c->gz, c->seal);
+	}
+	return 0;
+}
+
 ssize_t
 mb_content_read(struct mb_content *c, void *p, size_t len, uint64_t off,
     struct mb_err *err)
 {
 	if (c->fd < 0)
 		return mb_spool_read(c->spool, p, len, off, err);
+	if ((off == 0 || !c->was_seen) && look(c, err) < 0)
+		return -1;
+	c->was_seen = true;
+	if (c->gz != NULL)
+		return mb_gz_read(c->gz, p, len, off, err);
 	if (off >= c->seal)
 		return 0;
 	if (len > c->seal - off)
@@ -85,6 +112,11 @@ mb_content_reaches(struct mb_content *c, uint64_t len, struct mb_err *err)
 
 	if (c->fd < 0)
 		return len <= mb_spool_end(c->spool);
+	if (!c->was_seen && look(c, err) < 0)
+		return -1;
+	c->was_seen = true;
+	if (c->gz != NULL)
+		return mb_gz_reaches(c->gz, len, err);
 	if (len > c->seal)
 		return 0;
 	return file_size(c, &size, err) < 0 ? -1 : len <= size;
@@ -96,13 +128,25 @@ mb_content_seal(struct mb_content *c, uint64_t size, struct mb_err *err)
 	if (c->fd < 0)
 		return 0;
 	c->seal = size;
-	return size < UINT64_MAX ? 0 : file_size(c, &c->seal, err);
+	if (size == UINT64_MAX && file_size(c, &c->seal, err) < 0)
+		return -1;
+	if (c->gz != NULL)
+		mb_gz_limit(c->gz, c->seal);
+	return 0;
 }
 
 void
 mb_content_unseal(struct mb_content *c)
 {
 	c->seal = UINT64_MAX;
+	if (c->gz != NULL)
+		mb_gz_limit(c->gz, c->seal);
+}
+
+enum mb_gz_trouble
+mb_content_trouble(const struct mb_content *c, const char **why)
+{
+	return c->gz != NULL ? mb_gz_trouble(c->gz, why) : MB_GZ_FINE;
 }
 
 /* The anchor that ends at `end`: 1, or 0 if it isn't all there. */
@@ -155,6 +199,7 @@ mb_content_close(struct mb_content *c)
 {
 	if (c == NULL)
 		return;
+	mb_gz_close(c->gz);
 	if (!c->is_borrowed && c->fd >= 0)
 		close(c->fd);
 	if (!c->is_borrowed)

@@ -3,6 +3,11 @@
  *
  * Files are read with pread and never mapped: whoever truncates a mapped file
  * kills its reader.
+ *
+ * A gzip file is known by its first bytes, and its content is what it holds:
+ * offsets count decompressed bytes.  Nobody else needs to know.  Whoever
+ * reads at 0 (or compares anchors) has the file looked at anew: it may have
+ * become another.
  */
 #ifndef MB_SOURCE_CONTENT_H
 #define MB_SOURCE_CONTENT_H
@@ -12,6 +17,7 @@
 #include <sys/types.h>
 
 #include "journal/journal.h"
+#include "source/gz.h"
 #include "source/spool.h"
 
 struct mb_content;
@@ -52,6 +58,10 @@ MB_CHECK int mb_content_reaches(struct mb_content *c, uint64_t len,
 MB_CHECK int mb_content_seal(struct mb_content *c, uint64_t size,
     struct mb_err *err);
 void mb_content_unseal(struct mb_content *c);
+
+/* What is wrong with a gzip file where its content ends; see gz.h. */
+enum mb_gz_trouble mb_content_trouble(const struct mb_content *c,
+    const char **why);
 
 /*
  * The anchors at `end`: hashes of the first and of the last

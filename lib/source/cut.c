@@ -516,8 +516,8 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	rc = -1;
 	if ((unsigned char)head.p[0] == 0x1f && n > 1 &&
 	    (unsigned char)head.p[1] == 0x8b) {
-		mb_fail(err, MB_EDATA, "%s: compressed sources are not "
-		    "supported yet (zcat it into mb-collect)", in->g.source);
+		mb_fail(err, MB_EDATA, "%s: is compressed: put zcat in "
+		    "front", in->g.source);
 		goto out;
 	}
 	bom = mb_bom_len((struct mb_str){ head.p, head.len });
@@ -743,6 +743,7 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	const struct mb_cut_options *o = &c->options;
 	uint64_t max_records, n_records, before, from, room;
 	enum mb_split_result found;
+	const char *why;
 	size_t want = CHUNK;
 	bool needs_one = false, contributed = mb_input_contributes(in);
 	ssize_t n;
@@ -775,8 +776,10 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	if (n < 0)
 		return -1;
 	in->is_at_end = (size_t)n < want;
+	/* Half a line where a gzip file is cut off is no record. */
 	if (n == 0)
-		return in->is_final ? finish(c, in) : MB_CUT_NOTHING;
+		return in->is_final && mb_content_trouble(in->content, &why) ==
+		    MB_GZ_FINE ? finish(c, in) : MB_CUT_NOTHING;
 	before = in->split.complete;
 	found = mb_split_scan(&in->split, c->chunk, (size_t)n, max_records,
 	    &n_records);

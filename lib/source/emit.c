@@ -222,7 +222,8 @@ pass_range(struct mb_emitter *e, const struct mb_range *r, bool writes,
 			return -1;
 		if ((size_t)n < want) {
 			*result = MB_EMIT_GONE;
-			explain(e, g, r->start, r->end, "it is shorter now");
+			explain(e, g, r->start, r->end, mb_content_trouble(c,
+			    &gone) != MB_GZ_FINE ? gone : "it is shorter now");
 			return 0;
 		}
 		mb_hasher_add(e->hasher, e->chunk, want);

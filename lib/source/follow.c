@@ -26,6 +26,7 @@ struct file {
 	struct mb_content *content;
 	struct mb_input *input;
 	bool is_in_use;		/* the emitter reads from our content */
+	bool was_damaged;	/* and the user was told */
 };
 
 struct operand {
@@ -112,9 +113,51 @@ tell(struct mb_follow *f, const char *path, const char *what)
 	f->notices[f->n_notices++] = mb_buf_take(&text);
 }
 
+/* Damage is told as soon as it is met; an end that is cut off may grow. */
+static void
+tell_damage(struct mb_follow *f)
+{
+	struct mb_buf text = { 0 };
+	const char *why;
+
+	for (size_t i = 0; i < f->n_files; i++) {
+		struct file *file = &f->files[i];
+		bool is_damaged = mb_content_trouble(file->content, &why) ==
+		    MB_GZ_DAMAGED;
+
+		if (is_damaged && !file->was_damaged && f->options.follows) {
+			mb_buf_reset(&text);
+			mb_buf_addf(&text, "%s; what stands before it is "
+			    "taken", why);
+			tell(f, file->path, mb_buf_str(&text));
+		}
+		file->was_damaged = is_damaged;
+	}
+	mb_buf_release(&text);
+}
+
+int
+mb_follow_trouble(struct mb_follow *f, struct mb_err *err)
+{
+	const char *why;
+
+	for (size_t i = 0; i < f->n_files && !f->options.follows; i++) {
+		struct file *file = &f->files[i];
+		enum mb_gz_trouble t = mb_content_trouble(file->content, &why);
+
+		if (t != MB_GZ_FINE && err->code != MB_OK)
+			tell(f, file->path, why);
+		else if (t != MB_GZ_FINE)
+			mb_fail(err, t == MB_GZ_CUT ? MB_EBUSY : MB_EDATA,
+			    "%s: %s", file->path, why);
+	}
+	return err->code == MB_OK ? 0 : -1;
+}
+
 const char *
 mb_follow_notice(struct mb_follow *f)
 {
+	tell_damage(f);
 	free(f->shown);
 	f->shown = NULL;
 	if (f->n_notices == 0)

@@ -54,6 +54,13 @@ void mb_follow_drain(struct mb_follow *f);
  */
 uint64_t mb_follow_rest(const struct mb_follow *f, const char **name);
 
+/*
+ * Without -f, when all was read: -1 if a gzip file ends in the middle of its
+ * data (MB_EBUSY: there may be more later) or is damaged (MB_EDATA).  What
+ * stands before is in batches.  Others than the first become notices.
+ */
+MB_CHECK int mb_follow_trouble(struct mb_follow *f, struct mb_err *err);
+
 /* Something to tell the user, once, or NULL; borrowed until the next call. */
 const char *mb_follow_notice(struct mb_follow *f);
 
