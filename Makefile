@@ -2,6 +2,7 @@
 #
 #   make                 build/bin/mb-*
 #   make SQLITE=no       without sqlite: (mb-commit says so when asked for it)
+#   make ZSTD=no         without zstd: Parquet is compressed by gzip
 #   make SAN=1           the same under address and undefined-behaviour
 #                        sanitizers, in build/san
 #   make tests           the unit tests and the fault library
@@ -21,6 +22,7 @@ WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 MB_CFLAGS = -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib $(WARN) $(CFLAGS)
 
 SQLITE = yes
+ZSTD = yes
 SAN =
 ifneq ($(SAN),)
 BUILD = build/san
@@ -47,13 +49,16 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/follow.o source/pipe.o
 AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
+PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
+	parquet/snappy.o parquet/lz4.o parquet/codec.o parquet/dictionary.o \
+	parquet/bounds.o parquet/chunk.o parquet/footer.o parquet/writer.o
 SINK = sink/marker.o sink/options.o sink/target.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/columns.o sink/intake.o sink/sqltext.o sink/sqlvalue.o sink/sqlite.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
-mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SINK)
+mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(PARQUET) $(SINK)
 mb-replay_ROOMS = $(mb-collect_ROOMS)
 
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread
@@ -62,7 +67,12 @@ SQLITE_LIBS = -lsqlite3
 else
 MB_CFLAGS += -DMB_NO_SQLITE
 endif
-mb-commit_LIBS = $(SQLITE_LIBS)
+ifeq ($(ZSTD),yes)
+ZSTD_LIBS = -lzstd
+else
+MB_CFLAGS += -DMB_NO_ZSTD
+endif
+mb-commit_LIBS = $(SQLITE_LIBS) $(ZSTD_LIBS)
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 

@@ -15,7 +15,8 @@ $(BUILD)/libraries: Makefile scripts/rules.mk
 		echo "mb: no C compiler; on Debian or Ubuntu: apt-get install gcc libc6-dev" >&2; exit 1; }; \
 	try csv.h csv libcsv-dev && try jansson.h jansson libjansson-dev && \
 	try zlib.h z zlib1g-dev && try xxhash.h xxhash libxxhash-dev && \
-	{ [ "$(SQLITE)" != yes ] || try sqlite3.h sqlite3 libsqlite3-dev ", or make SQLITE=no"; }
+	{ [ "$(SQLITE)" != yes ] || try sqlite3.h sqlite3 libsqlite3-dev ", or make SQLITE=no"; } && \
+	{ [ "$(ZSTD)" != yes ] || try zstd.h zstd libzstd-dev ", or make ZSTD=no"; }
 	@rm -f $@.try && touch $@
 
 $(BUILD)/obj/%.o: lib/%.c $(BUILD)/libraries
@@ -40,7 +41,7 @@ ALL_OBJECTS = $(addprefix $(BUILD)/obj/,$(sort $(foreach p,$(PROGRAMS),$($(p)_RO
 $(BUILD)/tests/test_%: tests/test_%.c $(ALL_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
-		-lcmocka $(LIBS) $(SQLITE_LIBS)
+		-lcmocka $(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
 
 # The marker rules and the recovery over random histories; it links what decides.
 MODEL_OBJECTS = $(addprefix $(BUILD)/obj/,$(BASE) journal/state.o journal/lines.o sink/marker.o)
@@ -53,14 +54,20 @@ $(BUILD)/tests/model: $(wildcard tests/model/*.c tests/model/*.h) $(MODEL_OBJECT
 $(BUILD)/tests/bench_open: tests/bench_open.c $(ALL_OBJECTS)
 	@mkdir -p $(@D)
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
-		$(LIBS) $(SQLITE_LIBS)
+		$(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
+
+# Makes and shows Parquet files, for tests/parquet-interop.
+$(BUILD)/tests/parquet: tests/parquet_tool.c $(ALL_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
+		$(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
 
 # The fault library is preloaded into programs, so it is never sanitized.
 $(BUILD)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 
-tests: all $(TESTS) $(BUILD)/tests/model $(BUILD)/tests/fault.so
+tests: all $(TESTS) $(BUILD)/tests/parquet $(BUILD)/tests/model $(BUILD)/tests/fault.so
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 \

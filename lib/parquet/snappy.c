@@ -1,0 +1,147 @@
+/*
+ * Snappy's raw format: the length as a varint, then elements.  The two low
+ * bits of an element's first byte say what it is:
+ *
+ *	0	literals: length - 1 in the other six bits, or, from 60 on, in
+ *		1 … 4 bytes
+ *	1	copy of 4 … 11 bytes (3 bits), distance of 11 bits
+ *	2, 3	copy of 1 … 64 bytes (6 bits), distance in 2 or 4 bytes
+ *
+ * We write what is in a window of 64 KiB: copies with 2 bytes of distance.
+ */
+#include "parquet/bits.h"
+#include "parquet/codec.h"
+
+static bool
+take_le(struct mb_str *in, size_t bytes, size_t *v)
+{
+	*v = 0;
+	if (in->len < bytes)
+		return false;
+	for (size_t i = 0; i < bytes; i++)
+		*v |= (size_t)(uint8_t)in->p[i] << 8 * i;
+	in->p += bytes;
+	in->len -= bytes;
+	return true;
+}
+
+bool
+mb_snappy_get(void *out, size_t len, struct mb_str in)
+{
+	uint8_t *start = out, *p = out, *end = start + len;
+	size_t n, distance;
+	uint64_t total;
+	uint8_t tag;
+
+	if (!mb_bits_take_varint(&in, &total) || total != len)
+		return false;
+	while (in.len > 0) {
+		tag = (uint8_t)*in.p++;
+		in.len--;
+		if ((tag & 3) == 0) {
+			n = tag >> 2;
+			if (n >= 60 && !take_le(&in, n - 59, &n))
+				return false;
+			n++;
+			if (n > in.len || n > (size_t)(end - p))
+				return false;
+			memcpy(p, in.p, n);
+			p += n;
+			in.p += n;
+			in.len -= n;
+			continue;
+		}
+		if ((tag & 3) == 1) {
+			n = 4 + (tag >> 2 & 7);
+			if (!take_le(&in, 1, &distance))
+				return false;
+			distance |= (size_t)(tag >> 5) << 8;
+		} else {
+			n = 1 + (size_t)(tag >> 2);
+			if (!take_le(&in, (tag & 3) == 2 ? 2 : 4, &distance))
+				return false;
+		}
+		if (distance == 0 || distance > (size_t)(p - start) ||
+		    n > (size_t)(end - p))
+			return false;
+		if (distance >= n) {
+			memcpy(p, p - distance, n);
+			p += n;
+			continue;
+		}
+		for (; n > 0; n--, p++)
+			*p = p[-(ptrdiff_t)distance];
+	}
+	return p == end;
+}
+
+static void
+put_literals(struct mb_buf *out, const char *p, size_t n)
+{
+	size_t bytes = n <= 256 ? 1 : n <= 65536 ? 2 : 4;
+
+	if (n == 0)
+		return;
+	if (n <= 60) {
+		mb_buf_addc(out, (char)((n - 1) << 2));
+	} else {
+		mb_buf_addc(out, (char)((59 + bytes) << 2));
+		for (size_t i = 0; i < bytes; i++)
+			mb_buf_addc(out, (char)((n - 1) >> 8 * i));
+	}
+	mb_buf_add(out, p, n);
+}
+
+static void
+put_copy(struct mb_buf *out, size_t distance, size_t n)
+{
+	size_t len;
+
+	for (; n > 0; n -= len) {
+		len = n < 64 ? n : 64;
+		mb_buf_addc(out, (char)((len - 1) << 2 | 2));
+		mb_buf_addc(out, (char)distance);
+		mb_buf_addc(out, (char)(distance >> 8));
+	}
+}
+
+static uint32_t
+load_32(const char *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof v);
+	return v;
+}
+
+void
+mb_snappy_put(struct mb_buf *out, struct mb_str in)
+{
+	enum { HASH_BITS = 14, WINDOW = 65535 };
+	uint32_t table[1 << HASH_BITS] = { 0 };		/* position + 1 */
+	size_t at = 0, start = 0, step = 32, had, n;
+	uint32_t *slot;
+
+	mb_bits_put_varint(out, in.len);
+	while (at + 4 < in.len) {
+		slot = &table[load_32(in.p + at) * 0x9e3779b1u >>
+		    (32 - HASH_BITS)];
+		had = *slot;
+		*slot = (uint32_t)at + 1;
+		if (had == 0 || at - (had - 1) > WINDOW ||
+		    load_32(in.p + had - 1) != load_32(in.p + at)) {
+			/* The longer nothing is found the faster we go. */
+			at += step++ / 32;
+			continue;
+		}
+		had--;
+		for (n = 4; at + n < in.len && in.p[had + n] == in.p[at + n];
+		    n++)
+			;
+		put_literals(out, in.p + start, at - start);
+		put_copy(out, at - had, n);
+		start = at += n;
+		step = 32;
+	}
+	put_literals(out, in.p + start, in.len - start);
+}
