@@ -52,7 +52,8 @@ AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/snappy.o parquet/lz4.o parquet/codec.o parquet/dictionary.o \
 	parquet/bounds.o parquet/chunk.o parquet/footer.o parquet/writer.o
-SINK = sink/marker.o sink/options.o sink/target.o sink/convert.o sink/rows.o sink/dir.o \
+SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
+	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/columns.o sink/intake.o sink/sqltext.o sink/sqlvalue.o sink/sqlite.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay

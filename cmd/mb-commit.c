@@ -1,11 +1,8 @@
 /*
  * mb-commit - commit each batch to a target, atomically and exactly once.
  *
- *	STAGED [mb_sink_stage] -> commit lock -> journal says it may
- *	-> sink step, with marker [mb_sink_commit] -> `commit` appended
- *
- * Only mb-commit knows the sink.  Its marker decides what is committed; the
- * journal follows.
+ * Frames in, records split off and given to the sink; when and how a batch is
+ * committed is the session's to decide (sink/session.h).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,17 +16,16 @@
 #include "common.h"
 #include "frame/frame.h"
 #include "journal/journal.h"
-#include "journal/lines.h"
 #include "journal/rejects.h"
 #include "record/names.h"
 #include "record/split.h"
 #include "sink/options.h"
-#include "sink/sink.h"
+#include "sink/session.h"
 
 enum {
 	KEY_GZIP = MB_OPT_LONG, KEY_MERGE_ON, KEY_MERGE, KEY_SCHEMA,
 	KEY_ON_BAD, KEY_RETRY_FOR, KEY_PLAIN, KEY_NEW_TARGET, KEY_NULL,
-	KEY_NO_HEADER,
+	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO,
 };
 
 static const struct mb_opt opts[] = {
@@ -59,6 +55,12 @@ static const struct mb_opt opts[] = {
 	    "header" },
 	{ KEY_NEW_TARGET, "new-target", NULL, "go on although the target isn't "
 	    "the one, or lacks what, the journal knows" },
+	{ KEY_PARK_AFTER, "park-after", "N", "set a batch aside when it has "
+	    "failed N times, and go on (default: stop)" },
+	{ KEY_ORDERED, "ordered", NULL, "commit in order: a batch that fails "
+	    "or is parked holds up the later ones, as always with --merge-on" },
+	{ KEY_REDO, "redo", NULL, "write replayed batches again: put back what "
+	    "the target lacks, replace what it has" },
 	MB_OPT_COMMON,
 	{ 0 }
 };
@@ -75,7 +77,8 @@ struct config {
 	const char *journal, *target;
 	struct mb_sink_options sink;
 	int64_t retry_us;
-	bool is_plain, has_header;
+	uint64_t park_after;		/* 0: never */
+	bool is_plain, has_header, is_ordered, redoes;
 	const char *format;
 	char delimiter;
 	struct mb_common common;
@@ -89,24 +92,22 @@ struct committer {
 	struct mb_journal *journal;	/* NULL: a plain stream */
 	struct mb_hello *hello;
 	struct mb_sink *sink;
-	enum mb_welcome welcome;
-	struct mb_marker marker;	/* as last read or moved */
+	struct mb_session *session;
 	uint64_t run;
-	bool is_ordered, has_committed;
 	struct mb_progress *progress;
 	struct mb_arena arena;		/* hello */
 
 	/* The batch in hand. */
 	struct mb_arena batch_arena;
 	struct mb_begin *begin;
-	bool is_dropped;
-	bool is_refused;	/* it was not tried: no failed attempt */
+	bool is_dropped;	/* not wanted, or it has failed */
 	struct mb_split split;
 	struct mb_rejects *rejects;
 	uint64_t n_records;		/* read so far */
 	struct mb_report report;
 
 	int upstream;			/* status of `done` */
+	struct mb_err failure;		/* of the first batch that was parked */
 };
 
 static int
@@ -174,6 +175,19 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		case KEY_NEW_TARGET:
 			cfg->sink.accepts_new = true;
 			break;
+		case KEY_PARK_AFTER:
+			if (mb_parse_count(&cfg->park_after, arg, err) < 0)
+				return mb_wrap(err, "--park-after");
+			if (cfg->park_after == 0)
+				return mb_fail(err, MB_EUSAGE, "--park-after: "
+				    "0 would park what was never tried");
+			break;
+		case KEY_ORDERED:
+			cfg->is_ordered = true;
+			break;
+		case KEY_REDO:
+			cfg->redoes = true;
+			break;
 		default:
 			key = mb_common_option(&cfg->common, &cmd, key, arg,
 			    err);
@@ -194,129 +208,13 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 }
 
 static void
-say(struct committer *c, uint64_t batch, const char *what)
+say(void *arg, uint64_t batch, const char *what)
 {
+	struct committer *c = arg;
 	char text[600];
 
 	snprintf(text, sizeof text, "batch %" PRIu64 ": %s", batch, what);
 	mb_progress_say(c->progress, text);
-}
-
-/*
- * The journal's side.
- */
-
-/* Is this stream's collector still the last one? */
-static bool
-is_superseded(const struct committer *c)
-{
-	const struct mb_state *s = mb_journal_state(c->journal);
-
-	return s->collector_run != MB_NONE &&
-	    s->collector_run > c->hello->run;
-}
-
-static int
-put_commit(struct committer *c, uint64_t batch, uint64_t rows, bool was_found,
-    uint64_t records, struct mb_buf *out, struct mb_err *err)
-{
-	const struct mb_state *s = mb_journal_state(c->journal);
-	struct mb_commit line = {
-		.batch = batch, .run = c->run, .time_ms = mb_clock_wall_ms(),
-		.rows = rows, .was_found = was_found, .records = records,
-		.held = was_found || rows > 0 ?
-		    mb_marker_count(&c->marker) : 0,
-		.target = mb_sink_target(c->sink),
-		.target_id = mb_sink_target_id(c->sink),
-	};
-
-	if (line.target_id == NULL)
-		line.target_id = "";	/* not made yet: no rows so far */
-	/* Two committers may append in another order than they stepped. */
-	if (line.held > 0 && line.held < s->held && !c->cfg->sink.accepts_new)
-		line.held = s->held;
-	mb_buf_reset(out);
-	mb_put_commit(out, &line);
-	return mb_journal_write(c->journal, out, err);
-}
-
-/* Every batch that is PLANNED and in the sink gets its `commit`. */
-static int
-settle_found(struct committer *c, struct mb_err *err)
-{
-	const struct mb_state *s = mb_journal_state(c->journal);
-	struct mb_buf line = { 0 };
-	size_t i = 0;
-	int rc = 0;
-
-	while (rc == 0 && i < s->n_batches) {
-		const struct mb_batch *b = &s->batches[i];
-		uint64_t number = b->number;
-
-		i++;
-		if (b->state == MB_COMMITTED || b->state == MB_VOID ||
-		    !mb_marker_has(&c->marker, number))
-			continue;
-		rc = put_commit(c, number, 0, true, mb_batch_records(b), &line,
-		    err);
-		i = 0;		/* settled ones were dropped */
-	}
-	mb_buf_release(&line);
-	return rc;
-}
-
-/*
- * Does the marker, as last read, fit the journal's state?  Sets c->welcome.
- * Pure but for that: it is asked again for each batch.
- */
-static int
-compare(struct committer *c, struct mb_err *err)
-{
-	struct mb_greeting g = {
-		.state = mb_journal_state(c->journal), .marker = &c->marker,
-		.target = mb_sink_target(c->sink),
-		.target_id = mb_sink_target_id(c->sink),
-		.is_replay = c->hello->is_replay,
-		.has_no_marker = strcmp(c->cfg->target, "-") == 0,
-		/* Once a batch is there it is the one. */
-		.accepts_new = c->cfg->sink.accepts_new && !c->has_committed,
-	};
-	int rc = mb_marker_greet(&g, err);
-
-	if (rc < 0)
-		return -1;
-	c->welcome = (enum mb_welcome)rc;
-	return 0;
-}
-
-/* Read the marker again, and make it durable. */
-static int
-look_up(struct committer *c, struct mb_err *err)
-{
-	mb_marker_release(&c->marker);
-	return mb_sink_lookup(c->sink, &c->marker, err);
-}
-
-/* At `hello`, under the commit lock. */
-static int
-greet(struct committer *c, struct mb_err *err)
-{
-	int rc;
-
-	if (look_up(c, err) < 0 || mb_journal_enter(c->journal, err) < 0)
-		return -1;
-	rc = compare(c, err);
-	if (rc == 0 && c->welcome == MB_OWN)
-		rc = settle_found(c, err);
-	mb_journal_leave(c->journal);
-	return rc;
-}
-
-static int
-lock_commit(struct committer *c, struct mb_err *err)
-{
-	return mb_journal_lock(c->journal, MB_LOCK_COMMIT, false, -1, err) <
-	    0 ? -1 : 0;
 }
 
 static int
@@ -349,19 +247,18 @@ open_sink(struct committer *c, struct mb_err *err)
 }
 
 static int
-join(struct committer *c, const struct mb_hello *h, char **argv,
-    struct mb_err *err)
+open_journal(struct committer *c, struct mb_err *err)
 {
 	const char *path, *notice;
-	int rc;
 
-	c->hello = mb_hello_copy(h, &c->arena);
 	path = mb_journal_choose(c->cfg->journal, getenv("MB_JOURNAL"),
 	    c->hello->journal);
 	if (path == NULL)
 		return mb_fail(err, MB_EUSAGE, "%s: no such journal here, or "
 		    "another user's: give -j FILE", c->hello->journal);
-	if (mb_journal_open(&c->journal, path, 0, err) < 0)
+	/* What is to be redone was settled long ago. */
+	if (mb_journal_open(&c->journal, path, c->cfg->redoes ?
+	    MB_JOURNAL_ALL : 0, err) < 0)
 		return -1;
 	while ((notice = mb_journal_notice(c->journal)) != NULL)
 		mb_progress_say(c->progress, notice);
@@ -369,282 +266,78 @@ join(struct committer *c, const struct mb_hello *h, char **argv,
 		return mb_fail(err, MB_EUSAGE, "%s: is journal %.8s, but the "
 		    "frames are of %.8s", mb_journal_path(c->journal),
 		    mb_journal_state(c->journal)->id, c->hello->id);
+	return 0;
+}
+
+static bool
+is_ordered(const struct config *cfg)
+{
+	return cfg->is_ordered || cfg->sink.n_merge_on > 0;
+}
+
+static int
+open_session(struct committer *c, struct mb_err *err)
+{
+	struct mb_session_options o = {
+		.journal = c->journal, .sink = c->sink, .run = c->run,
+		.has_no_marker = strcmp(c->cfg->target, "-") == 0,
+		.accepts_new = c->cfg->sink.accepts_new,
+		.redoes = c->cfg->redoes,
+		.is_ordered = is_ordered(c->cfg),
+		.park_after = c->cfg->park_after,
+		.retry_us = c->cfg->retry_us, .say = say, .arg = c,
+	};
+
+	if (c->hello != NULL) {
+		o.hello_run = c->hello->run;
+		o.is_replay = c->hello->is_replay;
+	}
+	return mb_session_open(&c->session, &o, err);
+}
+
+static int
+join(struct committer *c, const struct mb_hello *h, char **argv,
+    struct mb_err *err)
+{
+	c->hello = mb_hello_copy(h, &c->arena);
+	if (open_journal(c, err) < 0)
+		return -1;
 	if (!c->hello->is_replay && mb_journal_lock(c->journal,
 	    MB_LOCK_PIPELINE, true, -1, err) < 0)
 		return -1;
 	if (mb_journal_run(c->journal, &c->run, "commit", c->hello->run, argv,
 	    mb_clock_wall_ms(), err) < 0)
 		return -1;
-	if (is_superseded(c))
+	if (mb_outcome_is_superseded(mb_journal_state(c->journal),
+	    c->hello->run))
 		return mb_fail(err, MB_EBUSY, "%s: a later mb-collect has "
 		    "started", mb_journal_path(c->journal));
-	if (open_sink(c, err) < 0 || lock_commit(c, err) < 0)
+	if (open_sink(c, err) < 0)
 		return -1;
-	rc = greet(c, err);
-	mb_journal_unlock(c->journal, MB_LOCK_COMMIT);
-	return rc;
+	return open_session(c, err);
 }
 
 /*
  * A batch.
  */
 
-/*
- * May the batch be committed?  1 yes, 0 it is dropped (said why), -1.  The
- * commit lock is held and the journal read.
- */
-static int
-may_commit(struct committer *c, struct mb_err *err)
-{
-	const struct mb_state *s = mb_journal_state(c->journal);
-	uint64_t number = c->begin->batch;
-	const struct mb_batch *b = mb_state_batch(s, number);
-
-	if (is_superseded(c))
-		return mb_fail(err, MB_EBUSY, "dropped: a later mb-collect "
-		    "has started");
-	if (number >= s->next_batch)
-		return mb_fail(err, MB_ECORRUPT, "is not in the journal");
-	if (b == NULL || b->state == MB_COMMITTED) {
-		say(c, number, "is committed already; dropped");
-		return 0;
-	}
-	if (strcmp(b->digest.hex, c->begin->digest.hex) != 0)
-		return mb_fail(err, MB_ECORRUPT, "is not what the journal has "
-		    "planned");
-	if (b->state != MB_PLANNED &&
-	    !(c->hello->is_replay && b->state == MB_PARKED)) {
-		say(c, number, b->state == MB_PARKED ? "is parked; dropped" :
-		    "is void; dropped");
-		return 0;
-	}
-	if (!mb_state_may_commit(s, number, c->is_ordered))
-		return mb_fail(err, MB_EBUSY, "a batch before it is not "
-		    "settled");
-	return 1;
-}
-
-/*
- * One attempt at the sink's step.  1 done, 0 try again later (*why says what
- * it was), -1 it can't be done.
- */
-static int
-try_step(struct committer *c, bool is_copy, struct mb_err *why,
-    struct mb_err *err)
-{
-	static const struct mb_state nothing = { .rows_batch = MB_NONE };
-	uint64_t number = c->begin->batch;
-	struct mb_marker now;
-	struct mb_err first = { 0 };
-	int rc;
-
-	if (mb_marker_has(&c->marker, number))
-		return 1;
-	mb_marker_copy(&now, &c->marker);
-	mb_marker_add(&now, number, &c->begin->digest, c->journal != NULL ?
-	    mb_journal_state(c->journal) : &nothing, is_copy);
-	rc = mb_sink_commit(c->sink, &c->marker, &now, &first);
-	if (rc == 0) {
-		mb_marker_release(&c->marker);
-		c->marker = now;
-		c->has_committed = true;
-		return 1;
-	}
-	mb_marker_release(&now);
-	*why = first;
-	if (first.code == MB_EBUSY)
-		return 0;
-	if (first.code != MB_EEXIST && first.code != MB_EIO) {
-		*err = first;
-		return -1;
-	}
-	/*
-	 * The marker moved, or nobody knows: only the sink can tell.  What it
-	 * says is compared with the journal before it is believed, because a
-	 * copy of the journal may have moved it.
-	 */
-	if (look_up(c, err) < 0) {
-		*err = first;	/* the cause */
-		return -1;
-	}
-	if (c->journal != NULL && compare(c, err) < 0)
-		return -1;
-	if (mb_marker_has(&c->marker, number))
-		return 1;
-	if (first.code == MB_EEXIST)
-		return 0;
-	*err = first;
-	return -1;
-}
-
-/* Append the `commit`, or `fail`; the append lock is taken and dropped. */
-static int
-append_commit(struct committer *c, uint64_t rows, struct mb_err *err)
-{
-	const struct mb_state *s = mb_journal_state(c->journal);
-	struct mb_buf line = { 0 };
-	const struct mb_batch *b;
-	int rc = 0;
-
-	if (mb_journal_enter(c->journal, err) < 0)
-		return -1;
-	b = mb_state_batch(s, c->begin->batch);
-	if (b != NULL && b->state != MB_COMMITTED && b->state != MB_VOID)
-		rc = put_commit(c, c->begin->batch, rows, false,
-		    c->begin->records, &line, err);
-	mb_journal_leave(c->journal);
-	mb_buf_release(&line);
-	return rc;
-}
-
-/* The journal holds no record content: what a message quotes is left out. */
-static void
-leave_out_quotes(struct mb_buf *out, const char *text)
-{
-	for (bool is_quoted = false; *text != '\0'; text++)
-		if (*text == '"') {
-			is_quoted = !is_quoted;
-			mb_buf_adds(out, is_quoted ? "\"..." : "\"");
-		} else if (!is_quoted) {
-			mb_buf_addc(out, *text);
-		}
-}
-
-static void
-append_fail(struct committer *c, uint64_t batch, const char *reason)
-{
-	const struct mb_state *s = mb_journal_state(c->journal);
-	struct mb_err ignored = { 0 };
-	struct mb_buf line = { 0 }, kept = { 0 };
-	const struct mb_batch *b;
-
-	/* What the sink has did not fail, whatever happened then. */
-	if (c->welcome == MB_COPY || mb_marker_has(&c->marker, batch) ||
-	    mb_journal_enter(c->journal, &ignored) < 0)
-		return;
-	b = mb_state_batch(s, batch);
-	if (b != NULL && b->state == MB_PLANNED && !is_superseded(c)) {
-		leave_out_quotes(&kept, reason);
-		mb_put_fail(&line, batch, c->run, mb_clock_wall_ms(),
-		    65,
-		    mb_buf_str(&kept));
-		if (mb_journal_write(c->journal, &line, &ignored) < 0)
-			mb_progress_say(c->progress, ignored.msg);
-	}
-	mb_journal_leave(c->journal);
-	mb_buf_release(&kept);
-	mb_buf_release(&line);
-}
-
-/*
- * Others may have committed since the marker was read, and the sink may have
- * been restored behind our back: compare before every step.
- */
-static int
-compare_again(struct committer *c, struct mb_err *err)
-{
-	struct mb_err first = { 0 };
-
-	if (mb_journal_refresh(c->journal, err) < 0)
-		return -1;
-	if (compare(c, &first) == 0)
-		return 0;
-	return look_up(c, err) < 0 ? -1 : compare(c, err);
-}
-
-/* One attempt, under the commit lock: as try_step; dropped counts as done. */
-static int
-attempt(struct committer *c, uint64_t rows, struct mb_err *why,
-    struct mb_err *err)
-{
-	bool is_copy;
-	int rc;
-
-	if (c->journal == NULL)
-		return rows > 0 ? try_step(c, true, why, err) : 1;
-	if (lock_commit(c, err) < 0)
-		return -1;
-	rc = compare_again(c, err);
-	is_copy = c->welcome == MB_COPY;
-	if (rc == 0)
-		rc = is_copy ? 1 : may_commit(c, err);
-	c->is_refused = rc < 0;
-	c->is_dropped = rc == 0;
-	if (rc == 0)
-		rc = 1;
-	else if (rc > 0 && rows > 0)
-		rc = try_step(c, is_copy, why, err);
-	if (rc > 0 && !c->is_dropped && !is_copy &&
-	    append_commit(c, rows, err) < 0)
-		rc = -1;
-	mb_journal_unlock(c->journal, MB_LOCK_COMMIT);
-	return rc;
-}
-
-/* Wait a random part of a span that doubles: nobody keeps step. */
-static void
-back_off(int64_t *span_us)
-{
-	uint64_t random = 0;
-	struct mb_err ignored = { 0 };
-
-	if (mb_random(&random, sizeof random, &ignored) < 0)
-		random = (uint64_t)*span_us;
-	mb_clock_sleep((int64_t)(random % (uint64_t)*span_us) + 1);
-	if (*span_us < 1000000)
-		*span_us *= 2;
-}
-
-static int
-commit_batch(struct committer *c, uint64_t rows, struct mb_err *err)
-{
-	int64_t deadline = mb_clock_steady_us() + c->cfg->retry_us;
-	int64_t span_us = 2000;
-	struct mb_err why = { 0 };
-	int rc;
-
-	while ((rc = attempt(c, rows, &why, err)) == 0) {
-		if (mb_clock_steady_us() >= deadline) {
-			*err = why;
-			return -1;
-		}
-		back_off(&span_us);
-		why = (struct mb_err){ 0 };
-	}
-	return rc < 0 ? -1 : 0;
-}
-
 static int
 on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 {
-	const struct mb_batch *known;
 	enum mb_format format;
+	int rc;
 
 	mb_arena_reset(&c->batch_arena);
 	c->begin = mb_begin_copy(b, &c->batch_arena);
 	c->report = (struct mb_report){ .is_commit = true };
-	c->is_dropped = c->is_refused = false;
+	c->is_dropped = true;
 	c->n_records = 0;
-	if (c->journal != NULL) {
-		if (c->welcome == MB_OWN) {
-			if (mb_journal_refresh(c->journal, err) < 0)
-				return -1;
-			known = mb_state_batch(mb_journal_state(c->journal),
-			    b->batch);
-			c->is_dropped = b->batch < mb_journal_state(
-			    c->journal)->next_batch && (known == NULL ||
-			    known->state == MB_COMMITTED);
-		} else {
-			c->is_dropped = mb_marker_has(&c->marker, b->batch);
-		}
-		if (c->is_dropped)
-			say(c, b->batch, "is committed already; dropped");
-		else
-			c->rejects = mb_rejects_open(c->journal, "commit",
-			    b->batch);
-	}
-	if (c->is_dropped)
-		return 0;
+	rc = mb_session_wants(c->session, c->begin, err);
+	if (rc <= 0)
+		return rc;
+	c->is_dropped = false;
+	if (c->journal != NULL)
+		c->rejects = mb_rejects_open(c->journal, "commit", b->batch);
 	if (mb_format_parse(&format, b->format, err) < 0)
 		return -1;
 	mb_split_init(&c->split, format, b->delimiter, b->record_limit, 0);
@@ -746,6 +439,15 @@ report(struct committer *c)
 	mb_batch_release(&shown);
 }
 
+/* Nothing of the batch in hand is left. */
+static void
+leave_batch(struct committer *c)
+{
+	mb_sink_abort(c->sink);
+	mb_rejects_close(c->rejects);
+	c->rejects = NULL;
+}
+
 static int
 on_end(struct committer *c, struct mb_err *err)
 {
@@ -760,14 +462,14 @@ on_end(struct committer *c, struct mb_err *err)
 		rc = mb_rejects_publish(c->rejects, err);
 	c->report.stage_us = mb_clock_steady_us() - started;
 	started = mb_clock_steady_us();
-	if (rc == 0)
-		rc = commit_batch(c, rows, err);
+	if (rc == 0) {
+		rc = mb_session_commit(c->session, c->begin, rows, err);
+		c->is_dropped = rc == 0;
+	}
 	c->report.commit_us = mb_clock_steady_us() - started;
-	mb_sink_abort(c->sink);
 	if (rc < 0)
 		return -1;
-	mb_rejects_close(c->rejects);
-	c->rejects = NULL;
+	leave_batch(c);
 	c->report.rows = rows;
 	c->report.target = mb_sink_target(c->sink);
 	if (!c->is_dropped)
@@ -821,6 +523,33 @@ on_event(struct committer *c, const struct mb_frame_event *ev, char **argv,
 	return 0;
 }
 
+/*
+ * The batch in hand has failed.  0: it is parked, and what comes of it still
+ * is dropped; -1: this is the end.
+ */
+static int
+on_failure(struct committer *c, struct mb_err *err)
+{
+	if (c->session == NULL || c->begin == NULL || err->code == MB_EPIPE)
+		return -1;
+	if (mb_session_fail(c->session, c->begin, err) == 0) {
+		if (c->cfg->park_after > 0 && is_ordered(c->cfg))
+			mb_wrap(err, "not parked, since later ones wait for "
+			    "it (%s)", c->cfg->is_ordered ? "--ordered" :
+			    "--merge-on");
+		mb_wrap(err, "batch %" PRIu64, c->begin->batch);
+		return -1;
+	}
+	leave_batch(c);
+	c->is_dropped = true;
+	mb_wrap(err, "batch %" PRIu64 ": is parked", c->begin->batch);
+	mb_progress_say(c->progress, err->msg);
+	if (c->failure.code == MB_OK)
+		c->failure = *err;
+	*err = (struct mb_err){ 0 };
+	return 0;
+}
+
 static int
 commit_frames(struct committer *c, char **argv, struct mb_err *err)
 {
@@ -828,18 +557,14 @@ commit_frames(struct committer *c, char **argv, struct mb_err *err)
 	int rc;
 
 	while ((rc = mb_frame_next(c->in, &ev, err)) > 0)
-		if (on_event(c, &ev, argv, err) < 0) {
-			if (c->begin == NULL || err->code == MB_EPIPE)
-				return -1;
-			mb_wrap(err, "batch %" PRIu64, c->begin->batch);
-			if (!c->is_refused)
-				append_fail(c, c->begin->batch, err->msg);
+		if (on_event(c, &ev, argv, err) < 0 && on_failure(c, err) < 0)
 			return -1;
-		}
-	if (rc == 0 && c->upstream != 0)
-		return mb_fail(err, code_of(c->upstream), "the batches end here: what is "
-		    "upstream ended with status %d", c->upstream);
-	return rc;
+	if (rc == 0 && c->failure.code != MB_OK)
+		*err = c->failure;
+	else if (rc == 0 && c->upstream != 0)
+		mb_fail(err, code_of(c->upstream), "the batches end here: "
+		    "what is upstream ended with status %d", c->upstream);
+	return err->code == MB_OK ? 0 : -1;
 }
 
 /*
@@ -891,15 +616,15 @@ commit_plain(struct committer *c, struct mb_err *err)
 	struct mb_begin b = { .settled = MB_NONE };
 	struct mb_names names = { 0 };
 	struct mb_field *fields = NULL;
+	const struct mb_marker *marker;
 	struct mb_frame_event ev;
 	size_t used;
 	int rc;
 
-	c->welcome = MB_COPY;
-	if (open_sink(c, err) < 0 ||
-	    mb_sink_lookup(c->sink, &c->marker, err) < 0)
+	if (open_sink(c, err) < 0 || open_session(c, err) < 0)
 		return -1;
-	b.batch = c->marker.exists ? c->marker.last + 1 : 0;
+	marker = mb_session_marker(c->session);
+	b.batch = marker->exists ? marker->last + 1 : 0;
 	b.time_ms = mb_clock_wall_ms();
 	b.digest = mb_hash_bytes("plain", 5);
 	while ((rc = mb_frame_next(c->in, &ev, err)) > 0) {
@@ -939,9 +664,7 @@ commit_plain(struct committer *c, struct mb_err *err)
 static int
 commit(const struct config *cfg, char **argv, struct mb_err *err)
 {
-	struct committer c = {
-		.cfg = cfg, .is_ordered = cfg->sink.n_merge_on > 0
-	};
+	struct committer c = { .cfg = cfg };
 	bool is_stream = strcmp(cfg->target, "-") == 0;
 	int rc;
 
@@ -963,8 +686,8 @@ commit(const struct config *cfg, char **argv, struct mb_err *err)
 		    "filter took them, or give --plain (at-least-once)");
 	}
 	mb_rejects_close(c.rejects);
+	mb_session_close(c.session);
 	mb_sink_close(c.sink);
-	mb_marker_release(&c.marker);
 	mb_journal_close(c.journal);
 	mb_frame_close(c.in);
 	mb_progress_close(c.progress);

@@ -74,6 +74,9 @@ options_of() { # TOOL
 		-d,--delimiter=
 		--no-header
 		--null=
+		--park-after=
+		--ordered
+		--redo
 		END
 		;;
 	mb-replay)
@@ -98,7 +101,7 @@ later_options() { # TOOL
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
-	mb-commit) echo "partition-by delete-when park-after ordered redo evolve" \
+	mb-commit) echo "partition-by delete-when evolve" \
 		"dry-run codec compact-to vacuum" ;;
 	mb-replay) echo "park unpark requeue prune repair" ;;
 	esac

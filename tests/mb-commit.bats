@@ -430,3 +430,78 @@ c.execute(\"ROLLBACK\")"'
 	has "$output" "status 0 0"
 	same_records small.log out2 disk/k.mbj
 }
+
+# Batches of two records; the second has a value that is no number.
+bad_second() {
+	printf 'k,v\na,1\nb,2\na,x\nb,3\na,4\nb,5\n' >in.csv
+}
+
+# One run of it: failing COMMIT-ARGS...
+failing() {
+	line "mb-collect -j j.mbj --max-records 2 in.csv |
+		mb-agg -k k -a sum:v --on-bad fail | mb-commit $*"
+}
+
+@test "--park-after sets a batch aside once it has failed so often, over runs" {
+	bad_second
+	for target in dir:out 'sqlite:x.db#t'; do
+		failing --park-after 2 "'$target'"
+		has "$output" "batch 1: $PWD/in.csv: byte 12: v: not a number" " 65"
+		has "$(states j.mbj)" "0 committed 1 failed"
+		failing --park-after 2 "'$target'"
+		has "$output" "batch 1: is parked: $PWD/in.csv: byte 12: v: not a number" "status 0 65 65"
+		is "$(states j.mbj)" "0 committed 1 parked 2 committed"
+		failing --park-after 2 "'$target'"
+		is "$output" "status 0 0 0"
+		# It comes in when the cause is mended, once.
+		for i in 1 2; do
+			line "mb-replay -j j.mbj --failed | mb-agg -k k -a sum:v --on-bad skip |
+				mb-commit '$target'"
+			has "$output" "status 0 0 0"
+		done
+		is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+		rm -r j.mbj*
+	done
+	is "$(rows out | sort | xargs)" "a,1 a,4 b,2 b,3 b,5"
+	is "$(sqlite3 x.db 'SELECT count(*), sum(v_sum) FROM t')" "5|15"
+}
+
+@test "a batch that the sink itself can't take is parked, too" {
+	sqlite3 x.db 'CREATE TABLE t (line INTEGER NOT NULL)'
+	printf '1\n2\nx\n4\n5\n6\n' >in.log
+	line "mb-collect -j j.mbj --max-records 2 in.log |
+		mb-commit --on-bad fail --park-after 1 'sqlite:x.db#t'"
+	has "$output" "batch 1: is parked: x.db#t: record 1 of the batch: column line" "status 0 65"
+	is "$(states j.mbj)" "0 committed 1 parked 2 committed"
+	is "$(sqlite3 x.db 'SELECT group_concat(line) FROM t')" "1,2,5,6"
+	# A batch that is parked and fails again stays where it is.
+	line "mb-replay -j j.mbj --failed | mb-commit --on-bad fail 'sqlite:x.db#t'"
+	has "$output" "batch 1: x.db#t: record 1" "status 0 65"
+	is "$(states j.mbj)" "0 committed 1 parked 2 committed"
+}
+
+@test "with --ordered and --merge-on nothing is parked: later batches wait" {
+	bad_second
+	for how in --ordered "--merge-on k --merge v_sum:sum"; do
+		for i in 1 2 3; do
+			failing --park-after 1 $how "'sqlite:x.db#t'"
+			has "$output" "batch 1: not parked, since later ones wait for it" " 65"
+			has "$(states j.mbj)" "0 committed 1 failed"
+		done
+		rm -r j.mbj* x.db*
+	done
+}
+
+@test "a full disk or a lock doesn't count as a failure of the batch" {
+	printf '1\n2\n' >in.log
+	sqlite3 x.db 'CREATE TABLE t (line TEXT)'
+	start "sqlite3 x.db 'BEGIN IMMEDIATE' '.shell touch locked; sleep 1000'"
+	eventually test -e locked
+	line "mb-collect -j j.mbj in.log |
+		mb-commit --park-after 1 --retry-for 10ms 'sqlite:x.db#t'"
+	has "$output" "batch 0: x.db#t: database is locked" "status 0 75"
+	is "$(states j.mbj)" "0 failed"
+	kill -KILL -- "-$leader"
+	line "mb-collect -j j.mbj in.log | mb-commit --park-after 1 'sqlite:x.db#t'"
+	is "$output" "status 0 0"
+}

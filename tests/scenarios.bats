@@ -197,7 +197,7 @@ f.write(bytes([b[0] ^ 4]))"
 		mv older $file
 		seq 41 42 >>in.log
 		pipeline j.mbj "'$sink'"
-		has "$output" "was restored from an older copy; --new-target goes on without" " 65"
+		has "$output" "was restored from an older copy; --redo puts back what is replayed, --new-target goes on without" " 65"
 		pipeline j.mbj "--new-target '$sink'"
 		is "$output" "status 0 0"
 		pipeline j.mbj "'$sink'"

@@ -227,7 +227,7 @@ commit(struct mb_sink *s, const char *was, const char *now, struct mb_err *err)
 	struct mb_marker from = marker(was), to = marker(now);
 
 	*err = (struct mb_err){ 0 };
-	if ((mb_sink_commit(s, &from, &to, err) < 0) != (err->code != MB_OK))
+	if ((mb_sink_commit(s, &from, &to, NULL, err) < 0) != (err->code != MB_OK))
 		fail_msg("code %d", err->code);
 	mb_marker_release(&from);
 	mb_marker_release(&to);

@@ -18,7 +18,7 @@ struct world {
 
 /*
  * "pPcCx.": planned, parked, committed, committed and forgotten (.), void
- * (x), u: unparked.  The number of letters is the next batch.
+ * (x), u: unparked, f: found under another number.  The number of letters is the next batch.
  */
 static void
 set_up(struct world *w, const char *letters, uint64_t rows_batch)
@@ -38,9 +38,13 @@ set_up(struct world *w, const char *letters, uint64_t rows_batch)
 		b = &w->batches[w->state.n_batches++];
 		b->number = i;
 		b->state = letters[i] == 'P' ? MB_PARKED :
-		    letters[i] == 'c' ? MB_COMMITTED :
+		    letters[i] == 'c' || letters[i] == 'f' ? MB_COMMITTED :
 		    letters[i] == 'x' ? MB_VOID : MB_PLANNED;
 		b->was_parked = strchr("Pux", letters[i]) != NULL;
+		b->was_found = letters[i] == 'f';
+		/* Up to the last commit with rows all had some. */
+		b->rows = b->state == MB_COMMITTED && !b->was_found &&
+		    rows_batch != MB_NONE && i <= rows_batch;
 		snprintf(b->digest.hex, sizeof b->digest.hex, "%032" PRIx64,
 		    i);
 	}
@@ -113,6 +117,8 @@ test_add(void **state)
 		{ "0-0", 2, ".cp", 0, false, "0-2" },
 		{ "0-0", 2, "..p", 0, false, "0-2" },
 		{ "0-0", 5, "..P.cp", 0, false, "0-5 2" },
+		/* found as another one: not here under this number */
+		{ "0-1", 5, "...f.p", 1, false, "0-5 3" },
 		/* with rows, but not here (--new-target): holes */
 		{ "0-1", 5, ".....p", 4, false, "0-5 2-4" },
 		{ "0-1", 5, "..ccPp", 3, false, "0-5 2-4" },

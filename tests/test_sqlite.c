@@ -377,7 +377,7 @@ commit_batch(struct stream *s, struct mb_err *err)
 {
 	struct mb_marker now = marker_after(s);
 
-	if (mb_sink_commit(s->sink, &s->marker, &now, err) < 0) {
+	if (mb_sink_commit(s->sink, &s->marker, &now, NULL, err) < 0) {
 		mb_marker_release(&now);
 		return -1;
 	}
@@ -828,9 +828,9 @@ test_plain_stream(void **state)
 	s.format = "csv";
 	set_fields(&s, names, NULL);
 	assert_int_equal(stage_batch(&s, "1\n", 2, &rows, &err), 0);
-	assert_int_equal(mb_sink_commit(s.sink, &none, &none, &err), 0);
+	assert_int_equal(mb_sink_commit(s.sink, &none, &none, NULL, &err), 0);
 	assert_int_equal(stage_batch(&s, "2\n", 2, &rows, &err), 0);
-	assert_int_equal(mb_sink_commit(s.sink, &none, &none, &err), 0);
+	assert_int_equal(mb_sink_commit(s.sink, &none, &none, NULL, &err), 0);
 	close_stream(&s);
 	expect("SELECT * FROM t", "1\n2\n");
 	expect("SELECT count(*) FROM sqlite_master", "1\n");

@@ -88,6 +88,12 @@ mb_batch_bytes(const struct mb_batch *b)
 	return n;
 }
 
+bool
+mb_batch_has_rows(const struct mb_batch *b)
+{
+	return b->state == MB_COMMITTED && (b->rows > 0 || b->was_found);
+}
+
 void
 mb_batch_add_range(struct mb_batch *b, const struct mb_range *r)
 {
@@ -229,8 +235,10 @@ mb_state_needs(const struct mb_state *s, const struct mb_batch *b)
 	if (s->settled == MB_NONE || b->number > s->settled ||
 	    b->state == MB_PARKED)
 		return true;
-	return b->state == MB_VOID &&
-	    (s->rows_batch == MB_NONE || b->number > s->rows_batch);
+	if (s->rows_batch != MB_NONE && b->number <= s->rows_batch)
+		return false;
+	/* With rows and beyond the last with rows: found as another one. */
+	return b->state == MB_VOID || mb_batch_has_rows(b);
 }
 
 bool
@@ -318,8 +326,8 @@ is_droppable(const struct mb_generation *g)
 	return g->is_forgotten || (g->is_final && g->spool != MB_NONE);
 }
 
-static void
-append_generation(struct mb_state *s, struct mb_generation *g)
+void
+mb_state_add_generation(struct mb_state *s, struct mb_generation *g)
 {
 	if (s->n_generations == s->cap_generations) {
 		s->cap_generations = s->cap_generations * 2 + 4;
@@ -336,8 +344,8 @@ append_generation(struct mb_state *s, struct mb_generation *g)
 		set_newest(s, &s->generations[s->n_generations - 1]);
 }
 
-static void
-append_batch(struct mb_state *s, struct mb_batch *b)
+void
+mb_state_add_batch(struct mb_state *s, struct mb_batch *b)
 {
 	if (s->n_batches == s->cap_batches) {
 		s->cap_batches = s->cap_batches * 2 + 4;
@@ -492,7 +500,7 @@ apply_source(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	before = g.spool == MB_NONE ? NULL : mb_state_newest(s, g.source);
 	if (before != NULL)
 		mark(s, before, true, false);
-	append_generation(s, &g);
+	mb_state_add_generation(s, &g);
 	drop_generations(s);
 	return 0;
 }
@@ -657,7 +665,7 @@ apply_plan(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	s->digest = b.digest;
 	s->time_ms = b.time_ms;
 	is_requeued = b.n_from > 0;
-	append_batch(s, &b);
+	mb_state_add_batch(s, &b);
 	if (is_requeued)
 		advance_settled(s);
 	return 0;
@@ -903,9 +911,7 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 			mb_generation_release(&g);
 			return corrupt(err, "checkpoint", "a generation");
 		}
-		(void)mb_node_time(e, "planned", &g.time_ms);
-		(void)mb_node_bool(e, "forgotten", &g.is_forgotten);
-		append_generation(s, &g);
+		mb_state_add_generation(s, &g);
 	}
 	if (!mb_node_u64(n, "next_generation", &s->next_generation))
 		return corrupt(err, "checkpoint", "incomplete");
@@ -932,7 +938,7 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 		(void)mb_node_time(e, "committed", &b.commit_ms);
 		(void)mb_node_u64(e, "rows", &b.rows);
 		set_reason(&b, e);
-		append_batch(s, &b);
+		mb_state_add_batch(s, &b);
 	}
 	return 0;
 }

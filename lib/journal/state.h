@@ -114,6 +114,8 @@ struct mb_batch {
 
 uint64_t mb_batch_records(const struct mb_batch *b);
 uint64_t mb_batch_bytes(const struct mb_batch *b);
+/* Is it committed, and did it have rows? */
+bool mb_batch_has_rows(const struct mb_batch *b);
 
 struct mb_state {
 	char id[MB_ID_LEN + 1];
@@ -189,9 +191,10 @@ bool mb_state_may_commit(const struct mb_state *s, uint64_t number,
 
 /*
  * Is the batch still needed?  Settled ones aren't, but for those that are
- * parked, and for void ones beyond the last commit with rows: whoever passes
- * over their number has to know that it is a hole, and their rows may be in
- * the sink, where only their digest tells whose they are.
+ * parked and, beyond the last commit with rows, void ones and those that were
+ * found in the sink under another number: whoever passes over their number
+ * has to know that it is a hole, and the rows of void ones may be in the sink,
+ * where only their digest tells whose they are.
  */
 bool mb_state_needs(const struct mb_state *s, const struct mb_batch *b);
 
@@ -211,6 +214,10 @@ void mb_state_requeue(const struct mb_state *s, const struct mb_batch *old,
 /* What a plan's digest is, given all that defines the batch. */
 struct mb_hash mb_state_digest(const struct mb_state *s,
     const struct mb_batch *b);
+
+/* For who makes a state: ids and numbers must rise; *g and *b are taken. */
+void mb_state_add_generation(struct mb_state *s, struct mb_generation *g);
+void mb_state_add_batch(struct mb_state *s, struct mb_batch *b);
 
 /* Free what a batch or generation owns (not the struct itself). */
 void mb_batch_release(struct mb_batch *b);

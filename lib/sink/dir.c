@@ -14,7 +14,9 @@
  * I2. An intent is written only where the newest line's outcome is known and
  *     durable, under the lock on the manifest.
  * I3. A file never replaces another: one that the manifest doesn't know is
- *     damage, and is left alone.
+ *     damage, and is left alone.  But for --redo, which replaces the file of
+ *     a batch that is there by one of the same name, or gives it again if it
+ *     was taken away; the marker is told as before.
  *
  * So whoever consumes the files may take away any but the one of the newest
  * line.
@@ -37,6 +39,7 @@
 #include "base/line.h"
 #include "durable/stage.h"
 #include "sink/convert.h"
+#include "sink/positions.h"
 
 #define MANIFEST ".mb-manifest"
 
@@ -287,14 +290,20 @@ out:
 	return rc < 0 ? mb_wrap(err, "dir:%s", s->path) : 0;
 }
 
-/* Read line 1: whose directory it is, and its id. */
+/* Line 1: whose directory it is, and its id. */
+struct owner {
+	char journal[MB_ID_LEN + 1];
+	char *journal_path;
+};
+
 static int
-read_owner(struct dir_sink *s, struct mb_err *err)
+parse_owner(struct dir_sink *s, struct owner *out, struct mb_err *err)
 {
-	const char *journal = "", *id = "", *path;
+	const char *journal = "", *id = "";
 	char *newline, text[PATH_MAX * 2 + 512];
 	struct mb_str line = { text, 0 };
 	struct mb_doc *doc;
+	size_t len;
 	ssize_t n = mb_pread_full(s->fd, text, sizeof text, 0, MANIFEST, err);
 
 	if (n < 0)
@@ -309,16 +318,32 @@ read_owner(struct dir_sink *s, struct mb_err *err)
 		return -1;
 	(void)mb_node_str(mb_doc_root(doc), "journal", &journal);
 	(void)mb_node_str(mb_doc_root(doc), "id", &id);
-	if (!mb_node_str(mb_doc_root(doc), "journal_path", &path))
-		path = "?";
-	if (strcmp(journal, s->base.options->journal) != 0)
-		mb_fail(err, MB_ECORRUPT, "dir:%s: belongs to another journal, "
-		    "%.8s, that was at %s: a directory holds the batches of "
-		    "one journal", s->path, journal, path);
-	else
-		s->base.target_id = mb_strdup(id);
+	snprintf(out->journal, sizeof out->journal, "%s", journal);
+	if (!mb_node_bytes(mb_doc_root(doc), "journal_path",
+	    &out->journal_path, &len))
+		out->journal_path = mb_strdup("?");
+	free(s->base.target_id);
+	s->base.target_id = mb_strdup(id);
 	mb_doc_close(doc);
-	return err->code == MB_OK ? 0 : -1;
+	return 0;
+}
+
+/* It must be ours. */
+static int
+read_owner(struct dir_sink *s, struct mb_err *err)
+{
+	struct owner owner;
+	int rc = parse_owner(s, &owner, err);
+
+	if (rc < 0)
+		return -1;
+	if (strcmp(owner.journal, s->base.options->journal) != 0)
+		rc = mb_fail(err, MB_ECORRUPT, "dir:%s: belongs to another "
+		    "journal, %.8s, that was at %s: a directory holds the "
+		    "batches of one journal", s->path, owner.journal,
+		    owner.journal_path);
+	free(owner.journal_path);
+	return rc;
 }
 
 /* Batches without a manifest: it was lost, and nobody knows what is here. */
@@ -537,6 +562,8 @@ append_intent(struct dir_sink *s, const struct newest *n,
 	mb_line_u64(&line, "bytes", mb_stage_size(s->stage));
 	put_marker(&line, "was", was);
 	put_marker(&line, "now", now);
+	if (s->base.positions != NULL)
+		mb_positions_put(&line, s->base.positions);
 	mb_line_seal(&line, 0);
 	if (fstat(s->fd, &st) < 0) {
 		mb_fail_sys(err, MANIFEST);
@@ -553,6 +580,36 @@ append_intent(struct dir_sink *s, const struct newest *n,
 out:
 	mb_buf_release(&line);
 	return rc < 0 ? poison(s) : 0;
+}
+
+/*
+ * Is the batch there in another format?  Then replacing would make two of it.
+ * 0 no, -1 yes, or that can't be told.
+ */
+static int
+has_other_name(const struct dir_sink *s, struct mb_err *err)
+{
+	char stem[64];
+	int fd = mb_openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	size_t len = (size_t)snprintf(stem, sizeof stem, "batch-%09" PRIu64
+	    ".", s->batch);
+
+	if (d == NULL) {
+		mb_fail_sys(err, "read the directory");
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	while ((e = readdir(d)) != NULL)
+		if (strncmp(e->d_name, stem, len) == 0 &&
+		    strcmp(e->d_name, s->name) != 0)
+			mb_fail(err, MB_EUSAGE, "--redo: the batch is there as "
+			    "%s, not %s: give the same --output and --gzip",
+			    e->d_name, s->name);
+	closedir(d);
+	return err->code == MB_OK ? 0 : -1;
 }
 
 static int
@@ -596,6 +653,44 @@ out:
 	return rc < 0 ? mb_wrap(err, "dir:%s", s->path) : 0;
 }
 
+/*
+ * The file of a batch that is there, anew.  Without rows it becomes an empty
+ * one: were the newest line's taken away, the marker would fall back.
+ */
+static int
+dir_redo(struct mb_sink *base, const struct mb_marker *was,
+    struct mb_err *err)
+{
+	struct dir_sink *s = (struct dir_sink *)base;
+	struct mb_marker current = { 0 };
+	struct newest n = { 0 };
+	int rc = -1;
+
+	if (s->is_poisoned)
+		return mb_fail(err, MB_EIO, "dir:%s: a sync has failed before",
+		    s->path);
+	if (s->stage == NULL && flush_rows(s, true, err) < 0)
+		return -1;
+	if (lock_manifest(s, err) < 0)
+		return -1;
+	if (current_marker(s, &n, &current, err) < 0)
+		goto out;
+	if (!mb_marker_eq(&current, was)) {
+		mb_fail(err, MB_EEXIST, "its marker has moved");
+		goto out;
+	}
+	if (has_other_name(s, err) != 0)
+		goto out;
+	rc = mb_stage_replace(s->stage, err);
+	if (rc < 0)
+		poison(s);
+out:
+	unlock_manifest(s);
+	mb_marker_release(&current);
+	newest_release(&n);
+	return rc < 0 ? mb_wrap(err, "dir:%s", s->path) : 0;
+}
+
 /* The absolute path of a directory that need not exist. */
 static int
 resolve(struct dir_sink *s, const char *path, struct mb_err *err)
@@ -628,7 +723,7 @@ mb_sink_open_dir(struct mb_sink **out, const char *path,
 	static const struct mb_sink_ops ops = {
 		.close = dir_close, .lookup = dir_lookup, .begin = dir_begin,
 		.add = dir_add, .stage = dir_stage, .commit = dir_commit,
-		.abort = dir_abort,
+		.redo = dir_redo, .abort = dir_abort,
 	};
 	struct dir_sink *s = mb_zalloc(sizeof *s);
 	struct mb_buf target = { 0 };
@@ -645,4 +740,51 @@ mb_sink_open_dir(struct mb_sink **out, const char *path,
 	s->base.target = mb_buf_take(&target);
 	*out = &s->base;
 	return 0;
+}
+
+int
+mb_sink_find_dir(struct mb_found *out, const char *path,
+    const char *journal_path, struct mb_err *err)
+{
+	struct dir_sink s = { .dirfd = -1, .fd = -1 };
+	struct mb_buf target = { 0 };
+	struct owner owner = { 0 };
+	struct newest n = { 0 };
+	int rc = -1;
+
+	if (resolve(&s, path, err) < 0)
+		goto out;
+	s.dirfd = mb_openat(AT_FDCWD, s.path, O_RDONLY | O_DIRECTORY, 0);
+	if (s.dirfd >= 0)
+		s.fd = mb_openat(s.dirfd, MANIFEST, O_RDONLY | O_NOFOLLOW, 0);
+	if (s.fd < 0) {
+		mb_fail(err, MB_EUSAGE, "dir:%s: no journal has committed "
+		    "there: %s", s.path, strerror(errno));
+		goto out;
+	}
+	if (parse_owner(&s, &owner, err) < 0 ||
+	    current_marker(&s, &n, &out->marker, err) < 0)
+		goto out;
+	if (strcmp(owner.journal_path, journal_path) != 0 ||
+	    !out->marker.exists) {
+		mb_fail(err, MB_EUSAGE, "dir:%s: has no batches of a journal "
+		    "at %s, but of one at %s", s.path, journal_path,
+		    owner.journal_path);
+		goto out;
+	}
+	memcpy(out->journal, owner.journal, sizeof out->journal);
+	mb_buf_addf(&target, "dir:%s", s.path);
+	out->target = mb_buf_take(&target);
+	out->target_id = mb_strdup(s.base.target_id);
+	rc = mb_positions_gather(out, s.fd, out->target, err);
+out:
+	newest_release(&n);
+	free(owner.journal_path);
+	free(s.base.target_id);
+	free(s.path);
+	if (s.fd >= 0)
+		close(s.fd);
+	if (s.dirfd >= 0)
+		close(s.dirfd);
+	return rc;
 }

@@ -61,9 +61,36 @@ mb_marker_has(const struct mb_marker *m, uint64_t batch)
 }
 
 uint64_t
+mb_marker_find(const struct mb_marker *m, uint64_t batch,
+    const uint64_t *from, size_t n_from)
+{
+	if (mb_marker_has(m, batch))
+		return batch;
+	for (size_t i = 0; i < n_from; i++)
+		if (mb_marker_has(m, from[i]))
+			return from[i];
+	return MB_NONE;
+}
+
+uint64_t
 mb_marker_count(const struct mb_marker *m)
 {
 	return m->exists ? m->last - m->first + 1 - m->n_holes : 0;
+}
+
+/*
+ * Is batch `number`, which was passed over, there as far as it goes: did it
+ * have no rows?  One that isn't kept any more is settled; later than the last
+ * commit that had rows, it had none.
+ */
+static bool
+had_no_rows(const struct mb_state *s, uint64_t number)
+{
+	const struct mb_batch *b = mb_state_batch(s, number);
+
+	if (b == NULL)
+		return s->rows_batch == MB_NONE || number > s->rows_batch;
+	return b->state == MB_COMMITTED && !mb_batch_has_rows(b);
 }
 
 /* Insert [from, to) where holes may stand. */
@@ -72,16 +99,9 @@ insert_holes(struct mb_marker *m, uint64_t from, uint64_t to,
     const struct mb_state *s, bool is_copy)
 {
 	for (uint64_t k = from; k < to; k++) {
-		const struct mb_batch *b = mb_state_batch(s, k);
 		size_t i;
 
-		/*
-		 * Committed, or settled so long ago that it isn't kept, and
-		 * later than the last commit that had rows: it had none.
-		 */
-		if (!is_copy && (s->rows_batch == MB_NONE ||
-		    k > s->rows_batch) &&
-		    (b == NULL || b->state == MB_COMMITTED))
+		if (!is_copy && had_no_rows(s, k))
 			continue;
 		i = hole_index(m, k);
 		m->holes = mb_realloc_array(m->holes, m->n_holes + 1,
@@ -228,19 +248,22 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		return MB_COPY;
 	if (g->accepts_new)
 		return MB_OWN;
+	if (g->redoes && (!is_other || strcmp(s->target, g->target) == 0))
+		return MB_OWN;
 	if (is_other && strcmp(s->target, g->target) != 0)
 		return mb_fail(err, MB_ECORRUPT, "%s: the journal commits to "
 		    "%s; --new-target changes that", g->target, s->target);
 	if (is_other)
 		return mb_fail(err, MB_ECORRUPT, "%s: is not the target that "
-		    "the journal committed to: it was %s; --new-target goes "
-		    "on with it", g->target, g->target_id == NULL ? "removed" :
+		    "the journal committed to: it was %s; --redo puts back "
+		    "what is replayed, --new-target goes on with it", g->target, g->target_id == NULL ? "removed" :
 		    "dropped and made anew");
 	if (s->rows_batch != MB_NONE && !g->has_no_marker &&
 	    (!g->marker->exists || g->marker->last < s->rows_batch))
 		return mb_fail(err, MB_ECORRUPT, "%s: lacks batch %" PRIu64
 		    ", which was committed: it was restored from an older "
-		    "copy; --new-target goes on without", g->target,
+		    "copy; --redo puts back what is replayed, --new-target "
+		    "goes on without", g->target,
 		    s->rows_batch);
 	/*
 	 * Beyond the last commit with rows, the sink can only hold what is
@@ -254,7 +277,7 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 	if (!g->has_no_marker && mb_marker_count(g->marker) < s->held)
 		return mb_fail(err, MB_ECORRUPT, "%s: holds %" PRIu64
 		    " batches, but held %" PRIu64 " after the last commit: it "
-		    "was restored from an older copy; --new-target goes on "
-		    "without", g->target, mb_marker_count(g->marker), s->held);
+		    "was restored from an older copy; --redo puts back what "
+		    "is replayed, --new-target goes on without", g->target, mb_marker_count(g->marker), s->held);
 	return MB_OWN;
 }

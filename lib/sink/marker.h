@@ -41,6 +41,13 @@ bool mb_marker_eq(const struct mb_marker *a, const struct mb_marker *b);
 bool mb_marker_has(const struct mb_marker *m, uint64_t batch);
 
 /*
+ * The first of these numbers that it has: the batch's own, then those that it
+ * had before; MB_NONE.
+ */
+uint64_t mb_marker_find(const struct mb_marker *m, uint64_t batch,
+    const uint64_t *from, size_t n_from);
+
+/*
  * How many batches it holds.  Every move of a marker raises this number, so
  * a sink that holds fewer than a `commit` has said was restored from an older
  * copy, also where only a hole was filled since.
@@ -73,6 +80,7 @@ struct mb_greeting {
 	bool is_replay;
 	bool has_no_marker;	/* standard output: nothing to compare */
 	bool accepts_new;	/* --new-target */
+	bool redoes;		/* --redo: what is missing will be put back */
 };
 
 enum mb_welcome {

@@ -60,11 +60,38 @@ struct mb_sink_options {
 	size_t n_nulls;
 	enum mb_on_bad on_bad;
 	bool accepts_new;		/* --new-target */
+	const char *const *partition_by;	/* fields; dir: alone */
+	size_t n_partition_by;
+	const char *delete_when;	/* EXPR, with merge_on; NULL */
 	mb_sink_reject_fn *reject;
 	void *reject_arg;
 };
 
 struct mb_sink;
+
+/*
+ * How far the sources have been read, as of a batch: what a journal that was
+ * lost is made anew from (mb-collect --adopt).  A sink keeps it for each
+ * journal, in the same atomic step as the marker; or before it, where it can
+ * tell by the marker whether it counts.
+ *
+ * v has the generations that this batch has moved, not all of them: 100,000
+ * files that nothing is appended to cost nothing.  Each takes the place of
+ * what is kept under the same key.  `open` takes the place of the former one.
+ */
+struct mb_position {
+	const char *key;	/* the generation's number; "-" for pipes, of
+				   which only the last counts */
+	const char *json;	/* an object: a generation, as in checkpoints */
+};
+
+struct mb_positions {
+	uint64_t run;		/* every run so far was lower */
+	const struct mb_position *v;
+	size_t n;
+	const char *open;	/* an array: plans of batches that are not here
+				   although later ones are (parked) */
+};
 
 /*
  * Open the target "KIND:PLACE" or "-".  What is there is checked; what isn't
@@ -99,15 +126,50 @@ MB_CHECK int mb_sink_add(struct mb_sink *s, struct mb_str records, uint64_t n,
 MB_CHECK int mb_sink_stage(struct mb_sink *s, uint64_t *rows,
     struct mb_err *err);
 /*
- * Make the staged rows, of which there must be some, visible and move the marker from `was` to `now`, in
- * one durable step.
+ * Make the staged rows, of which there must be some, visible, move the marker
+ * from `was` to `now`, and keep the positions (NULL: none), in one durable
+ * step.
  *
  * Errors: MB_EEXIST if the marker is no longer `was`; MB_EBUSY, nothing has
  * happened and trying again can help; MB_EIO, outcome unknown: look up.
  */
 MB_CHECK int mb_sink_commit(struct mb_sink *s, const struct mb_marker *was,
-    const struct mb_marker *now, struct mb_err *err);
+    const struct mb_marker *now, const struct mb_positions *positions,
+    struct mb_err *err);
+
+/*
+ * Put the staged rows, or none if none were staged, in the place of those of
+ * a batch that the marker has, in one durable step.  The marker, which must
+ * be `was`, does not move.
+ *
+ * Errors: MB_EUSAGE (this target, or this way of writing to it, can't tell
+ * which rows were the batch's), and those of mb_sink_commit.
+ */
+MB_CHECK int mb_sink_redo(struct mb_sink *s, const struct mb_marker *was,
+    struct mb_err *err);
 void mb_sink_abort(struct mb_sink *s);
+
+/* A journal that has been at a target, by what the target knows of it. */
+struct mb_found {
+	char journal[MB_ID_LEN + 1];
+	struct mb_marker marker;
+	uint64_t run;		/* at least this one was in use */
+	char *target, *target_id;
+	struct mb_buf positions;	/* array of objects; "" if the target
+					   has none */
+	struct mb_buf open;		/* array of objects */
+};
+
+/*
+ * Which journal was at `journal_path` (absolute) and committed to the target?
+ * Nothing is changed.  *out is to be released in any case.
+ *
+ * Errors: MB_EUSAGE: none was, or more than one, or the target doesn't keep
+ * positions.
+ */
+MB_CHECK int mb_sink_find(struct mb_found *out, const char *target,
+    const char *journal_path, struct mb_err *err);
+void mb_found_release(struct mb_found *f);
 
 /*
  * For the files behind the interface.
@@ -123,6 +185,9 @@ struct mb_sink_ops {
 	int (*stage)(struct mb_sink *s, uint64_t *rows, struct mb_err *err);
 	int (*commit)(struct mb_sink *s, const struct mb_marker *was,
 	    const struct mb_marker *now, struct mb_err *err);
+	/* NULL: it can't. */
+	int (*redo)(struct mb_sink *s, const struct mb_marker *was,
+	    struct mb_err *err);
 	void (*abort)(struct mb_sink *s);
 };
 
@@ -133,6 +198,7 @@ struct mb_sink {
 	char *target;
 	char *target_id;
 	uint64_t adding;	/* records in this call of add */
+	const struct mb_positions *positions;	/* of this commit; NULL */
 };
 
 int mb_sink_open_dir(struct mb_sink **out, const char *path,
@@ -141,5 +207,10 @@ int mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
     const struct mb_sink_options *options, struct mb_err *err);
 int mb_sink_open_stdout(struct mb_sink **out, const char *nothing,
     const struct mb_sink_options *options, struct mb_err *err);
+
+int mb_sink_find_dir(struct mb_found *out, const char *path,
+    const char *journal_path, struct mb_err *err);
+int mb_sink_find_sqlite(struct mb_found *out, const char *file_and_table,
+    const char *journal_path, struct mb_err *err);
 
 #endif

@@ -47,6 +47,16 @@ mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
 	    "SQLite (make SQLITE=yes)", file_and_table);
 }
 
+int
+mb_sink_find_sqlite(struct mb_found *out, const char *file_and_table,
+    const char *journal_path, struct mb_err *err)
+{
+	(void)out;
+	(void)journal_path;
+	return mb_fail(err, MB_EUSAGE, "sqlite:%s: this mb was built without "
+	    "SQLite (make SQLITE=yes)", file_and_table);
+}
+
 #else
 
 #include <errno.h>
@@ -97,6 +107,19 @@ static const char create_commits[] =
 	"times_checked INTEGER NOT NULL DEFAULT 0, "
 	"PRIMARY KEY (journal, \"table\"))";
 
+/*
+ * How far the sources have been read: sink.h, mb_positions.  '' as key has
+ * what is open.
+ */
+static const char create_positions[] =
+	"CREATE TABLE IF NOT EXISTS main.mb_positions ("
+	"journal TEXT NOT NULL, "
+	"\"table\" TEXT NOT NULL COLLATE NOCASE, "
+	"key TEXT NOT NULL, "
+	"position TEXT NOT NULL, "
+	"run INTEGER NOT NULL, "
+	"PRIMARY KEY (journal, \"table\", key)) WITHOUT ROWID";
+
 enum stage { IDLE, STAGING, STAGED };
 
 struct sqlite_sink {
@@ -113,6 +136,7 @@ struct sqlite_sink {
 
 	/* The batch. */
 	enum stage stage;
+	uint64_t batch;
 	struct mb_columns columns;
 	struct mb_intake intake;
 	size_t n_stage;		/* columns of temp.mb_stage; 0: not there */
@@ -683,6 +707,7 @@ begin(struct mb_sink *sink, const struct mb_begin *b, struct mb_err *err)
 	    mb_format_parse(&format, b->format, err) < 0)
 		return -1;
 	s->stage = STAGING;
+	s->batch = b->batch;
 	if (run(s, "BEGIN", err) < 0)
 		goto fail;
 	if (reread_table(s, err) < 0)
@@ -1189,6 +1214,45 @@ out:
 	return rc;
 }
 
+static int
+write_position(struct sqlite_sink *s, sqlite3_stmt *st, const char *key,
+    const char *text, uint64_t run_number, struct mb_err *err)
+{
+	int rc;
+
+	bind_str(st, 3, key);
+	bind_str(st, 4, text);
+	sqlite3_bind_int64(st, 5, (sqlite3_int64)run_number);
+	rc = step(s, st, err);
+	sqlite3_reset(st);
+	return rc;
+}
+
+static int
+write_positions(struct sqlite_sink *s, struct mb_err *err)
+{
+	const struct mb_positions *p = s->head.positions;
+	sqlite3_stmt *st = NULL;
+	int rc;
+
+	if (p == NULL)
+		return 0;
+	if (run(s, create_positions, err) < 0)
+		return -1;
+	if (prepare(s, &st, "INSERT OR REPLACE INTO main.mb_positions "
+	    "(journal, \"table\", key, position, run) "
+	    "VALUES (?1, ?2, ?3, ?4, ?5)", err) < 0)
+		return -1;
+	bind_str(st, 1, s->head.options->journal);
+	bind_str(st, 2, s->table);
+	rc = write_position(s, st, "", p->open, p->run, err);
+	for (size_t i = 0; i < p->n && rc == 0; i++)
+		rc = write_position(s, st, p->v[i].key, p->v[i].json,
+		    p->run, err);
+	sqlite3_finalize(st);
+	return rc;
+}
+
 /* Under the write lock: is everything as it was when we looked? */
 static int
 compare_target(struct sqlite_sink *s, const struct mb_marker *was,
@@ -1258,7 +1322,8 @@ commit(struct mb_sink *sink, const struct mb_marker *was,
 		goto fail;
 	if ((is_merge ? merge_rows : append_rows)(s, err) < 0)
 		goto fail;
-	if (write_marker(s, now, err) < 0 || run(s, "COMMIT", err) < 0)
+	if (write_marker(s, now, err) < 0 || write_positions(s, err) < 0 ||
+	    run(s, "COMMIT", err) < 0)
 		goto fail;
 	s->has_table = true;
 	s->id_is_fresh = false;
@@ -1271,6 +1336,108 @@ fail:
 	s->id_is_fresh = was_fresh;
 	s->has_table = had;
 	free(id);
+	return -1;
+}
+
+/* Do all staged rows have the batch's number in this column? */
+static int
+is_stamped(struct sqlite_sink *s, size_t column, struct mb_err *err)
+{
+	struct mb_buf sql = { 0 };
+	sqlite3_stmt *st;
+	int rc;
+
+	mb_buf_addf(&sql, "SELECT 1 FROM temp.mb_stage WHERE c%zu IS NOT ?1",
+	    column);
+	rc = prepare(s, &st, mb_buf_str(&sql), err);
+	mb_buf_release(&sql);
+	if (rc < 0)
+		return -1;
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)s->batch);
+	rc = step(s, st, err);
+	sqlite3_finalize(st);
+	return rc < 0 ? -1 : rc == 0;
+}
+
+/*
+ * Which rows were the batch's?  Appended ones say so in the column `batch` of
+ * mb-agg --stamp, as long as no other journal writes to the table.  Merged
+ * ones can be merged again if no rule adds up, and nothing came later.
+ */
+static int
+check_redo(struct sqlite_sink *s, const struct mb_marker *was,
+    struct mb_err *err)
+{
+	const struct mb_sink_options *o = s->head.options;
+	const struct mb_column *c = mb_columns_find(&s->columns, "batch");
+	int rc;
+
+	for (size_t i = 0; i < o->n_merge; i++)
+		if (o->merge[i].how != MB_MERGE_REPLACE &&
+		    o->merge[i].how != MB_MERGE_KEEP)
+			return mb_fail(err, MB_EUSAGE, "%s: --redo: what was "
+			    "merged by sum, min or max can't be told from the "
+			    "rest", s->place);
+	if (o->n_merge_on > 0) {
+		if (s->batch != was->last)
+			return mb_fail(err, MB_EUSAGE, "%s: --redo: later "
+			    "batches have been merged over it", s->place);
+		return 0;
+	}
+	rc = c == NULL || !c->is_in_batch || s->n_rows == 0 ? 0 :
+	    is_stamped(s, (size_t)(c - s->columns.v), err);
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		return mb_fail(err, MB_EUSAGE, "%s: --redo: which rows are the "
+		    "batch's only a column \"batch\" can tell (mb-agg "
+		    "--stamp), in each of the new rows", s->place);
+	rc = ask(s, "SELECT 1 FROM main.mb_commits WHERE \"table\" = ?1 AND "
+	    "journal <> (SELECT max(journal) FROM main.mb_commits WHERE "
+	    "\"table\" = ?1)", s->table, err);
+	if (rc > 0)
+		return mb_fail(err, MB_EUSAGE, "%s: --redo: other journals "
+		    "commit to the table, too", s->place);
+	return rc;
+}
+
+static int
+delete_batch(struct sqlite_sink *s, struct mb_err *err)
+{
+	struct mb_buf sql = { 0 };
+	sqlite3_stmt *st;
+	int rc;
+
+	mb_sqltext_put_delete_batch(&sql, s->table);
+	rc = prepare(s, &st, mb_buf_str(&sql), err);
+	mb_buf_release(&sql);
+	if (rc < 0)
+		return -1;
+	sqlite3_bind_int64(st, 1, (sqlite3_int64)s->batch);
+	rc = step(s, st, err);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int
+redo(struct mb_sink *sink, const struct mb_marker *was, struct mb_err *err)
+{
+	struct sqlite_sink *s = self(sink);
+	bool is_merge = sink->options->n_merge_on > 0;
+
+	if (run(s, "BEGIN IMMEDIATE", err) < 0)
+		goto fail;
+	if (compare_target(s, was, err) < 0 || check_redo(s, was, err) < 0)
+		goto fail;
+	if (!is_merge && delete_batch(s, err) < 0)
+		goto fail;
+	if (s->n_rows > 0 && (is_merge ? merge_rows : append_rows)(s, err) < 0)
+		goto fail;
+	if (run(s, "COMMIT", err) < 0)
+		goto fail;
+	return sync_names(s, err);
+fail:
+	rollback(s);
 	return -1;
 }
 
@@ -1299,7 +1466,7 @@ close_sink(struct mb_sink *sink)
 
 static const struct mb_sink_ops ops = {
 	.close = close_sink, .lookup = lookup, .begin = begin, .add = add,
-	.stage = stage, .commit = commit, .abort = abort_batch,
+	.stage = stage, .commit = commit, .redo = redo, .abort = abort_batch,
 };
 
 /*
@@ -1325,6 +1492,17 @@ find_file(struct sqlite_sink *s, const char *path, struct mb_err *err)
 		return mb_fail_sys(err, "%s", path);
 	if (!S_ISREG(st.st_mode))
 		return mb_fail(err, MB_EUSAGE, "%s: is not a file", path);
+	return 0;
+}
+
+/* The same, but it must be there. */
+static int
+find_there(struct sqlite_sink *s, const char *path, struct mb_err *err)
+{
+	s->file = realpath(path, NULL);
+	if (s->file == NULL)
+		return mb_fail(err, MB_EUSAGE, "%s: %s", path,
+		    strerror(errno));
 	return 0;
 }
 
@@ -1379,9 +1557,9 @@ join(const char *prefix, const char *file, const char *table)
 	return mb_buf_take(&b);
 }
 
-int
-mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
-    const struct mb_sink_options *options, struct mb_err *err)
+static int
+open_sink(struct sqlite_sink **out, const char *file_and_table,
+    const struct mb_sink_options *options, bool finds, struct mb_err *err)
 {
 	const char *hash = strrchr(file_and_table, '#');
 	struct sqlite_sink *s;
@@ -1404,18 +1582,140 @@ mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
 	s->intake.columns = &s->columns;
 	path = mb_strdup(file_and_table);
 	path[hash - file_and_table] = '\0';
-	rc = find_file(s, path, err);
+	rc = finds ? find_there(s, path, err) : find_file(s, path, err);
 	free(path);
-	if (rc < 0 || open_database(s, err) < 0 || check_target(s, err) < 0)
+	if (rc < 0 || open_database(s, err) < 0 ||
+	    (!finds && check_target(s, err) < 0))
 		goto fail;
 	s->head.target = join("sqlite:", s->file, s->table);
-	*out = &s->head;
+	*out = s;
 	return 0;
 fail:
 	id = s->head.target_id;
 	close_sink(&s->head);
 	free(id);
 	return -1;
+}
+
+int
+mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
+    const struct mb_sink_options *options, struct mb_err *err)
+{
+	struct sqlite_sink *s;
+
+	if (open_sink(&s, file_and_table, options, false, err) < 0)
+		return -1;
+	*out = &s->head;
+	return 0;
+}
+
+/*
+ * Finding a journal that was lost.
+ */
+
+/* The journal that was at this path; there must be one. */
+static int
+find_journal(struct sqlite_sink *s, struct mb_found *out,
+    const char *journal_path, struct mb_err *err)
+{
+	sqlite3_stmt *st;
+	int rc = has_commits(s, err);
+
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		return mb_fail(err, MB_EUSAGE, "%s: no journal has committed "
+		    "there", s->place);
+	if (prepare(s, &st, "SELECT journal FROM main.mb_commits "
+	    "WHERE \"table\" = ?1 AND journal_path = ?2", err) < 0)
+		return -1;
+	bind_str(st, 1, s->table);
+	bind_str(st, 2, journal_path);
+	rc = step(s, st, err);
+	if (rc > 0 && mb_is_hex(mb_str(text_of(st, 0)), MB_ID_LEN)) {
+		memcpy(out->journal, text_of(st, 0), MB_ID_LEN);
+		rc = step(s, st, err);
+		if (rc > 0)
+			rc = mb_fail(err, MB_EUSAGE, "%s: several journals "
+			    "have been at %s", s->place, journal_path);
+	} else if (rc >= 0) {
+		rc = mb_fail(err, MB_EUSAGE, "%s: has no batches of a journal "
+		    "at %s", s->place, journal_path);
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int
+find_positions(struct sqlite_sink *s, struct mb_found *out,
+    struct mb_err *err)
+{
+	sqlite3_stmt *st;
+	bool has_open = false;
+	int rc = ask(s, "SELECT 1 FROM main.sqlite_master WHERE "
+	    "type = 'table' AND name = ?1", "mb_positions", err);
+
+	if (rc < 0)
+		return -1;
+	mb_buf_addc(&out->positions, '[');
+	if (rc > 0) {
+		if (prepare(s, &st, "SELECT key = '', position, run "
+		    "FROM main.mb_positions WHERE journal = ?1 AND "
+		    "\"table\" = ?2", err) < 0)
+			return -1;
+		bind_str(st, 1, out->journal);
+		bind_str(st, 2, s->table);
+		while ((rc = step(s, st, err)) > 0) {
+			uint64_t used = (uint64_t)sqlite3_column_int64(st, 2);
+
+			if (used > out->run)
+				out->run = used;
+			if (sqlite3_column_int(st, 0) != 0) {
+				mb_buf_adds(&out->open, text_of(st, 1));
+				has_open = true;
+				continue;
+			}
+			if (out->positions.len > 1)
+				mb_buf_addc(&out->positions, ',');
+			mb_buf_adds(&out->positions, text_of(st, 1));
+		}
+		sqlite3_finalize(st);
+		if (rc < 0)
+			return -1;
+	}
+	mb_buf_addc(&out->positions, ']');
+	return has_open ? 0 : mb_fail(err, MB_EUSAGE, "%s: has batches of "
+	    "which it isn't known how far the sources were read", s->place);
+}
+
+int
+mb_sink_find_sqlite(struct mb_found *out, const char *file_and_table,
+    const char *journal_path, struct mb_err *err)
+{
+	struct mb_sink_options none = { 0 };
+	struct sqlite_sink *s;
+	int rc = -1;
+
+	if (open_sink(&s, file_and_table, &none, true, err) < 0)
+		return -1;
+	if (run(s, "BEGIN", err) < 0 || read_table(s, err) < 0 ||
+	    find_journal(s, out, journal_path, err) < 0)
+		goto out;
+	none.journal = out->journal;
+	if (!s->has_table) {
+		mb_fail(err, MB_EUSAGE, "%s: the table is gone", s->place);
+		goto out;
+	}
+	if (read_marker(s, &out->marker, err) < 0 ||
+	    find_positions(s, out, err) < 0)
+		goto out;
+	out->target = join("sqlite:", s->file, s->table);
+	out->target_id = mb_strdup(s->head.target_id);
+	rc = run(s, "COMMIT", err);
+out:
+	rollback(s);
+	mb_sink_close(&s->head);
+	return rc;
 }
 
 #endif

@@ -237,6 +237,14 @@ mb_sqltext_put_append(struct mb_buf *sql, const char *table,
 }
 
 void
+mb_sqltext_put_delete_batch(struct mb_buf *sql, const char *table)
+{
+	mb_buf_adds(sql, "DELETE FROM ");
+	put_target(sql, table);
+	mb_buf_adds(sql, " WHERE \"batch\" = ?1");
+}
+
+void
 mb_sqltext_put_insert(struct mb_buf *sql, const char *table,
     const struct mb_columns *columns)
 {

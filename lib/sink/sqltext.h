@@ -64,6 +64,9 @@ void mb_sqltext_put_insert_stage(struct mb_buf *sql,
 void mb_sqltext_put_select(struct mb_buf *sql,
     const struct mb_columns *columns);
 
+/* DELETE the rows whose column `batch` is ?1. */
+void mb_sqltext_put_delete_batch(struct mb_buf *sql, const char *table);
+
 /* INSERT all that SELECT gives. */
 void mb_sqltext_put_append(struct mb_buf *sql, const char *table,
     const struct mb_columns *columns);

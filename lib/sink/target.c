@@ -7,7 +7,9 @@ struct kind {
 	const char *prefix;
 	int (*open)(struct mb_sink **, const char *,
 	    const struct mb_sink_options *, struct mb_err *);
-	bool writes_text, compresses, merges, has_types;
+	int (*find)(struct mb_found *, const char *, const char *,
+	    struct mb_err *);
+	bool writes_text, compresses, merges, has_types, partitions, deletes;
 };
 
 /* An option that the kind of target can't follow is refused, not ignored. */
@@ -25,41 +27,60 @@ check_options(const struct kind *k, const struct mb_sink_options *o,
 		option = "--merge-on";
 	else if (o->n_schema > 0 && !k->has_types)
 		option = "--schema";
+	else if (o->n_partition_by > 0 && !k->partitions)
+		option = "--partition-by";
+	else if (o->delete_when != NULL && !k->deletes)
+		option = "--delete-when";
 	if (option == NULL)
 		return 0;
 	return mb_fail(err, MB_EUSAGE, "%s: not for %s", option, k->prefix);
+}
+
+/* What stands before the place; *place is what follows it. */
+static int
+find_kind(const struct kind **out, const char **place, const char *target,
+    struct mb_err *err)
+{
+	static const struct kind kinds[] = {
+		{ .prefix = "dir:", .open = mb_sink_open_dir,
+		    .find = mb_sink_find_dir, .writes_text = true,
+		    .compresses = true, .partitions = true },
+		{ .prefix = "sqlite:", .open = mb_sink_open_sqlite,
+		    .find = mb_sink_find_sqlite, .merges = true,
+		    .has_types = true, .deletes = true },
+		{ .prefix = "-", .open = mb_sink_open_stdout,
+		    .writes_text = true },
+	};
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		const struct kind *k = &kinds[i];
+
+		*place = target + strlen(k->prefix);
+		if (strncmp(target, k->prefix, strlen(k->prefix)) != 0 ||
+		    (k->open == mb_sink_open_stdout && **place != '\0'))
+			continue;
+		if (k->open != mb_sink_open_stdout && **place == '\0')
+			return mb_fail(err, MB_EUSAGE, "%s: names no place",
+			    target);
+		*out = k;
+		return 0;
+	}
+	return mb_fail(err, MB_EUSAGE, "%s: not a target (dir:PATH, "
+	    "sqlite:FILE#TABLE, or -)", target);
 }
 
 int
 mb_sink_open(struct mb_sink **out, const char *target,
     const struct mb_sink_options *options, struct mb_err *err)
 {
-	static const struct kind kinds[] = {
-		{ .prefix = "dir:", .open = mb_sink_open_dir,
-		    .writes_text = true, .compresses = true },
-		{ .prefix = "sqlite:", .open = mb_sink_open_sqlite,
-		    .merges = true, .has_types = true },
-		{ .prefix = "-", .open = mb_sink_open_stdout,
-		    .writes_text = true },
-	};
+	const struct kind *k;
+	const char *place;
 
 	*out = NULL;
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-		const struct kind *k = &kinds[i];
-		const char *place = target + strlen(k->prefix);
-
-		if (strncmp(target, k->prefix, strlen(k->prefix)) != 0 ||
-		    (k->open == mb_sink_open_stdout && *place != '\0'))
-			continue;
-		if (k->open != mb_sink_open_stdout && *place == '\0')
-			return mb_fail(err, MB_EUSAGE, "%s: names no place",
-			    target);
-		if (check_options(k, options, err) < 0)
-			return -1;
-		return k->open(out, place, options, err);
-	}
-	return mb_fail(err, MB_EUSAGE, "%s: not a target (dir:PATH, "
-	    "sqlite:FILE#TABLE, or -)", target);
+	if (find_kind(&k, &place, target, err) < 0 ||
+	    check_options(k, options, err) < 0)
+		return -1;
+	return k->open(out, place, options, err);
 }
 
 void
@@ -120,9 +141,52 @@ mb_sink_stage(struct mb_sink *s, uint64_t *rows, struct mb_err *err)
 
 int
 mb_sink_commit(struct mb_sink *s, const struct mb_marker *was,
-    const struct mb_marker *now, struct mb_err *err)
+    const struct mb_marker *now, const struct mb_positions *positions,
+    struct mb_err *err)
 {
-	return s->ops->commit(s, was, now, err);
+	int rc;
+
+	s->positions = positions;
+	rc = s->ops->commit(s, was, now, err);
+	s->positions = NULL;
+	return rc;
+}
+
+int
+mb_sink_redo(struct mb_sink *s, const struct mb_marker *was,
+    struct mb_err *err)
+{
+	if (s->ops->redo == NULL)
+		return mb_fail(err, MB_EUSAGE, "--redo: not for %s",
+		    s->target);
+	return s->ops->redo(s, was, err);
+}
+
+int
+mb_sink_find(struct mb_found *out, const char *target,
+    const char *journal_path, struct mb_err *err)
+{
+	const struct kind *k;
+	const char *place;
+
+	*out = (struct mb_found){ 0 };
+	if (find_kind(&k, &place, target, err) < 0)
+		return -1;
+	if (k->find == NULL)
+		return mb_fail(err, MB_EUSAGE, "%s: doesn't keep how far the "
+		    "sources have been read", target);
+	return k->find(out, place, journal_path, err);
+}
+
+void
+mb_found_release(struct mb_found *f)
+{
+	mb_marker_release(&f->marker);
+	mb_buf_release(&f->positions);
+	mb_buf_release(&f->open);
+	free(f->target);
+	free(f->target_id);
+	*f = (struct mb_found){ 0 };
 }
 
 void
