@@ -98,6 +98,7 @@ struct collector {
 	struct mb_follow *follow;
 	struct mb_pipe *pipe;		/* NULL: standard input isn't one */
 	struct mb_progress *progress;
+	uint64_t next_emit;		/* the first that was never emitted */
 	bool follows;			/* -f, and there is what can grow */
 	bool is_plain;			/* a terminal reads us */
 	struct mb_report report;	/* of the batch in hand */
@@ -317,6 +318,34 @@ emit_planned(struct collector *c, struct mb_err *err)
 	return rc;
 }
 
+/*
+ * What was planned since the last call, in order: our own batch, and those
+ * that mb-replay --requeue has planned in the meantime.  Of these we have only
+ * seen the plan, and seen is not durable.
+ */
+static int
+emit_new(struct collector *c, struct mb_err *err)
+{
+	const struct mb_state *s = mb_journal_state(c->journal);
+	const struct mb_batch *b;
+	bool is_durable = false;
+
+	for (; c->next_emit < s->next_batch; c->next_emit++) {
+		b = mb_state_batch(s, c->next_emit);
+		if (b != NULL && b->run != c->run && !is_durable) {
+			if (mb_journal_harden(c->journal, err) < 0)
+				return -1;
+			is_durable = true;
+			b = mb_state_batch(s, c->next_emit);
+		}
+		if (b == NULL || b->state != MB_PLANNED)
+			continue;
+		if (emit(c, c->next_emit, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 /* (2) in the life of a batch: the plan, appended and synced. */
 static int
 plan(struct collector *c, struct mb_batch *b, const struct mb_buf *sources,
@@ -385,7 +414,6 @@ cut(struct collector *c, struct mb_err *err)
 	struct mb_buf sources = { 0 };
 	struct mb_input *changed;
 	int64_t started;
-	uint64_t number;
 	int rc = -1;
 
 	if (wait_for_commits(c, err) < 0)
@@ -405,12 +433,11 @@ cut(struct collector *c, struct mb_err *err)
 	c->report.plan_us = mb_clock_steady_us() - started;
 	if (rc < 0)
 		goto out;
-	number = b.number;
 	mb_cut_planned(c->cutter);
 	mb_follow_planned(c->follow);
 	if (c->pipe != NULL)
 		mb_pipe_planned(c->pipe);
-	rc = emit(c, number, err);
+	rc = emit_new(c, err);
 	if (rc == 0 && c->pipe != NULL)
 		rc = mb_pipe_release(c->pipe, b.settled, err);
 	if (rc == 0)
@@ -524,6 +551,9 @@ run_batches(struct collector *c, struct mb_err *err)
 		}
 		if (!waits)
 			return 0;
+		if (mb_journal_refresh(c->journal, err) < 0 ||
+		    emit_new(c, err) < 0)
+			return -1;
 		if (cfg->interval_us > 0 && mb_clock_steady_us() >= tick)
 			tick = next_tick(cfg);
 		if (wait_for_work(c, tick, err) < 0)
@@ -658,6 +688,7 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 	if (mb_emit_hello(c.emitter, c.run, false, err) < 0)
 		goto out;
 	has_said_hello = true;
+	c.next_emit = mb_journal_state(c.journal)->next_batch;
 	rc = emit_planned(&c, err);
 	if (rc == 0 && mb_signal_count() == 0)
 		rc = add_sources(&c, err);

@@ -6,6 +6,7 @@
  * nothing.
  */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +16,13 @@
 #include "base/parse.h"
 #include "base/signals.h"
 #include "common.h"
-#include "journal/journal.h"
+#include "journal/outcome.h"
 #include "record/split.h"
 #include "source/emit.h"
 
 enum {
 	KEY_JSON = MB_OPT_LONG, KEY_FAILED, KEY_SHOW, KEY_VERIFY, KEY_PLAIN,
-	KEY_SHARED,
+	KEY_SHARED, KEY_PARK, KEY_UNPARK, KEY_REQUEUE,
 };
 
 static const struct mb_opt opts[] = {
@@ -31,6 +32,11 @@ static const struct mb_opt opts[] = {
 	{ KEY_FAILED, "failed", NULL, "replay the failed and parked batches" },
 	{ KEY_SHOW, "show", "N", "everything the journal knows of batch N" },
 	{ KEY_VERIFY, "verify", NULL, "per batch: ok, differs or gone" },
+	{ KEY_PARK, "park", "N", "set batch N, or N-M, aside" },
+	{ KEY_UNPARK, "unpark", "N", "send batch N, or N-M, that is parked with "
+	    "the next start again" },
+	{ KEY_REQUEUE, "requeue", "N", "put what is left of batch N, or N-M, "
+	    "that is parked under a new number" },
 	{ KEY_PLAIN, "plain", NULL, "records without frames" },
 	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
 	    "system" },
@@ -46,8 +52,13 @@ static const struct mb_cmd cmd = {
 	.opts = opts,
 };
 
+/* What becomes of batches by hand; an index of `verbs`. */
+enum verb { NO_VERB, PARK, UNPARK, REQUEUE };
+
 struct config {
 	const char *journal, *show;
+	enum verb verb;
+	const char *verb_arg;
 	bool json, failed, verify, is_plain, is_shared;
 	struct mb_common common;
 	char **numbers;
@@ -87,6 +98,15 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		case KEY_VERIFY:
 			cfg->verify = true;
 			break;
+		case KEY_PARK:
+		case KEY_UNPARK:
+		case KEY_REQUEUE:
+			if (cfg->verb != NO_VERB)
+				return mb_fail(err, MB_EUSAGE, "--park, "
+				    "--unpark, --requeue: one at a time");
+			cfg->verb = PARK + (enum verb)(key - KEY_PARK);
+			cfg->verb_arg = arg;
+			break;
 		case KEY_PLAIN:
 			cfg->is_plain = true;
 			break;
@@ -112,6 +132,10 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		    "for --show");
 	if (cfg->show != NULL && (argc > 0 || cfg->failed || cfg->verify))
 		return mb_fail(err, MB_EUSAGE, "--show: one batch, alone");
+	if (cfg->verb != NO_VERB && (argc > 0 || cfg->failed || cfg->verify ||
+	    cfg->json || cfg->show != NULL))
+		return mb_fail(err, MB_EUSAGE, "--park, --unpark, --requeue: "
+		    "alone, with one batch or range");
 	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
 	    NULL);
 	if (cfg->journal == NULL)
@@ -277,6 +301,17 @@ put_row(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 	mb_buf_addc(out, '\n');
 }
 
+/* Of a requeued batch. */
+static uint64_t
+lost_records(const struct mb_batch *b)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < b->n_lost; i++)
+		n += b->lost[i].records;
+	return n;
+}
+
 static void
 put_object(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 {
@@ -311,6 +346,12 @@ put_object(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 		mb_line_time(out, "committed", b->commit_ms);
 		mb_line_u64(out, "rows", b->rows);
 	}
+	if (b->n_from > 0)
+		mb_line_u64(out, "requeued_from", b->from[0]);
+	if (b->requeued_as != MB_NONE)
+		mb_line_u64(out, "requeued_as", b->requeued_as);
+	if (b->n_lost > 0)
+		mb_line_u64(out, "lost", lost_records(b));
 	if (b->n_fails > 0)
 		mb_line_u64(out, "fails", b->n_fails);
 	if (b->reason != NULL)
@@ -383,7 +424,17 @@ show(struct replay *r, struct mb_err *err)
 		mb_buf_addf(&out, "committed %s\nrows      %" PRIu64 "\n",
 		    time, b->rows);
 	}
-	if (b->reason != NULL) {
+	if (b->n_from > 0)
+		mb_buf_addf(&out, "requeued  from batch %" PRIu64 "\n",
+		    b->from[0]);
+	if (b->requeued_as != MB_NONE)
+		mb_buf_addf(&out, "requeued  as batch %" PRIu64 "\n",
+		    b->requeued_as);
+	if (b->reason != NULL && b->n_fails == 0) {
+		mb_buf_adds(&out, "parked    ");
+		mb_show(&out, mb_str(b->reason));
+		mb_buf_addc(&out, '\n');
+	} else if (b->reason != NULL) {
 		mb_buf_addf(&out, "attempts  %" PRIu64 " failed, the last: ",
 		    b->n_fails);
 		mb_show(&out, mb_str(b->reason));
@@ -400,6 +451,10 @@ show(struct replay *r, struct mb_err *err)
 		    " records%s\n", x->start, x->end, x->records,
 		    x->is_partial ? ", the last without newline" : "");
 	}
+	for (size_t i = 0; i < b->n_lost; i++)
+		mb_buf_addf(&out, "lost      %" PRIu64 " records in %" PRIu64
+		    " bytes\n", b->lost[i].records, b->lost[i].end -
+		    b->lost[i].start);
 	for (size_t i = 0; i < b->n_rejects; i++)
 		mb_buf_addf(&out, "reject    bytes %" PRIu64 " to %" PRIu64
 		    ": %s\n", b->rejects[i].start, b->rejects[i].end,
@@ -470,6 +525,107 @@ replay(struct replay *r, char **argv, struct mb_err *err)
 	return lost.code == MB_OK ? 0 : -1;
 }
 
+static int MB_PRINTF(2, 3)
+print(struct mb_err *err, const char *fmt, ...)
+{
+	va_list ap;
+	int rc;
+
+	va_start(ap, fmt);
+	rc = vprintf(fmt, ap);
+	va_end(ap);
+	return rc < 0 ? mb_fail_sys(err, "standard output") : 0;
+}
+
+/*
+ * Requeue: first see what is left, without any lock; a range that goes after
+ * that makes the new batch fail like any other.
+ */
+static int
+requeue(struct replay *r, uint64_t run, uint64_t number, struct mb_err *err)
+{
+	enum mb_emit_result result;
+	const struct mb_batch *b;
+	bool *is_gone;
+	const char *why;
+	uint64_t as, n_lost = 0;
+	int rc = 0;
+
+	if (find_batch(r, number, &b, err) < 0)
+		return -1;
+	is_gone = mb_realloc_array(NULL, b->n_ranges, sizeof *is_gone);
+	for (size_t i = 0; i < b->n_ranges && rc == 0; i++) {
+		rc = mb_verify_range(r->emitter, &b->ranges[i], &result, &why,
+		    err);
+		is_gone[i] = result != MB_EMIT_WHOLE;
+		if (rc < 0 || !is_gone[i])
+			continue;
+		n_lost += b->ranges[i].records;
+		rc = print(err, "batch %" PRIu64 ": lost %" PRIu64
+		    " records: %s\n", number, b->ranges[i].records, why);
+	}
+	if (rc == 0 && mb_journal_lock(r->journal, MB_LOCK_COMMIT, false, -1,
+	    err) < 0)
+		rc = -1;
+	if (rc == 0) {
+		rc = mb_outcome_requeue(r->journal, number, is_gone, run,
+		    mb_clock_wall_ms(), &as, err);
+		mb_journal_unlock(r->journal, MB_LOCK_COMMIT);
+	}
+	free(is_gone);
+	if (rc < 0)
+		return -1;
+	return n_lost > 0 ? print(err, "batch %" PRIu64 ": requeued as %"
+	    PRIu64 ", without %" PRIu64 " records\n", number, as, n_lost) :
+	    print(err, "batch %" PRIu64 ": requeued as %" PRIu64 "\n", number,
+	    as);
+}
+
+static int
+park_or_unpark(struct replay *r, uint64_t run, uint64_t number,
+    struct mb_err *err)
+{
+	bool parks = r->cfg->verb == PARK;
+	int rc;
+
+	if (mb_journal_lock(r->journal, MB_LOCK_COMMIT, false, -1, err) < 0)
+		return -1;
+	rc = parks ? mb_outcome_park(r->journal, number, run,
+	    mb_clock_wall_ms(), "by hand", err) :
+	    mb_outcome_unpark(r->journal, number, run, mb_clock_wall_ms(),
+	    err);
+	mb_journal_unlock(r->journal, MB_LOCK_COMMIT);
+	if (rc < 0)
+		return -1;
+	return print(err, "batch %" PRIu64 ": %s%s\n", number,
+	    rc > 0 ? "" : "was ", parks ? "parked" : "planned");
+}
+
+/* --park, --unpark and --requeue. */
+static int
+change(struct replay *r, char **argv, struct mb_err *err)
+{
+	static const char *const names[] = {
+		[PARK] = "--park", [UNPARK] = "--unpark",
+		[REQUEUE] = "--requeue",
+	};
+	const struct config *cfg = r->cfg;
+	uint64_t from, to, run;
+
+	if (parse_range(cfg->verb_arg, &from, &to, err) < 0)
+		return mb_wrap(err, "%s", names[cfg->verb]);
+	/* Seen is not durable, also for us. */
+	if (mb_journal_harden(r->journal, err) < 0 ||
+	    mb_journal_run(r->journal, &run, "replay", MB_NONE, argv,
+	    mb_clock_wall_ms(), err) < 0)
+		return -1;
+	for (; from <= to; from++)
+		if ((cfg->verb == REQUEUE ? requeue : park_or_unpark)(r, run,
+		    from, err) < 0)
+			return mb_wrap(err, "%s", names[cfg->verb]);
+	return mb_journal_sync(r->journal, err);
+}
+
 static int
 run(const struct config *cfg, char **argv, struct mb_err *err)
 {
@@ -487,7 +643,9 @@ run(const struct config *cfg, char **argv, struct mb_err *err)
 	if (mb_emitter_open(&r.emitter, r.journal, STDOUT_FILENO,
 	    cfg->is_plain || isatty(STDOUT_FILENO), MB_RECORD_LIMIT, err) < 0)
 		goto out;
-	if (cfg->show != NULL)
+	if (cfg->verb != NO_VERB)
+		rc = change(&r, argv, err);
+	else if (cfg->show != NULL)
 		rc = show(&r, err);
 	else if (cfg->verify)
 		rc = choose(&r, err) < 0 ? -1 : verify(&r, err);

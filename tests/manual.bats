@@ -88,6 +88,9 @@ options_of() { # TOOL
 		--verify
 		--plain
 		--shared
+		--park=
+		--unpark=
+		--requeue=
 		END
 		;;
 	esac
@@ -103,7 +106,7 @@ later_options() { # TOOL
 		"combine state state-reset state-memory recompute" ;;
 	mb-commit) echo "partition-by delete-when evolve" \
 		"dry-run codec compact-to vacuum" ;;
-	mb-replay) echo "park unpark requeue prune repair" ;;
+	mb-replay) echo "prune repair" ;;
 	esac
 }
 

@@ -243,3 +243,105 @@ commit_one() {
 	has "$(mb-replay -j j.mbj --verify)" 'gone: ' '/\x1b[2Jx.log: bytes'
 	mb-replay -j j.mbj --json | jq -e . >/dev/null
 }
+
+# Three batches of two lines in the journal, none of them committed.
+three_planned() {
+	seq 6 >in.log
+	mb-collect -j j.mbj --max-records 2 in.log >/dev/null
+}
+
+@test "--park, --unpark: aside and back, and nothing twice" {
+	three_planned
+	line 'mb-replay -j j.mbj --park 0-1'
+	is "$output" $'batch 0: parked\nbatch 1: parked\nstatus 0'
+	line 'mb-replay -j j.mbj --park 1'
+	is "$output" $'batch 1: was parked\nstatus 0'
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	is "$output" "status 0 0"
+	is "$(states j.mbj)" "0 parked 1 parked 2 committed"
+	is "$(ls out)" batch-000000002.txt
+	line 'mb-replay -j j.mbj --park 2'
+	is "$output" $'mb-replay: --park: batch 2: is committed, not planned\nstatus 64'
+	line 'mb-replay -j j.mbj --unpark 1'
+	is "$output" $'batch 1: planned\nstatus 0'
+	is "$(states j.mbj)" "0 parked 1 planned 2 committed"
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	is "$output" "status 0 0"
+	line 'mb-replay -j j.mbj --failed | mb-commit dir:out'
+	is "$output" "status 0 0"
+	same_records in.log out j.mbj
+	line 'mb-replay -j j.mbj --unpark 3'
+	has "$output" "--unpark: batch 3: not planned yet; the next will be 3" "status 64"
+}
+
+@test "--requeue: the ranges of a parked batch under a new number" {
+	three_planned
+	line 'mb-replay -j j.mbj --requeue 0'
+	is "$output" $'mb-replay: --requeue: batch 0: is planned, not parked\nstatus 64'
+	mb-replay -j j.mbj --park 0
+	line 'mb-replay -j j.mbj --requeue 0'
+	is "$output" $'batch 0: requeued as 3\nstatus 0'
+	line 'mb-replay -j j.mbj --requeue 0'
+	is "$output" $'mb-replay: --requeue: batch 0: is void, not parked\nstatus 64'
+	seq 7 8 >>in.log
+	line 'mb-collect -j j.mbj in.log | mb-commit --ordered dir:out'
+	is "$output" "status 0 0"
+	is "$(states j.mbj)" "0 void 1 committed 2 committed 3 committed 4 committed"
+	is "$(rows out | xargs)" "3 4 5 6 1 2 7 8"
+	has "$(mb-replay -j j.mbj --show 0)" "requeued  as batch 3"
+	has "$(mb-replay -j j.mbj --show 3)" "requeued  from batch 0"
+	is "$(mb-replay -j j.mbj --json | jq -c '[.batch, .requeued_as, .requeued_from]' |
+		xargs)" "[0,3,null] [1,null,null] [2,null,null] [3,null,0] [4,null,null]"
+	line 'mb-replay -j j.mbj 0 | mb-commit dir:out'
+	has "$output" "batch 0: is " "dropped" "status 0 0"
+	same_records in.log out j.mbj
+}
+
+@test "--requeue plans what is left, and says what is lost" {
+	seq 4 >a.log
+	seq 5 8 >b.log
+	mb-collect -j j.mbj a.log b.log >/dev/null
+	mb-replay -j j.mbj --park 0
+	rm b.log
+	line 'mb-replay -j j.mbj --requeue 0'
+	has "$output" "batch 0: lost 4 records: $PWD/b.log: bytes 0 to 8: " \
+		"batch 0: requeued as 1, without 4 records" "status 0"
+	line 'mb-collect -j j.mbj a.log | mb-commit dir:out'
+	is "$output" "status 0 0"
+	is "$(rows out | xargs)" "1 2 3 4"
+	has "$(mb-replay -j j.mbj --show 1)" "lost      4 records in 8 bytes"
+	is "$(mb-replay -j j.mbj --json | jq -c 'select(.lost) | [.batch, .lost]')" "[1,4]"
+}
+
+@test "--requeue of a batch that is all gone: an empty one takes its place" {
+	printf 'k,v\na,1\n' >in.csv
+	mb-collect -j j.mbj in.csv >/dev/null
+	mb-replay -j j.mbj --park 0
+	printf 'k,v\nb,2\nc,3\nd,4\n' >in.csv
+	line 'mb-replay -j j.mbj --requeue 0'
+	has "$output" "batch 0: lost 1 records" "status 0"
+	line 'mb-collect -j j.mbj in.csv | mb-agg -k k -a sum:v | mb-commit dir:out'
+	has "$output" "status 0 0 0"
+	is "$(states j.mbj)" "0 void 1 committed 2 committed"
+	is "$(rows out | xargs)" "b,2 c,3 d,4"
+}
+
+@test "a pipeline that runs takes in what is requeued beside it" {
+	start 'mb-collect -j j.mbj -f -i 20ms in.log | mb-commit --park-after 1 dir:out'
+	seq 2 >in.log
+	eventually settled j.mbj 1
+	kill -STOP "$(pid_of mb-commit)"
+	seq 3 4 >>in.log
+	planned() { [ "$(mb-replay -j j.mbj | grep -c planned)" -eq 1 ]; }
+	eventually planned
+	mb-replay -j j.mbj --park 1
+	kill -CONT "$(pid_of mb-commit)"
+	mb-replay -j j.mbj --requeue 1
+	come() { [ "$(states j.mbj)" = "0 committed 1 void 2 committed" ]; }
+	eventually come
+	seq 5 6 >>in.log
+	eventually settled j.mbj 3
+	kill -TERM "$(pid_of mb-collect)"
+	finished
+	same_records in.log out j.mbj
+}

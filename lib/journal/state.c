@@ -374,6 +374,10 @@ is_needed(const struct mb_state *s, const struct mb_generation *g)
 		for (size_t k = 0; k < b->n_ranges; k++)
 			if (b->ranges[k].generation == g->id)
 				return true;
+		/* Of one that is all lost it tells the fields. */
+		for (size_t k = 0; k < b->n_lost; k++)
+			if (b->lost[k].generation == g->id)
+				return true;
 	}
 	return false;
 }

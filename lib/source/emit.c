@@ -316,6 +316,8 @@ fill_begin(struct mb_emitter *e, struct mb_begin *begin,
 	begin->ranges = extents;
 	if (g == NULL && b->n_rejects > 0)
 		g = mb_state_generation(s, b->rejects[0].generation);
+	if (g == NULL && b->n_lost > 0)
+		g = mb_state_generation(s, b->lost[0].generation);
 	if (g != NULL)
 		fill_fields(e, begin, g);
 }
@@ -461,4 +463,15 @@ mb_verify_batch(struct mb_emitter *e, const struct mb_batch *b,
     enum mb_emit_result *result, const char **why, struct mb_err *err)
 {
 	return pass_ranges(e, b, false, result, why, err);
+}
+
+int
+mb_verify_range(struct mb_emitter *e, const struct mb_range *r,
+    enum mb_emit_result *result, const char **why, struct mb_err *err)
+{
+	*result = MB_EMIT_WHOLE;
+	if (pass_range(e, r, false, result, err) < 0)
+		return -1;
+	*why = *result == MB_EMIT_WHOLE ? NULL : mb_buf_str(&e->why);
+	return 0;
 }

@@ -52,5 +52,8 @@ MB_CHECK int mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
 /* The same without writing: only read and compare. */
 MB_CHECK int mb_verify_batch(struct mb_emitter *e, const struct mb_batch *b,
     enum mb_emit_result *result, const char **why, struct mb_err *err);
+/* One of its ranges alone. */
+MB_CHECK int mb_verify_range(struct mb_emitter *e, const struct mb_range *r,
+    enum mb_emit_result *result, const char **why, struct mb_err *err);
 
 #endif

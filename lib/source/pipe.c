@@ -71,8 +71,9 @@ needed_from(const struct mb_pipe *p, const struct mb_generation *g,
 	for (size_t i = 0; i < s->n_batches; i++) {
 		const struct mb_batch *b = &s->batches[i];
 
+		/* One that was unparked since may be planned below it. */
 		if (settled != MB_NONE && b->number <= settled &&
-		    b->state != MB_PARKED)
+		    (b->state == MB_COMMITTED || b->state == MB_VOID))
 			continue;
 		for (size_t k = 0; k < b->n_ranges; k++)
 			if (b->ranges[k].generation == g->id &&
@@ -133,7 +134,9 @@ expect_again(struct mb_pipe *p, const struct mb_generation *g,
 	p->tail = g->tail;
 	p->hasher = mb_hasher_open();
 	for (size_t i = 0; i < s->n_batches; i++)
-		for (size_t k = 0; k < s->batches[i].n_ranges; k++) {
+		/* Those of a requeued batch have been here before. */
+		for (size_t k = 0; s->batches[i].n_from == 0 &&
+		    k < s->batches[i].n_ranges; k++) {
 			const struct mb_range *r = &s->batches[i].ranges[k];
 
 			if (r->generation != g->id)
