@@ -44,9 +44,8 @@ RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
 	record/json.o record/names.o record/field.o record/reader.o record/writer.o
 FRAME = frame/read.o frame/write.o
 SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
-	source/gz.o source/content.o \
-	source/pin.o source/locate.o source/emit.o source/cut.o \
-	source/follow.o source/pipe.o
+	source/gz.o source/content.o source/pin.o source/locate.o source/keep.o \
+	source/outlet.o source/emit.o source/cut.o source/follow.o source/pipe.o
 AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \

@@ -38,6 +38,12 @@ enum {
 	KEY_NO_HEADER,
 };
 
+/*
+ * A batch of the default --max-bytes, and something of the next one, which is
+ * read while the reader is slow.
+ */
+enum { KEEP = 80 << 20 };
+
 static const struct mb_opt opts[] = {
 	{ 'j', "journal", "FILE", "the journal (default $MB_JOURNAL)" },
 	{ 'f', "follow", NULL, "go on as the files grow; wait for a FILE that "
@@ -487,7 +493,10 @@ wait_for_work(struct collector *c, int64_t tick, struct mb_err *err)
 	}
 	if (cfg->interval_us > 0 && tick - now < us)
 		us = tick > now ? tick - now : 0;
-	if (poll(fds, (nfds_t)n, (int)((us + 999) / 1000)) < 0) {
+	n = poll(fds, (nfds_t)n, (int)((us + 999) / 1000));
+	if (n == 0)
+		mb_cut_rest(c->cutter);
+	if (n < 0) {
 		if (errno == EINTR)
 			return 0;
 		return mb_fail_sys(err, "poll");
@@ -501,6 +510,16 @@ wait_for_work(struct collector *c, int64_t tick, struct mb_err *err)
 	if (pipe_at >= 0 && fds[pipe_at].revents != 0)
 		return mb_pipe_read(c->pipe, err);
 	return 0;
+}
+
+/* While the reader is slow; an error comes again when it is its turn. */
+static bool
+scan_ahead(void *arg)
+{
+	struct collector *c = arg;
+	struct mb_err ignored = { 0 };
+
+	return mb_cut_step(c->cutter, &ignored) == MB_CUT_MORE;
 }
 
 /* Scan what is there; 1 if the batch is full, 0 if no more bytes are here. */
@@ -683,6 +702,9 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 	    cfg->cut.record_limit, err) < 0)
 		goto out;
 	c.cutter = mb_cut_open(&cfg->cut, c.journal);
+	mb_emitter_bring(c.emitter, mb_cut_parcel(c.cutter));
+	if (!cfg->once)
+		mb_emitter_meanwhile(c.emitter, scan_ahead, &c);
 	c.follow = mb_follow_open(&cfg->follow, c.journal, c.cutter,
 	    c.emitter);
 	if (mb_emit_hello(c.emitter, c.run, false, err) < 0)
@@ -719,7 +741,7 @@ main(int argc, char **argv)
 		.interval_us = 2000000, .wait_us = 2000000, .retain = 10000,
 		.cut = {
 			.max_bytes = 64 << 20, .has_header = true,
-			.record_limit = MB_RECORD_LIMIT,
+			.record_limit = MB_RECORD_LIMIT, .keep = KEEP,
 		},
 	};
 	struct mb_err err = { 0 };

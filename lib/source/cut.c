@@ -13,6 +13,7 @@ enum {
 	MAX_HEADER = 1 << 20,
 	MAX_REJECTS = 1000,	/* in one batch: a plan has to stay small */
 	MAX_INPUTS = 1000,	/* likewise */
+	MAX_RESTING = 3 << 20,	/* kept while nothing happens */
 };
 
 struct mb_input {
@@ -30,6 +31,8 @@ struct mb_input {
 
 	struct mb_split split;		/* split.off: the next byte to read */
 	struct mb_buf tail;		/* bytes from split.complete on */
+	struct mb_kept kept;		/* what was scanned, and not planned */
+	bool has_gap;			/* it isn't all, so keeping is no use */
 	char *seen;			/* the last MB_ANCHOR bytes read ... */
 	size_t n_seen;			/* ... at most, before split.off */
 	bool is_partial;		/* the last record had no newline */
@@ -53,7 +56,11 @@ struct mb_cutter {
 	struct mb_input *first;		/* kept out of the last batch; or NULL */
 	uint64_t records, bytes;	/* in the batch in the making */
 	size_t n_rejects, n_used;	/* n_used: inputs that contribute */
-	char *chunk;
+	struct mb_keep *keep;
+	struct mb_parcel parcel;	/* of the last batch */
+	size_t at;			/* input whose turn it is in this round */
+	bool has_more;			/* something was found in this round */
+	char *chunk;			/* for what is not kept */
 };
 
 struct mb_cutter *
@@ -63,6 +70,7 @@ mb_cut_open(const struct mb_cut_options *options, struct mb_journal *j)
 
 	*c = (struct mb_cutter){
 		.options = *options, .journal = j, .chunk = mb_alloc(CHUNK),
+		.keep = mb_keep_open(options->keep),
 	};
 	return c;
 }
@@ -86,6 +94,7 @@ free_input(struct mb_input *in)
 	mb_generation_release(&in->g);
 	mb_hasher_close(in->hasher);
 	mb_buf_release(&in->tail);
+	mb_kept_release(&in->kept);
 	free(in->seen);
 	free(in);
 }
@@ -97,6 +106,8 @@ mb_cut_close(struct mb_cutter *c)
 		return;
 	for (size_t i = 0; i < c->n_inputs; i++)
 		free_input(c->inputs[i]);
+	mb_parcel_release(&c->parcel);
+	mb_keep_close(c->keep);
 	free(c->inputs);
 	free(c->chunk);
 	free(c);
@@ -161,6 +172,7 @@ mb_input_add(struct mb_cutter *c, unsigned rank, const char *source,
 	}
 	c->inputs[at] = in;
 	c->n_inputs++;
+	c->at += at < c->at;
 	return in;
 }
 
@@ -190,6 +202,7 @@ mb_input_remove(struct mb_cutter *c, struct mb_input *in)
 	while (c->inputs[i] != in)
 		i++;
 	c->n_inputs--;
+	c->at -= i < c->at;
 	memmove(c->inputs + i, c->inputs + i + 1,
 	    (c->n_inputs - i) * sizeof *c->inputs);
 	free_input(in);
@@ -698,6 +711,40 @@ account(struct mb_cutter *c, struct mb_input *in, uint64_t complete_before,
 		mb_buf_add(&in->tail, p, (size_t)(in->split.off - from));
 }
 
+/* Nothing of the batch in the making is kept from now on. */
+static void
+stop_keeping(struct mb_input *in)
+{
+	mb_kept_cut(&in->kept, 0);
+	in->has_gap = true;
+}
+
+/* Where to read len bytes to: in the keep, as long as all fits. */
+static char *
+find_room(struct mb_cutter *c, struct mb_input *in, size_t len)
+{
+	char *p;
+
+	if (in->has_gap)
+		return c->chunk;
+	if (in->kept.end != in->split.off && in->tail.len > 0) {
+		/* The batch begins with bytes that were not kept. */
+		p = mb_keep_room(c->keep, in->tail.len);
+		if (p == NULL) {
+			stop_keeping(in);
+			return c->chunk;
+		}
+		memcpy(p, in->tail.p, in->tail.len);
+		mb_kept_add(&in->kept, c->keep, in->tail.len,
+		    in->split.complete);
+	}
+	p = mb_keep_room(c->keep, len);
+	if (p != NULL)
+		return p;
+	stop_keeping(in);
+	return c->chunk;
+}
+
 /* The end of a final input. */
 static int
 finish(struct mb_cutter *c, struct mb_input *in)
@@ -708,6 +755,7 @@ finish(struct mb_cutter *c, struct mb_input *in)
 
 	remember(in, "", off);
 	account(c, in, before, found, n_records, "", off);
+	mb_kept_cut(&in->kept, in->split.off);
 	if (found == MB_SPLIT_REJECT)
 		return MB_CUT_MORE;
 	in->is_finished = true;
@@ -745,6 +793,7 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	enum mb_split_result found;
 	const char *why;
 	size_t want = CHUNK;
+	char *p;
 	bool needs_one = false, contributed = mb_input_contributes(in);
 	ssize_t n;
 	int rc;
@@ -772,7 +821,8 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 		want = (size_t)(room - (in->split.off - in->split.complete));
 	}
 	from = in->split.off;
-	n = mb_content_read(in->content, c->chunk, want, from, err);
+	p = find_room(c, in, want);
+	n = mb_content_read(in->content, p, want, from, err);
 	if (n < 0)
 		return -1;
 	in->is_at_end = (size_t)n < want;
@@ -780,40 +830,78 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	if (n == 0)
 		return in->is_final && mb_content_trouble(in->content, &why) ==
 		    MB_GZ_FINE ? finish(c, in) : MB_CUT_NOTHING;
+	if (p != c->chunk)
+		mb_kept_add(&in->kept, c->keep, (size_t)n, from);
 	before = in->split.complete;
-	found = mb_split_scan(&in->split, c->chunk, (size_t)n, max_records,
+	found = mb_split_scan(&in->split, p, (size_t)n, max_records,
 	    &n_records);
-	remember(in, c->chunk, from);
-	account(c, in, before, found, n_records, c->chunk, from);
+	remember(in, p, from);
+	account(c, in, before, found, n_records, p, from);
+	mb_kept_cut(&in->kept, in->split.off);	/* the rest is read again */
 	c->n_used += !contributed && mb_input_contributes(in);
 	return is_full(c) || (needs_one && c->records > 0) ? MB_CUT_FULL :
 	    MB_CUT_MORE;
 }
 
+/*
+ * The next step of the round over all inputs; *is_last: the round ends with
+ * it.  One that was kept out of the last batch for its header goes first.
+ */
+static int
+step(struct mb_cutter *c, bool *is_last, struct mb_err *err)
+{
+	struct mb_input *in;
+	int rc;
+
+	*is_last = true;
+	if (is_full(c))
+		return MB_CUT_FULL;
+	if (c->at == 0) {
+		c->has_more = false;
+		if (c->first != NULL && c->header == NULL) {
+			rc = scan_input(c, c->first, err);
+			if (rc != MB_CUT_NOTHING)
+				return rc;
+		}
+	}
+	if (c->at < c->n_inputs) {
+		in = c->inputs[c->at];
+		rc = scan_input(c, in, err);
+		if (rc < 0 || rc == MB_CUT_FULL)
+			return rc;
+		in->is_exhausted = rc == MB_CUT_NOTHING && in->is_final &&
+		    !is_kept_out(c, in);
+		c->has_more |= rc == MB_CUT_MORE;
+		c->at++;
+	}
+	*is_last = c->at >= c->n_inputs;
+	if (*is_last)
+		c->at = 0;
+	return c->has_more ? MB_CUT_MORE : MB_CUT_NOTHING;
+}
+
 int
 mb_cut_scan(struct mb_cutter *c, struct mb_err *err)
 {
-	int result = MB_CUT_NOTHING, rc;
+	bool is_last;
+	int rc;
 
-	if (is_full(c))
-		return MB_CUT_FULL;
-	if (c->first != NULL && c->header == NULL) {
-		rc = scan_input(c, c->first, err);
-		if (rc != MB_CUT_NOTHING)
-			return rc;
-	}
-	for (size_t i = 0; i < c->n_inputs; i++) {
-		rc = scan_input(c, c->inputs[i], err);
-		if (rc < 0)
-			return -1;
-		if (rc == MB_CUT_FULL)
-			return rc;
-		if (rc == MB_CUT_MORE)
-			result = MB_CUT_MORE;
-		c->inputs[i]->is_exhausted = rc == MB_CUT_NOTHING &&
-		    c->inputs[i]->is_final && !is_kept_out(c, c->inputs[i]);
-	}
-	return result;
+	do
+		rc = step(c, &is_last, err);
+	while (!is_last);
+	return rc;
+}
+
+int
+mb_cut_step(struct mb_cutter *c, struct mb_err *err)
+{
+	bool is_last;
+	int rc;
+
+	if (mb_keep_is_full(c->keep, CHUNK))
+		return MB_CUT_NOTHING;
+	rc = step(c, &is_last, err);
+	return rc == MB_CUT_NOTHING && !is_last ? MB_CUT_MORE : rc;
 }
 
 /* The ranges of one input, with their anchors.  1, or 0: it has changed. */
@@ -892,6 +980,8 @@ mb_cut_planned(struct mb_cutter *c)
 	c->n_rejects = c->n_used = 0;
 	c->first = find_next(c);
 	c->header = NULL;
+	c->at = 0;
+	mb_parcel_reset(&c->parcel);
 	for (size_t i = 0; i < c->n_inputs; i++) {
 		struct mb_input *in = c->inputs[i];
 		const struct mb_generation *g;
@@ -908,6 +998,9 @@ mb_cut_planned(struct mb_cutter *c)
 			in->g.head = g->head;
 			in->g.tail = g->tail;
 		}
+		mb_parcel_add(&c->parcel, in->g.id, &in->kept,
+		    in->split.complete);
+		in->has_gap = false;
 		in->is_known = true;
 		in->g.end = in->start = in->split.complete;
 		in->records = 0;
@@ -915,4 +1008,20 @@ mb_cut_planned(struct mb_cutter *c)
 		free_rejects(in);
 		mb_hasher_reset(in->hasher);
 	}
+}
+
+struct mb_parcel *
+mb_cut_parcel(struct mb_cutter *c)
+{
+	return &c->parcel;
+}
+
+void
+mb_cut_rest(struct mb_cutter *c)
+{
+	if (mb_keep_used(c->keep) <= MAX_RESTING)
+		return;
+	for (size_t i = 0; i < c->n_inputs; i++)
+		if (c->inputs[i]->kept.n > 0)
+			stop_keeping(c->inputs[i]);
 }

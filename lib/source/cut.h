@@ -18,6 +18,7 @@
 
 #include "journal/journal.h"
 #include "source/content.h"
+#include "source/keep.h"
 
 struct mb_cut_options {
 	const char *format;	/* -F; NULL: by name or by content */
@@ -26,6 +27,7 @@ struct mb_cut_options {
 	uint64_t max_bytes;
 	uint64_t max_records;	/* 0: none */
 	uint64_t record_limit;
+	size_t keep;		/* memory for what was scanned; 0: a little */
 };
 
 struct mb_cutter;
@@ -100,6 +102,12 @@ enum mb_cut_result {
 /* Scan up to a chunk of each input.  A result, or -1. */
 MB_CHECK int mb_cut_scan(struct mb_cutter *c, struct mb_err *err);
 
+/*
+ * A small step of it, up to a chunk of one input, for who has a moment: the
+ * batches come out the same.  NOTHING also where no more can be kept for now.
+ */
+MB_CHECK int mb_cut_step(struct mb_cutter *c, struct mb_err *err);
+
 /* Is there anything to make a batch of? */
 bool mb_cut_has_batch(const struct mb_cutter *c);
 
@@ -116,7 +124,14 @@ MB_CHECK int mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
     struct mb_buf *source_lines, struct mb_input **changed,
     struct mb_err *err);
 
-/* The batch that was taken is in the journal: go on behind it. */
+/*
+ * The batch that was taken is in the journal: go on behind it.  Its bytes, as
+ * far as they were kept, are then in the parcel, which stays the cutter's.
+ */
 void mb_cut_planned(struct mb_cutter *c);
+struct mb_parcel *mb_cut_parcel(struct mb_cutter *c);
+
+/* Nothing happens for a while: what was kept gives way if it is much. */
+void mb_cut_rest(struct mb_cutter *c);
 
 #endif

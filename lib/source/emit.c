@@ -9,11 +9,9 @@
 #include "base/parse.h"
 #include "journal/rejects.h"
 #include "record/writer.h"
+#include "source/outlet.h"
 
-enum {
-	CHUNK = 128 * 1024,
-	TOGETHER = 64 * 1024,
-};
+enum { CHUNK = 128 * 1024 };
 
 struct used {
 	uint64_t generation;
@@ -22,7 +20,7 @@ struct used {
 
 struct mb_emitter {
 	struct mb_journal *journal;
-	int fd;
+	struct mb_outlet out;
 	bool is_plain;
 	struct mb_buf header;		/* written last, if is_plain */
 	uint64_t record_limit;
@@ -32,8 +30,8 @@ struct mb_emitter {
 	uint64_t opened;		/* the generation of `content` */
 	struct mb_content *content;	/* opened last, kept for the next */
 	struct mb_hasher *hasher;
+	struct mb_parcel *parcel;	/* what was kept of the batch, or NULL */
 	char *chunk;
-	struct mb_buf out;		/* put, and not yet written */
 	struct mb_buf line, why;
 	struct mb_arena arena;
 };
@@ -45,10 +43,11 @@ mb_emitter_open(struct mb_emitter **out, struct mb_journal *j, int fd,
 	struct mb_emitter *e = mb_zalloc(sizeof *e);
 
 	*e = (struct mb_emitter){
-		.journal = j, .fd = fd, .is_plain = is_plain,
+		.journal = j, .is_plain = is_plain,
 		.record_limit = record_limit, .opened = MB_NONE,
 		.hasher = mb_hasher_open(), .chunk = mb_alloc(CHUNK),
 	};
+	mb_outlet_init(&e->out, fd);
 	*out = e;
 	if (mb_random_hex(e->tag, MB_TAG_LEN / 2, err) < 0) {
 		mb_emitter_close(e);
@@ -66,7 +65,7 @@ mb_emitter_close(struct mb_emitter *e)
 	mb_content_close(e->content);
 	mb_hasher_close(e->hasher);
 	mb_buf_release(&e->line);
-	mb_buf_release(&e->out);
+	mb_outlet_release(&e->out);
 	mb_buf_release(&e->header);
 	mb_buf_release(&e->why);
 	mb_arena_release(&e->arena);
@@ -92,30 +91,23 @@ mb_emitter_use(struct mb_emitter *e, uint64_t id, struct mb_content *c)
 	e->used[e->n_used++] = (struct used){ id, c };
 }
 
-/* Write what was put. */
-static int
-flush(struct mb_emitter *e, struct mb_err *err)
+void
+mb_emitter_bring(struct mb_emitter *e, struct mb_parcel *parcel)
 {
-	int rc = mb_write_all(e->fd, e->out.p, e->out.len, "standard output",
-	    err);
-
-	mb_buf_reset(&e->out);
-	return rc;
+	e->parcel = parcel;
 }
 
-/*
- * A small batch leaves in one write, with its begin and end: every write
- * wakes the reader.
- */
+void
+mb_emitter_meanwhile(struct mb_emitter *e, bool (*work)(void *arg), void *arg)
+{
+	e->out.meanwhile = work;
+	e->out.arg = arg;
+}
+
 static int
 put(struct mb_emitter *e, const void *p, size_t len, struct mb_err *err)
 {
-	if (e->out.len + len > TOGETHER && flush(e, err) < 0)
-		return -1;
-	if (len > TOGETHER)
-		return mb_write_all(e->fd, p, len, "standard output", err);
-	mb_buf_add(&e->out, p, len);
-	return 0;
+	return mb_outlet_put(&e->out, p, len, err);
 }
 
 /* Put a control line, the last for now. */
@@ -125,7 +117,7 @@ put_line(struct mb_emitter *e, struct mb_err *err)
 	int rc = e->is_plain ? 0 : put(e, e->line.p, e->line.len, err);
 
 	mb_buf_reset(&e->line);
-	return rc < 0 ? -1 : flush(e, err);
+	return rc < 0 ? -1 : mb_outlet_flush(&e->out, err);
 }
 
 int
@@ -188,6 +180,24 @@ explain(struct mb_emitter *e, const struct mb_generation *g, uint64_t start,
 	    end, what);
 }
 
+/* Put what was kept of a range, and give it back. */
+static int
+pass_kept(struct mb_emitter *e, const struct mb_range *r,
+    struct mb_kept *kept, struct mb_err *err)
+{
+	struct mb_str bytes;
+	char last = '\n';
+	bool may_lend;
+
+	while (mb_kept_next(kept, r->end, &bytes, &may_lend)) {
+		last = bytes.p[bytes.len - 1];
+		if ((may_lend ? mb_outlet_lend(&e->out, bytes.p, bytes.len,
+		    err) : put(e, bytes.p, bytes.len, err)) < 0)
+			return -1;
+	}
+	return last != '\n' ? put(e, "\n", 1, err) : 0;
+}
+
 /* Read one range, hash it, and write it if writes. */
 static int
 pass_range(struct mb_emitter *e, const struct mb_range *r, bool writes,
@@ -195,6 +205,7 @@ pass_range(struct mb_emitter *e, const struct mb_range *r, bool writes,
 {
 	const struct mb_generation *g = mb_state_generation(
 	    mb_journal_state(e->journal), r->generation);
+	struct mb_kept *kept = NULL;
 	struct mb_content *c;
 	const char *gone;
 	struct mb_hash hash;
@@ -204,6 +215,11 @@ pass_range(struct mb_emitter *e, const struct mb_range *r, bool writes,
 	if (g == NULL)
 		return mb_fail(err, MB_ECORRUPT, "generation %" PRIu64
 		    " is not in the journal", r->generation);
+	if (writes && e->parcel != NULL)
+		kept = mb_parcel_find(e->parcel, r->generation, r->start,
+		    r->end);
+	if (kept != NULL)
+		return pass_kept(e, r, kept, err);
 	rc = find_content(e, g, &c, &gone, err);
 	if (rc < 0)
 		return -1;
@@ -427,8 +443,8 @@ put_abort(struct mb_emitter *e, uint64_t batch, int status, const char *why)
 	mb_frame_put_abort(&e->line, e->tag, batch, status, why);
 }
 
-int
-mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
+static int
+write_batch(struct mb_emitter *e, const struct mb_batch *b,
     enum mb_emit_result *result, const char **why, struct mb_err *err)
 {
 	struct mb_err ignored = { 0 };
@@ -456,6 +472,17 @@ mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
 	else
 		put_abort(e, b->number, 65, *why);
 	return put_line(e, err);
+}
+
+int
+mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
+    enum mb_emit_result *result, const char **why, struct mb_err *err)
+{
+	int rc = write_batch(e, b, result, why, err);
+
+	if (e->parcel != NULL)
+		mb_parcel_reset(e->parcel);
+	return rc;
 }
 
 int

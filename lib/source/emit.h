@@ -2,7 +2,8 @@
  * emit.h - write a planned batch, as it was planned or not at all.
  *
  * `end` is written only if the bytes that were written have the checksums of
- * the plan; otherwise the frame ends in `abort`.
+ * the plan; otherwise the frame ends in `abort`.  Bytes that were kept since
+ * the plan was made have them; others are read, and summed up as they leave.
  */
 #ifndef MB_SOURCE_EMIT_H
 #define MB_SOURCE_EMIT_H
@@ -13,6 +14,7 @@
 #include "frame/frame.h"
 #include "journal/journal.h"
 #include "source/content.h"
+#include "source/keep.h"
 
 struct mb_emitter;
 
@@ -35,6 +37,20 @@ MB_CHECK int mb_emit_done(struct mb_emitter *e, int status,
  * opening it.
  */
 void mb_emitter_use(struct mb_emitter *e, uint64_t id, struct mb_content *c);
+
+/*
+ * Emit what is in the parcel (borrowed) instead of reading it; mb_emit_batch
+ * empties it.  The bytes in it are the ones that the plan's checksums were
+ * made of.
+ */
+void mb_emitter_bring(struct mb_emitter *e, struct mb_parcel *parcel);
+
+/*
+ * While the reader is slow, call this; it does a little and returns true, or
+ * false if there is nothing to do.
+ */
+void mb_emitter_meanwhile(struct mb_emitter *e, bool (*work)(void *arg),
+    void *arg);
 
 enum mb_emit_result {
 	MB_EMIT_WHOLE,
