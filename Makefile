@@ -50,7 +50,9 @@ AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/snappy.o parquet/lz4.o parquet/codec.o parquet/dictionary.o \
-	parquet/bounds.o parquet/chunk.o parquet/footer.o parquet/writer.o
+	parquet/bounds.o parquet/chunk.o parquet/footer.o parquet/writer.o \
+	parquet/metadata.o parquet/pages.o parquet/values.o parquet/cursor.o \
+	parquet/reader.o
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/columns.o sink/intake.o sink/sqltext.o sink/sqlvalue.o sink/sqlite.o sink/stdout.o

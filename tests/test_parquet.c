@@ -117,37 +117,52 @@ hybrids_that_are_cut_are_noticed(void **state)
 	}
 }
 
+static bool
+take_deltas(struct mb_str in, bool is_32, int64_t *out, size_t n, size_t piece)
+{
+	struct mb_delta d;
+
+	if (!mb_delta_begin(&d, in, is_32) || d.left != n)
+		return false;
+	for (size_t len; n > 0; out += len, n -= len) {
+		len = n < piece ? n : piece;
+		if (!mb_delta_take(&d, out, len))
+			return false;
+	}
+	assert_int_equal(d.left, 0);
+	assert_false(mb_delta_take(&d, out, 1));
+	return true;
+}
+
 static void
 check_deltas(const uint64_t *v, size_t n, bool is_32)
 {
 	struct mb_buf out = { 0 };
 	int64_t *back = mb_realloc_array(NULL, n + 1, sizeof *back);
 	struct mb_str in;
-	size_t count;
 
 	mb_delta_put(&out, v, n, is_32);
 	assert_in_range(mb_delta_size(v, n, is_32) + 20, out.len,
 	    out.len + 40 + n / 20);
 	mb_buf_addc(&out, 'x');
 	in = (struct mb_str){ out.p, out.len };
-	assert_true(mb_delta_take(&in, is_32, back, n, &count));
-	assert_int_equal(count, n);
+	for (size_t piece = 1; piece < n + 2; piece = piece * 3 + 4) {
+		assert_true(take_deltas(in, is_32, back, n, piece));
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(back[i], is_32 ? (int32_t)v[i] :
+			    (int64_t)v[i]);
+	}
+	assert_true(mb_delta_skip(&in));
 	assert_int_equal(in.len, 1);
-	for (size_t i = 0; i < n; i++)
-		assert_int_equal(back[i], is_32 ? (int32_t)v[i] :
-		    (int64_t)v[i]);
 	/* cut anywhere, on the heap so that reading beyond is noticed */
 	for (size_t len = 0; len + 1 < out.len; len += 1 + len / 7) {
 		char *copy = mb_alloc(len);
 
 		memcpy(copy, out.p, len);
 		in = (struct mb_str){ copy, len };
-		assert_false(mb_delta_take(&in, is_32, back, n, &count));
+		assert_false(mb_delta_skip(&in));
+		assert_false(take_deltas(in, is_32, back, n, n + 1));
 		free(copy);
-	}
-	if (n > 0) {
-		in = (struct mb_str){ out.p, out.len };
-		assert_false(mb_delta_take(&in, is_32, back, n - 1, &count));
 	}
 	free(back);
 	mb_buf_release(&out);

@@ -260,20 +260,21 @@ mb_hybrid_take(struct mb_hybrid *h, uint32_t *out, size_t n)
 }
 
 void
-mb_bits_unpack(uint64_t *out, const void *p, size_t n, unsigned width)
+mb_bits_unpack(uint64_t *out, const void *p, uint64_t bit, size_t n,
+    unsigned width)
 {
 	const uint8_t *bytes = p;
-	size_t len = (n * width + 7) / 8;
+	size_t len = (size_t)(bit + n * width + 7) / 8;
 	uint64_t mask = width == 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1;
-	uint64_t bit = 0, low;
+	uint64_t low;
 
+	if (width == 0) {
+		memset(out, 0, n * sizeof *out);
+		return;
+	}
 	for (size_t i = 0; i < n; i++, bit += width) {
-		if (width == 0) {
-			out[i] = 0;
-			continue;
-		}
 		low = peek(bytes, len, bit);
-		if (width > 57 && bit % 8 + width > 64)
+		if (bit % 8 + width > 64)
 			low |= (uint64_t)bytes[bit / 8 + 8] <<
 			    (64 - bit % 8);
 		out[i] = low & mask;
@@ -391,71 +392,112 @@ mb_delta_size(const uint64_t *v, size_t n, bool is_32)
 	return size;
 }
 
-/* One miniblock; its last values may be missing where n ends before it. */
-static bool
-take_miniblock(struct mb_str *in, unsigned width, size_t size, uint64_t *out,
-    size_t n)
+bool
+mb_delta_begin(struct mb_delta *d, struct mb_str in, bool is_32)
 {
-	size_t len = size / 8 * width;
+	uint64_t first;
 
-	if (in->len < len)
+	*d = (struct mb_delta){ .in = in, .is_32 = is_32 };
+	if (!mb_bits_take_varint(&d->in, &d->block) ||
+	    !mb_bits_take_varint(&d->in, &d->n_minis) ||
+	    !mb_bits_take_varint(&d->in, &d->left) ||
+	    !mb_bits_take_varint(&d->in, &first))
 		return false;
-	mb_bits_unpack(out, in->p, n, width);
-	in->p += len;
-	in->len -= len;
+	if (d->n_minis == 0 || d->n_minis > 1024 || d->block == 0 ||
+	    d->block > 1 << 20 || d->block % (d->n_minis * 32) != 0)
+		return false;
+	d->mini = d->block / d->n_minis;
+	d->value = first >> 1 ^ (0 - (first & 1));
+	d->at_mini = d->n_minis;
+	return true;
+}
+
+/* Step to the next miniblock; false: there is none, or not all of it. */
+static bool
+next_miniblock(struct mb_delta *d)
+{
+	uint64_t least;
+	unsigned width;
+	size_t len;
+
+	/* What was read of the last one; the rest of it is padding. */
+	if (d->widths != NULL) {
+		len = (size_t)d->mini / 8 * d->widths[d->at_mini];
+		d->in.p += len;
+		d->in.len -= len;
+		d->at_mini++;
+	}
+	if (d->at_mini == d->n_minis) {
+		if (!mb_bits_take_varint(&d->in, &least) ||
+		    d->in.len < d->n_minis)
+			return false;
+		d->least = least >> 1 ^ (0 - (least & 1));
+		d->widths = (const uint8_t *)d->in.p;
+		d->in.p += d->n_minis;
+		d->in.len -= d->n_minis;
+		d->at_mini = 0;
+	}
+	width = d->widths[d->at_mini];
+	d->left_mini = d->mini;
+	d->bits = 0;
+	return width <= 64 && d->in.len >= (size_t)d->mini / 8 * width;
+}
+
+bool
+mb_delta_take(struct mb_delta *d, int64_t *out, size_t n)
+{
+	enum { PIECE = 64 };
+	uint64_t piece[PIECE];
+	size_t len;
+
+	if (n > d->left)
+		return false;
+	d->left -= n;
+	if (n > 0 && !d->has_first) {
+		d->has_first = true;
+		*out++ = narrow(d->value, d->is_32);
+		n--;
+	}
+	while (n > 0) {
+		if (d->left_mini == 0 && !next_miniblock(d)) {
+			d->widths = NULL;
+			return false;
+		}
+		len = n < PIECE ? n : PIECE;
+		len = len < d->left_mini ? len : (size_t)d->left_mini;
+		mb_bits_unpack(piece, d->in.p, d->bits, len,
+		    d->widths[d->at_mini]);
+		for (size_t i = 0; i < len; i++) {
+			d->value += d->least + piece[i];
+			out[i] = narrow(d->value, d->is_32);
+		}
+		d->bits += len * d->widths[d->at_mini];
+		d->left_mini -= len;
+		out += len;
+		n -= len;
+	}
 	return true;
 }
 
 bool
-mb_delta_take(struct mb_str *in, bool is_32, int64_t *out, size_t most,
-    size_t *n_out)
+mb_delta_skip(struct mb_str *in)
 {
-	uint64_t block, n_minis, total, first, least, value, mini, piece[256];
-	const uint8_t *widths;
-	size_t at = 1, len, left;
+	struct mb_delta d;
+	uint64_t left;
+	size_t len;
 
-	*n_out = 0;
-	if (!mb_bits_take_varint(in, &block) ||
-	    !mb_bits_take_varint(in, &n_minis) ||
-	    !mb_bits_take_varint(in, &total) ||
-	    !mb_bits_take_varint(in, &first))
+	if (!mb_delta_begin(&d, *in, false))
 		return false;
-	if (total > most || n_minis == 0 || n_minis > 1024 || block == 0 ||
-	    block > 1 << 20 || block % (n_minis * 32) != 0)
-		return false;
-	*n_out = (size_t)total;
-	if (total == 0)
-		return true;
-	mini = block / n_minis;
-	value = first >> 1 ^ (0 - (first & 1));
-	out[0] = narrow(value, is_32);
-	while (at < total) {
-		if (!mb_bits_take_varint(in, &least) || in->len < n_minis)
+	for (left = d.left > 0 ? d.left - 1 : 0; left > 0;) {
+		if (!next_miniblock(&d))
 			return false;
-		least = least >> 1 ^ (0 - (least & 1));
-		widths = (const uint8_t *)in->p;
-		in->p += n_minis;
-		in->len -= n_minis;
-		for (size_t m = 0; m < n_minis && at < total; m++) {
-			if (widths[m] > 64)
-				return false;
-			left = (size_t)mini;
-			/* In pieces of whole bytes. */
-			for (; left > 0; left -= len) {
-				size_t want;
-
-				len = left < 256 ? left : 256;
-				want = total - at < len ? (size_t)total - at :
-				    len;
-				if (!take_miniblock(in, widths[m], len, piece,
-				    want))
-					return false;
-				for (size_t i = 0; i < want; i++) {
-					value += least + piece[i];
-					out[at++] = narrow(value, is_32);
-				}
-			}
-		}
+		left -= d.mini < left ? d.mini : left;
 	}
+	if (d.widths != NULL) {
+		len = (size_t)d.mini / 8 * d.widths[d.at_mini];
+		d.in.p += len;
+		d.in.len -= len;
+	}
+	*in = d.in;
 	return true;
 }

@@ -44,8 +44,9 @@ struct mb_hybrid {
 void mb_hybrid_begin(struct mb_hybrid *h, struct mb_str in, unsigned width);
 bool mb_hybrid_take(struct mb_hybrid *h, uint32_t *out, size_t n);
 
-/* n values of `width` bits, packed from the lowest bit on; width ≤ 64. */
-void mb_bits_unpack(uint64_t *out, const void *p, size_t n, unsigned width);
+/* n values of `width` ≤ 64 bits from this bit on, the lowest first. */
+void mb_bits_unpack(uint64_t *out, const void *p, uint64_t bit, size_t n,
+    unsigned width);
 
 /*
  * Integers as packed differences.  With is_32 they wrap at 32 bits, and what
@@ -54,12 +55,26 @@ void mb_bits_unpack(uint64_t *out, const void *p, size_t n, unsigned width);
 void mb_delta_put(struct mb_buf *out, const uint64_t *v, size_t n, bool is_32);
 size_t mb_delta_size(const uint64_t *v, size_t n, bool is_32);
 
-/*
- * The values at the start of *in, which is moved behind them.  The page must
- * hold at most `most`; *n is how many there were.  The results of is_32 are
- * signed.
- */
-bool mb_delta_take(struct mb_str *in, bool is_32, int64_t *out, size_t most,
-    size_t *n);
+/* Reads one value after the other. */
+struct mb_delta {
+	struct mb_str in;
+	bool is_32;		/* results are signed 32 bits */
+	uint64_t left;		/* values still to come */
+
+	/* private */
+	uint64_t block, n_minis, mini;	/* sizes */
+	uint64_t value, least;
+	const uint8_t *widths;		/* of the block's miniblocks */
+	uint64_t at_mini, left_mini;	/* of the current one */
+	bool has_first;
+	uint64_t bits;			/* position in the miniblock */
+};
+
+/* False: no header.  The number of values is d->left. */
+bool mb_delta_begin(struct mb_delta *d, struct mb_str in, bool is_32);
+bool mb_delta_take(struct mb_delta *d, int64_t *out, size_t n);
+
+/* Move *in behind all the values that begin there, without decoding them. */
+bool mb_delta_skip(struct mb_str *in);
 
 #endif

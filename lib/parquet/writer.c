@@ -306,7 +306,15 @@ tell(struct mb_parquet_writer *w, struct mb_parquet_file *out)
 	w->stats = mb_zalloc(w->n * sizeof *w->stats);
 	for (size_t i = 0; i < w->n; i++) {
 		struct mb_bounds b = w->totals[i].bounds.b;
+		enum mb_order order = w->chunks[i].order;
 
+		/* Of pages that had -0.0 and 0.0. */
+		mb_bounds_settle(&b, order);
+		if (order == MB_ORDER_INT &&
+		    w->chunks[i].type.kind == MB_PARQUET_DECIMAL) {
+			b.min.decimal = b.min.i;
+			b.max.decimal = b.max.i;
+		}
 		w->stats[i] = w->totals[i].stats;
 		w->stats[i].has_bounds = b.has;
 		w->stats[i].min = b.min;
