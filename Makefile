@@ -36,17 +36,18 @@ endif
 # Rooms, in the order in which they may include each other.
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/clock.o base/signals.o base/number.o base/exact.o \
-	base/count.o
+	base/count.o base/isa.o
 DURABLE = durable/lock.o durable/stage.o
 JOURNAL = journal/state.o journal/lines.o journal/journal.o \
 	journal/outcome.o journal/rejects.o
-RECORD = record/format.o record/gunzip.o record/split.o record/csv.o \
-	record/json.o record/names.o record/field.o record/reader.o record/writer.o
+RECORD = record/format.o record/gunzip.o record/split.o record/marks.o \
+	record/csv.o record/json.o record/shape.o record/names.o \
+	record/field.o record/rows.o record/reader.o record/writer.o
 FRAME = frame/read.o frame/write.o
 SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/gz.o source/content.o source/pin.o source/locate.o source/keep.o \
 	source/outlet.o source/emit.o source/cut.o source/follow.o source/pipe.o
-AGG = agg/expr.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
+AGG = agg/expr.o agg/column.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/snappy.o parquet/lz4.o parquet/codec.o parquet/dictionary.o \

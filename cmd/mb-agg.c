@@ -93,6 +93,7 @@ struct config {
 	struct mb_str *nulls;
 	size_t n_nulls;
 	unsigned n_threads;
+	enum mb_isa isa;		/* $MB_ISA, for tests */
 	char stage[16];			/* tells one query from another */
 	struct mb_common common;
 	char **argv, **files;
@@ -247,6 +248,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 	int key, rc;
 
 	cfg->argv = argv;
+	if (getenv("MB_ISA") != NULL &&
+	    mb_isa_parse(&cfg->isa, getenv("MB_ISA"), err) < 0)
+		return mb_wrap(err, "MB_ISA");
 	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0) {
 		rc = parse_option(cfg, key, arg, err);
 		if (rc != 0) {
@@ -459,6 +463,7 @@ set_formats(struct agg *a, enum mb_format format, char delimiter,
 		.keeps_rejects = cfg->on_bad == ON_BAD_REJECT &&
 		    (a->hello != NULL || cfg->rejects != NULL),
 		.stops_at_reject = cfg->on_bad == ON_BAD_FAIL,
+		.isa = cfg->isa,
 	};
 
 	if (!cfg->has_out_format && out == MB_LINES &&

@@ -62,12 +62,32 @@ $(BUILD)/tests/parquet: tests/parquet_tool.c $(ALL_OBJECTS)
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
 		$(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
 
+# What scripts/bench measures with.
+$(BUILD)/tests/bench_data: tests/bench_data.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -o $@ $<
+
+# The fast path against the definition: with inputs of its own, and with those
+# of libFuzzer (make CC=clang BUILD=build/fuzz FUZZ=1 build/fuzz/tests/fuzz_agg).
+ifneq ($(FUZZ),)
+FUZZ_FLAGS = -DMB_LIBFUZZER -fsanitize=fuzzer
+MB_CFLAGS += -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=all
+MB_LDFLAGS = -fsanitize=address,undefined
+endif
+
+$(BUILD)/tests/fuzz_agg: tests/fuzz_agg.c $(addprefix $(BUILD)/obj/,$(mb-agg_ROOMS))
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) $(FUZZ_FLAGS) -MMD -MP -o $@ $< \
+		$(filter %.o,$^) $(LIBS)
+
 # The fault library is preloaded into programs, so it is never sanitized.
 $(BUILD)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 
-tests: all $(TESTS) $(BUILD)/tests/parquet $(BUILD)/tests/model $(BUILD)/tests/fault.so
+tests: all $(TESTS) $(BUILD)/tests/parquet $(BUILD)/tests/fuzz_agg \
+	$(BUILD)/tests/model $(BUILD)/tests/fault.so
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 \

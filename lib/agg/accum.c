@@ -14,7 +14,35 @@ struct pick {			/* first, last */
 	bool is_set;
 };
 
-struct range {
+/*
+ * Sums, moments and ranges of decimals.  `head` tells what is in the others:
+ *
+ *	0			nothing
+ *	MB_WIDE in its top byte	a pointer to the wide state
+ *	else			from the top: a byte of scale + 1; a byte of
+ *				the most places seen, at most the scale; 48
+ *				bits of how many values
+ *
+ * Units are of 10^-scale, in squares of 10^-(2 scale).  So many values don't
+ * come.
+ */
+struct decimals {
+	uint64_t head;
+	union {
+		struct {
+			int64_t least, greatest;
+		} range;
+		struct {
+			uint64_t low, high;	/* of 128 bits */
+			uint64_t square_low, square_high;	/* of moments */
+		} sum;
+		void *wide;
+	};
+};
+
+enum { WIDE = 255, SCALE = 56, MOST = 48, MAX_SCALE = 18 };
+
+struct wide_range {
 	struct mb_number least, greatest;
 	uint8_t places;		/* the most seen */
 	bool is_set;
@@ -23,29 +51,21 @@ struct range {
 size_t
 mb_accum_size(enum mb_slot_kind kind)
 {
-	size_t size = 0;
-
 	switch (kind) {
 	case MB_SLOT_RECORDS:
 	case MB_SLOT_VALUES:
 	case MB_SLOT_DISTINCT:
-		size = sizeof(struct tally);
-		break;
+		return sizeof(struct tally);
 	case MB_SLOT_FIRST:
 	case MB_SLOT_LAST:
-		size = sizeof(struct pick);
-		break;
+		return sizeof(struct pick);
 	case MB_SLOT_SUM:
-		size = sizeof(struct mb_sum);
-		break;
-	case MB_SLOT_MOMENTS:
-		size = sizeof(struct mb_moments);
-		break;
 	case MB_SLOT_RANGE:
-		size = sizeof(struct range);
+		return offsetof(struct decimals, sum.square_low);
+	case MB_SLOT_MOMENTS:
 		break;
 	}
-	return (size + 15) & ~(size_t)15;
+	return sizeof(struct decimals);
 }
 
 static void
@@ -76,7 +96,7 @@ replaces(const struct mb_number *n, const struct mb_number *old, int sign)
 }
 
 static void
-extend_range(struct range *r, const struct mb_number *least,
+extend_range(struct wide_range *r, const struct mb_number *least,
     const struct mb_number *greatest, unsigned places)
 {
 	if (places > r->places)
@@ -86,6 +106,283 @@ extend_range(struct range *r, const struct mb_number *least,
 	if (!r->is_set || replaces(greatest, &r->greatest, 1))
 		r->greatest = *greatest;
 	r->is_set = true;
+}
+
+/*
+ * Decimals, narrow and wide.
+ */
+
+static inline unsigned
+scale_of(uint64_t head)
+{
+	return (unsigned)(head >> SCALE) - 1;
+}
+
+static inline unsigned
+most_of(uint64_t head)
+{
+	return (unsigned)(head >> MOST) & 0xff;
+}
+
+static inline bool
+is_wide(const struct decimals *d)
+{
+	return d->head >> SCALE == WIDE;
+}
+
+static inline uint64_t
+count_of(const struct decimals *d)
+{
+	return d->head & (((uint64_t)1 << MOST) - 1);
+}
+
+static inline mb_int128
+join(uint64_t low, uint64_t high)
+{
+	return (mb_int128)((mb_uint128)high << 64 | low);
+}
+
+static inline mb_int128
+sum_of(const struct decimals *d)
+{
+	return join(d->sum.low, d->sum.high);
+}
+
+static inline mb_int128
+squares_of(const struct decimals *d)
+{
+	return join(d->sum.square_low, d->sum.square_high);
+}
+
+static inline void
+set_sum(struct decimals *d, mb_int128 units)
+{
+	d->sum.low = (uint64_t)units;
+	d->sum.high = (uint64_t)(units >> 64);
+}
+
+static inline void
+set_squares(struct decimals *d, mb_int128 units)
+{
+	d->sum.square_low = (uint64_t)units;
+	d->sum.square_high = (uint64_t)(units >> 64);
+}
+
+/* Units with only so many places as were seen; there is no remainder. */
+static mb_int128
+to_places(const struct decimals *d, mb_int128 units, unsigned power)
+{
+	return units / (mb_int128)mb_power_of_ten(power *
+	    (scale_of(d->head) - most_of(d->head)));
+}
+
+/* The wide state of what a narrow one holds. */
+static struct mb_sum
+to_sum(const struct decimals *d)
+{
+	if (is_wide(d))
+		return *(const struct mb_sum *)d->wide;
+	if (d->head == 0)
+		return (struct mb_sum){ 0 };
+	return (struct mb_sum){ .n = count_of(d), .x = {
+		.units = to_places(d, sum_of(d), 1),
+		.places = (uint8_t)most_of(d->head) } };
+}
+
+static struct mb_moments
+to_moments(const struct decimals *d)
+{
+	if (is_wide(d))
+		return *(const struct mb_moments *)d->wide;
+	if (d->head == 0)
+		return (struct mb_moments){ 0 };
+	return (struct mb_moments){ .sum = to_sum(d), .squares = {
+		.units = to_places(d, squares_of(d), 2),
+		.places = (uint8_t)most_of(d->head) } };
+}
+
+static struct wide_range
+to_range(const struct decimals *d)
+{
+	uint8_t most = (uint8_t)most_of(d->head);
+
+	if (is_wide(d))
+		return *(const struct wide_range *)d->wide;
+	if (d->head == 0)
+		return (struct wide_range){ 0 };
+	return (struct wide_range){ .is_set = true, .places = most,
+		.least = { .places = most,
+		    .units = to_places(d, d->range.least, 1) },
+		.greatest = { .places = most,
+		    .units = to_places(d, d->range.greatest, 1) } };
+}
+
+static void
+widen(enum mb_slot_kind kind, struct decimals *d, struct mb_arena *arena)
+{
+	void *wide;
+
+	if (is_wide(d))
+		return;
+	if (kind == MB_SLOT_SUM) {
+		wide = mb_arena_alloc(arena, sizeof(struct mb_sum));
+		*(struct mb_sum *)wide = to_sum(d);
+	} else if (kind == MB_SLOT_MOMENTS) {
+		wide = mb_arena_alloc(arena, sizeof(struct mb_moments));
+		*(struct mb_moments *)wide = to_moments(d);
+	} else {
+		wide = mb_arena_alloc(arena, sizeof(struct wide_range));
+		*(struct wide_range *)wide = to_range(d);
+	}
+	d->wide = wide;
+	d->head = (uint64_t)WIDE << SCALE;
+}
+
+/* *v times 10^n, n <= MB_DIGITS; false if that exceeds 128 bits. */
+static bool
+scale_up(mb_int128 *v, unsigned n)
+{
+	return !__builtin_mul_overflow(*v, (mb_int128)mb_power_of_ten(n), v);
+}
+
+/* To a larger scale; false, and nothing done, if it doesn't fit. */
+static bool
+rescale(enum mb_slot_kind kind, struct decimals *d, unsigned scale)
+{
+	unsigned n = scale - scale_of(d->head);
+	mb_int128 sum, squares = 0, least, greatest;
+
+	if (kind == MB_SLOT_RANGE) {
+		least = d->range.least;
+		greatest = d->range.greatest;
+		if (!scale_up(&least, n) || !scale_up(&greatest, n) ||
+		    least != (int64_t)least || greatest != (int64_t)greatest)
+			return false;
+		d->range.least = (int64_t)least;
+		d->range.greatest = (int64_t)greatest;
+	} else {
+		sum = sum_of(d);
+		if (kind == MB_SLOT_MOMENTS)
+			squares = squares_of(d);
+		if (!scale_up(&sum, n) || !scale_up(&squares, 2 * n))
+			return false;
+		set_sum(d, sum);
+		if (kind == MB_SLOT_MOMENTS)
+			set_squares(d, squares);
+	}
+	d->head += (uint64_t)n << SCALE;
+	return true;
+}
+
+/*
+ * Add narrow to narrow, of one scale; false, and nothing done, if it doesn't
+ * fit.
+ */
+static bool
+add_narrow(enum mb_slot_kind kind, struct decimals *d,
+    const struct decimals *more)
+{
+	mb_int128 sum, squares = 0;
+	unsigned most = most_of(more->head);
+
+	if (kind == MB_SLOT_RANGE) {
+		if (more->range.least < d->range.least)
+			d->range.least = more->range.least;
+		if (more->range.greatest > d->range.greatest)
+			d->range.greatest = more->range.greatest;
+	} else {
+		if (__builtin_add_overflow(sum_of(d), sum_of(more), &sum) ||
+		    (kind == MB_SLOT_MOMENTS && __builtin_add_overflow(
+		    squares_of(d), squares_of(more), &squares)))
+			return false;
+		set_sum(d, sum);
+		if (kind == MB_SLOT_MOMENTS)
+			set_squares(d, squares);
+	}
+	d->head += count_of(more);
+	if (most > most_of(d->head))
+		d->head += (uint64_t)(most - most_of(d->head)) << MOST;
+	return true;
+}
+
+static void
+merge_decimals(enum mb_slot_kind kind, struct decimals *into,
+    const struct decimals *from, struct mb_arena *arena)
+{
+	struct decimals copy;
+	struct mb_moments moments;
+	struct wide_range range;
+	struct mb_sum sum;
+
+	if (from->head == 0)
+		return;
+	if (into->head == 0 && !is_wide(from)) {
+		memcpy(into, from, mb_accum_size(kind));
+		return;
+	}
+	if (!is_wide(into) && !is_wide(from)) {
+		unsigned scale = scale_of(from->head);
+
+		memcpy(&copy, from, mb_accum_size(kind));
+		if ((scale_of(into->head) < scale ?
+		    rescale(kind, into, scale) :
+		    rescale(kind, &copy, scale_of(into->head))) &&
+		    add_narrow(kind, into, &copy))
+			return;
+	}
+	widen(kind, into, arena);
+	switch (kind) {
+	case MB_SLOT_SUM:
+		sum = to_sum(from);
+		mb_sum_merge(into->wide, &sum, arena);
+		break;
+	case MB_SLOT_MOMENTS:
+		moments = to_moments(from);
+		mb_moments_merge(into->wide, &moments, arena);
+		break;
+	default:
+		range = to_range(from);
+		extend_range(into->wide, &range.least, &range.greatest,
+		    range.places);
+	}
+}
+
+/* One number, as units of 10^-scale that were written with `places`. */
+static void
+add_units(enum mb_slot_kind kind, struct decimals *d, int64_t units,
+    unsigned places, unsigned scale, struct mb_arena *arena)
+{
+	struct decimals one = {
+		.head = (uint64_t)(scale + 1) << SCALE |
+		    (uint64_t)places << MOST | 1,
+	};
+
+	if (kind == MB_SLOT_RANGE)
+		one.range.least = one.range.greatest = units;
+	else
+		set_sum(&one, units);
+	if (kind == MB_SLOT_MOMENTS)
+		set_squares(&one, (mb_int128)units * units);
+	merge_decimals(kind, d, &one, arena);
+}
+
+static void
+add_number(enum mb_slot_kind kind, struct decimals *d,
+    const struct mb_number *n, struct mb_arena *arena)
+{
+	if (!n->is_double && n->places <= MAX_SCALE &&
+	    n->units == (int64_t)n->units) {
+		add_units(kind, d, (int64_t)n->units, n->places, n->places,
+		    arena);
+		return;
+	}
+	widen(kind, d, arena);
+	if (kind == MB_SLOT_SUM)
+		mb_sum_add(d->wide, n, arena);
+	else if (kind == MB_SLOT_MOMENTS)
+		mb_moments_add(d->wide, n, arena);
+	else
+		extend_range(d->wide, n, n, n->is_double ? 0 : n->places);
 }
 
 void
@@ -114,17 +411,154 @@ mb_accum_add(enum mb_slot_kind kind, void *state, struct mb_value value,
 			set_pick(pick, value, ordinal, arena);
 		break;
 	case MB_SLOT_SUM:
-		if (number != NULL)
-			mb_sum_add(state, number, arena);
-		break;
 	case MB_SLOT_MOMENTS:
-		if (number != NULL)
-			mb_moments_add(state, number, arena);
-		break;
 	case MB_SLOT_RANGE:
 		if (number != NULL)
-			extend_range(state, number, number,
-			    number->is_double ? 0 : number->places);
+			add_number(kind, state, number, arena);
+		break;
+	}
+}
+
+/*
+ * Rows.  The loops below do what add_units does where that is nothing but an
+ * addition, and leave to it what is more.
+ */
+
+/*
+ * Is the state narrow, of at least this scale, and has seen the places?  An
+ * empty one has a scale below 0, a wide one a very large one.
+ */
+static inline bool
+is_ready(uint64_t head, unsigned scale, unsigned places)
+{
+	return scale_of(head) - scale <= MAX_SCALE && most_of(head) >= places;
+}
+
+/* Of the state's scale; the factor is nearly always 1. */
+static inline mb_int128
+times_power(int64_t units, unsigned n)
+{
+	static const int64_t power[MAX_SCALE + 1] = { 1, 10, 100, 1000, 10000,
+		100000, 1000000, 10000000, 100000000, 1000000000, 10000000000,
+		100000000000, 1000000000000, 10000000000000, 100000000000000,
+		1000000000000000, 10000000000000000, 100000000000000000,
+		1000000000000000000 };
+
+	return (mb_int128)units * power[n];
+}
+
+static void
+add_sums(char *const *groups, size_t off, size_t n,
+    const struct mb_column *c, struct mb_arena *arena)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct decimals *d = (struct decimals *)(groups[i] + off);
+		unsigned places = c->places[i];
+		mb_int128 sum;
+
+		if (places == MB_COLUMN_NULL)
+			continue;
+		if (is_ready(d->head, c->scale, places) &&
+		    !__builtin_add_overflow(sum_of(d), times_power(c->units[i],
+		    scale_of(d->head) - c->scale), &sum)) {
+			set_sum(d, sum);
+			d->head++;
+		} else {
+			add_units(MB_SLOT_SUM, d, c->units[i], places,
+			    c->scale, arena);
+		}
+	}
+}
+
+static void
+add_moments(char *const *groups, size_t off, size_t n,
+    const struct mb_column *c, struct mb_arena *arena)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct decimals *d = (struct decimals *)(groups[i] + off);
+		unsigned places = c->places[i];
+		int64_t units = c->units[i];
+		mb_int128 sum, squares;
+
+		if (places == MB_COLUMN_NULL)
+			continue;
+		if (is_ready(d->head, c->scale, places) &&
+		    scale_of(d->head) == c->scale &&
+		    !__builtin_add_overflow(sum_of(d), (mb_int128)units,
+		    &sum) &&
+		    !__builtin_add_overflow(squares_of(d),
+		    (mb_int128)units * units, &squares)) {
+			set_sum(d, sum);
+			set_squares(d, squares);
+			d->head++;
+		} else {
+			add_units(MB_SLOT_MOMENTS, d, units, places, c->scale,
+			    arena);
+		}
+	}
+}
+
+static void
+add_ranges(char *const *groups, size_t off, size_t n,
+    const struct mb_column *c, struct mb_arena *arena)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct decimals *d = (struct decimals *)(groups[i] + off);
+		unsigned places = c->places[i];
+		bool fits = is_ready(d->head, c->scale, places);
+		mb_int128 units = fits ? times_power(c->units[i],
+		    scale_of(d->head) - c->scale) : 0;
+		int64_t v = (int64_t)units;
+
+		if (places == MB_COLUMN_NULL)
+			continue;
+		if (fits && units == v) {
+			d->range.least = v < d->range.least ? v :
+			    d->range.least;
+			d->range.greatest = v > d->range.greatest ? v :
+			    d->range.greatest;
+			d->head++;
+		} else {
+			add_units(MB_SLOT_RANGE, d, c->units[i], places,
+			    c->scale, arena);
+		}
+	}
+}
+
+void
+mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups, size_t off,
+    const struct mb_rows *rows, const struct mb_view *view,
+    const struct mb_column *column, uint64_t ordinal, struct mb_arena *arena)
+{
+	size_t n = rows->n;
+
+	switch (kind) {
+	case MB_SLOT_RECORDS:
+		for (size_t i = 0; i < n; i++)
+			((struct tally *)(groups[i] + off))->n++;
+		break;
+	case MB_SLOT_VALUES:
+		for (size_t i = 0; i < n; i++)
+			((struct tally *)(groups[i] + off))->n +=
+			    view[i].kind != MB_NULL;
+		break;
+	case MB_SLOT_DISTINCT:
+		break;
+	case MB_SLOT_FIRST:
+	case MB_SLOT_LAST:
+		for (size_t i = 0; i < n; i++)
+			mb_accum_add(kind, groups[i] + off,
+			    mb_view_value(rows, &view[i]), NULL,
+			    ordinal + rows->record[i], arena);
+		break;
+	case MB_SLOT_SUM:
+		add_sums(groups, off, n, column, arena);
+		break;
+	case MB_SLOT_MOMENTS:
+		add_moments(groups, off, n, column, arena);
+		break;
+	case MB_SLOT_RANGE:
+		add_ranges(groups, off, n, column, arena);
 		break;
 	}
 }
@@ -133,7 +567,6 @@ void
 mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
     struct mb_arena *arena)
 {
-	const struct range *range = from;
 	const struct pick *theirs = from;
 	struct pick *ours = into;
 
@@ -155,15 +588,9 @@ mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
 			*ours = *theirs;
 		break;
 	case MB_SLOT_SUM:
-		mb_sum_merge(into, from, arena);
-		break;
 	case MB_SLOT_MOMENTS:
-		mb_moments_merge(into, from, arena);
-		break;
 	case MB_SLOT_RANGE:
-		if (range->is_set)
-			extend_range(into, &range->least, &range->greatest,
-			    range->places);
+		merge_decimals(kind, into, from, arena);
 		break;
 	}
 }
@@ -183,7 +610,7 @@ as_number(const struct mb_buf *text, size_t start)
 }
 
 static void
-bound(const struct range *r, enum mb_agg_op op, struct mb_buf *text)
+bound(const struct wide_range *r, enum mb_agg_op op, struct mb_buf *text)
 {
 	struct mb_number n = op == MB_MIN ? r->least : r->greatest;
 
@@ -196,11 +623,9 @@ mb_accum_result(enum mb_agg_op op, enum mb_slot_kind kind,
     const void *state, struct mb_buf *text, struct mb_value *out,
     struct mb_err *err)
 {
-	/* Moments begin with their sum. */
-	const struct mb_moments *moments = state;
-	const struct mb_sum *sum = state;
-	const struct range *range = state;
 	const struct pick *pick = state;
+	struct mb_moments moments;
+	struct wide_range range;
 	size_t start = text->len;
 	struct mb_number n;
 	double d;
@@ -222,32 +647,39 @@ mb_accum_result(enum mb_agg_op op, enum mb_slot_kind kind,
 			out->p = "";
 		return 0;
 	case MB_SUM:
-		if (sum->n == 0)
+	case MB_AVG:
+		/* Moments have the sum. */
+		if (kind == MB_SLOT_MOMENTS)
+			moments = to_moments(state);
+		else
+			moments.sum = to_sum(state);
+		if (moments.sum.n == 0)
 			return 0;
-		if (mb_sum_total(sum, &n, err) < 0)
+		if (op == MB_AVG) {
+			mb_double_format(text, mb_sum_mean(&moments.sum));
+			break;
+		}
+		if (mb_sum_total(&moments.sum, &n, err) < 0)
 			return -1;
 		mb_number_format(text, &n);
-		break;
-	case MB_AVG:
-		if (sum->n == 0)
-			return 0;
-		mb_double_format(text, mb_sum_mean(sum));
 		break;
 	case MB_VAR:
 	case MB_STDDEV:
 		assert(kind == MB_SLOT_MOMENTS);
-		if (sum->n < 2)
+		moments = to_moments(state);
+		if (moments.sum.n < 2)
 			return 0;
-		if ((op == MB_VAR ? mb_moments_variance(moments, &d, err) :
-		    mb_moments_deviation(moments, &d, err)) < 0)
+		if ((op == MB_VAR ? mb_moments_variance(&moments, &d, err) :
+		    mb_moments_deviation(&moments, &d, err)) < 0)
 			return -1;
 		mb_double_format(text, d);
 		break;
 	case MB_MIN:
 	case MB_MAX:
-		if (!range->is_set)
+		range = to_range(state);
+		if (!range.is_set)
 			return 0;
-		bound(range, op, text);
+		bound(&range, op, text);
 		break;
 	}
 	assert(text->len - start <= MB_ACCUM_TEXT);

@@ -1,10 +1,14 @@
 /*
  * accum.h - the state of one slot of one group.
  *
- * A state is mb_accum_size bytes, aligned to 16; zeros are the empty one.
+ * A state is mb_accum_size bytes, aligned to 8; zeros are the empty one.
  * Any number of states merge in any order into the one that a single pass
  * would have made: first and last go by the records' ordinals, sums don't
  * round.  Counting different values is group.c's, which keeps the values.
+ *
+ * Numbers are added up in 128 bits, as decimals of one scale.  What doesn't
+ * fit there (doubles, many digits) turns a state into a wide one, in an
+ * arena: exact.h.  Which of the two a state is doesn't show in its result.
  *
  * What a state needs beyond its bytes comes from an arena, the same all its
  * life; what merge takes from the other state stays in the other's arena.
@@ -12,6 +16,7 @@
 #ifndef MB_AGG_ACCUM_H
 #define MB_AGG_ACCUM_H
 
+#include "agg/column.h"
 #include "agg/query.h"
 #include "base/exact.h"
 #include "record/value.h"
@@ -24,6 +29,16 @@ size_t mb_accum_size(enum mb_slot_kind kind);
  */
 void mb_accum_add(enum mb_slot_kind kind, void *state, struct mb_value value,
     const struct mb_number *number, uint64_t ordinal, struct mb_arena *arena);
+
+/*
+ * The same for rows at once, of one slot: the state of row i is `off` bytes
+ * behind groups[i], its record's ordinal is `ordinal` + record[i].  `view` is
+ * the slot's field, `column` the numbers in it; each NULL where the kind has
+ * no use for it.
+ */
+void mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups,
+    size_t off, const struct mb_rows *rows, const struct mb_view *view,
+    const struct mb_column *column, uint64_t ordinal, struct mb_arena *arena);
 
 void mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
     struct mb_arena *arena);

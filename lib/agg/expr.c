@@ -537,3 +537,22 @@ mb_expr_selects(struct mb_expr *e, const struct mb_value *values)
 {
 	return decide(e, e->root, values) == YES;
 }
+
+void
+mb_expr_select(struct mb_expr *e, struct mb_rows *rows, size_t n_fields)
+{
+	struct mb_value *values = mb_realloc_array(NULL, n_fields,
+	    sizeof *values);
+	bool out[MB_ROWS], any = false;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		for (size_t f = 0; f < n_fields; f++)
+			values[f] = mb_view_value(rows,
+			    &rows->view[f * MB_ROWS + i]);
+		out[i] = !mb_expr_selects(e, values);
+		any |= out[i];
+	}
+	if (any)
+		mb_rows_drop(rows, n_fields, out, false);
+	free(values);
+}

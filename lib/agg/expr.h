@@ -20,6 +20,7 @@
 #define MB_AGG_EXPR_H
 
 #include "record/field.h"
+#include "record/rows.h"
 #include "record/value.h"
 
 enum { MB_EXPR_DEPTH = 100 };	/* of parentheses */
@@ -37,5 +38,8 @@ void mb_expr_close(struct mb_expr *e);
 
 /* Is the record selected?  values[i] is the field fields.v[i]. */
 bool mb_expr_selects(struct mb_expr *e, const struct mb_value *values);
+
+/* Take out of the rows those that aren't selected. */
+void mb_expr_select(struct mb_expr *e, struct mb_rows *rows, size_t n_fields);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "agg/query.h"
 #include "base/number.h"
+#include "record/rows.h"
 #include "record/value.h"
 
 struct mb_groups;
@@ -33,6 +34,14 @@ void mb_groups_reset(struct mb_groups *g);
  */
 bool mb_groups_add(struct mb_groups *g, const struct mb_value *values,
     uint64_t ordinal, size_t *culprit);
+
+/*
+ * Add rows; view i is the query's field i, and record r has the ordinal
+ * `ordinal` + r.  Those with a number that only mb_groups_add can read, or
+ * refuse, are moved to the odd ones instead.
+ */
+void mb_groups_add_rows(struct mb_groups *g, struct mb_rows *rows,
+    uint64_t ordinal);
 
 /*
  * Of the i-th field that must be numbers (mb_query.numbers): how many values
@@ -58,5 +67,11 @@ MB_CHECK int mb_groups_next(struct mb_groups *g, struct mb_value *values,
     struct mb_err *err);
 
 size_t mb_groups_count(const struct mb_groups *g);
+
+/*
+ * For tests: how many cells of the table were looked at until each group was
+ * found, all groups together.
+ */
+uint64_t mb_groups_probes(const struct mb_groups *g);
 
 #endif

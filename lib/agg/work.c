@@ -194,6 +194,7 @@ open_readers(struct mb_work *w, const struct mb_stream *s)
 		.record_limit = s->record_limit,
 		.nulls = w->cfg.nulls, .n_nulls = w->cfg.n_nulls,
 		.fields = q->fields.v, .n_fields = q->fields.n,
+		.isa = w->cfg.isa,
 	};
 
 	close_readers(w);
@@ -529,19 +530,62 @@ take_row(struct mb_work *w, struct worker *worker, struct job *job,
 	job->counts.n_passed++;
 }
 
+static bool
+must_stop(const struct mb_work *w, const struct job *job)
+{
+	return w->cfg.stops_at_reject && job->n_rejects > 0;
+}
+
+/* Many records at once, and the odd ones among them one by one. */
+static int
+take_ahead(struct mb_work *w, struct worker *worker, struct job *job,
+    struct mb_rows *rows)
+{
+	uint64_t before = job->counts.n_records;
+	struct mb_row row;
+
+	if (worker->where != NULL)
+		mb_expr_select(worker->where, rows, w->cfg.query->fields.n);
+	mb_groups_add_rows(worker->groups, rows,
+	    (job->sequence << 32) + before + 1);
+	for (size_t i = 0; i < rows->n_odd; i++) {
+		job->counts.n_records = before + rows->odd[i];
+		if (mb_reader_read(worker->reader, rows->odd[i], &row,
+		    &job->err) < 0)
+			return -1;
+		take_row(w, worker, job, &row);
+		if (must_stop(w, job))
+			return 0;
+	}
+	job->counts.n_records = before + rows->n_records;
+	return 0;
+}
+
 /* All records of *data. */
 static int
 take_rows(struct mb_work *w, struct worker *worker, struct job *job,
     struct mb_str *data, bool is_last)
 {
+	struct mb_rows *rows;
 	struct mb_row row;
 	int rc;
 
-	while ((rc = mb_reader_next(worker->reader, data, is_last, &row,
-	    &job->err)) > 0) {
-		take_row(w, worker, job, &row);
-		job->end = row.end;
-		if (w->cfg.stops_at_reject && job->n_rejects > 0)
+	for (;;) {
+		if (!passes(w) && (rows = mb_reader_ahead(worker->reader,
+		    *data)) != NULL) {
+			if ((rc = take_ahead(w, worker, job, rows)) < 0)
+				break;
+			mb_reader_pass(worker->reader, data);
+			job->end = mb_reader_off(worker->reader);
+		} else {
+			rc = mb_reader_next(worker->reader, data, is_last,
+			    &row, &job->err);
+			if (rc <= 0)
+				break;
+			take_row(w, worker, job, &row);
+			job->end = row.end;
+		}
+		if (must_stop(w, job))
 			break;
 	}
 	if (w->stream.format == MB_NDJSON)

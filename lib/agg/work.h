@@ -35,6 +35,7 @@ struct mb_work_config {
 					   in front: see mb_stamp_names */
 	bool keeps_rejects;		/* all of them, not only the first */
 	bool stops_at_reject;		/* what comes after it is not needed */
+	enum mb_isa isa;
 };
 
 /* From the stream's offset `from` on, `source` at the offset `start`. */

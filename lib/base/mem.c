@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <sys/mman.h>
 
 static void
 die(void)
@@ -212,4 +213,36 @@ mb_arena_release(struct mb_arena *a)
 	mb_arena_reset(a);
 	free(a->head);
 	a->head = NULL;
+}
+
+/* From so much on pages of 2 MiB pay: fewer faults, fewer misses. */
+enum { HUGE = 8 << 20, PAGE = 64 * 1024 };
+
+void
+mb_region_grow(struct mb_region *r, size_t size)
+{
+	void *p;
+
+	if (size <= r->size)
+		return;
+	if (size > SIZE_MAX / 2)
+		die();
+	size = (size + PAGE - 1) & ~(size_t)(PAGE - 1);
+	p = r->p == NULL ? mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) :
+	    mremap(r->p, r->size, size, MREMAP_MAYMOVE);
+	if (p == MAP_FAILED)
+		die();
+	/* Advice, which may be refused. */
+	if (size >= HUGE)
+		(void)madvise(p, size, MADV_HUGEPAGE);
+	*r = (struct mb_region){ p, size };
+}
+
+void
+mb_region_release(struct mb_region *r)
+{
+	if (r->p != NULL)
+		munmap(r->p, r->size);
+	*r = (struct mb_region){ 0 };
 }

@@ -77,4 +77,16 @@ char *mb_arena_dup(struct mb_arena *a, const void *p, size_t len);
 void mb_arena_reset(struct mb_arena *a);
 void mb_arena_release(struct mb_arena *a);
 
+/*
+ * One array that grows large, and may move when it does.  {0} is valid and
+ * empty; what is new is zero.  Memory that nobody touched costs nothing.
+ */
+struct mb_region {
+	char *p;
+	size_t size;
+};
+
+void mb_region_grow(struct mb_region *r, size_t size);	/* to at least */
+void mb_region_release(struct mb_region *r);
+
 #endif

@@ -221,6 +221,14 @@ take_scalar(struct cursor *c, const char *p, struct mb_json *out)
 	return p;
 }
 
+const char *
+mb_json_scalar(struct mb_json *out, const char *p, const char *end)
+{
+	struct cursor c = { end, NULL };
+
+	return take_scalar(&c, p, out);
+}
+
 /* `"key" :` and the blanks around. */
 static const char *
 take_key(struct cursor *c, const char *p, struct mb_json_member *member)

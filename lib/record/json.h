@@ -44,6 +44,13 @@ MB_CHECK const char *mb_json_object(struct mb_json_members *out,
 void mb_json_members_release(struct mb_json_members *m);
 
 /*
+ * Take a value that is neither an object nor an array from the front of
+ * [p, end): where it goes on, or NULL if it is bad.
+ */
+const char *mb_json_scalar(struct mb_json *out, const char *p,
+    const char *end);
+
+/*
  * Follow a path such as "id" or "tags.0" into an object or array; the last of
  * equal keys counts.  False: there is no such thing.
  */

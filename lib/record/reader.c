@@ -7,6 +7,8 @@
 #include "base/parse.h"
 #include "record/csv.h"
 #include "record/json.h"
+#include "record/marks.h"
+#include "record/shape.h"
 
 /* So many keys of ndjson are remembered from record to record. */
 enum { MAX_KNOWN = 4096 };
@@ -42,6 +44,7 @@ struct mb_reader {
 	char delimiter;
 	uint64_t record_limit;
 	bool wants_all;
+	enum mb_isa isa;
 	struct mb_str *nulls;
 	size_t n_nulls;
 	struct wanted *wanted;
@@ -64,15 +67,18 @@ struct mb_reader {
 	/* csv, tsv: where the fields of the record are … */
 	struct mb_csv_fields fields;
 	/* … or, if the record was seen by looking ahead */
-	struct mb_split_marks marks;
+	struct mb_marks *marks;
 	uint64_t marks_off;	/* what the marks count from */
 	uint32_t n_used;	/* records of these that were read */
 	struct marked {
 		const char *p;		/* the record; NULL: see `fields` */
 		uint32_t off;		/* of p, as the marks count */
-		const uint32_t *mark;	/* the end of field 0 */
+		const uint16_t *mark;	/* the end of field 0 */
 		size_t n;		/* fields */
 	} marked;
+	struct mb_rows rows;	/* many of them */
+	struct mb_shape *shape;	/* ndjson */
+	struct mb_str *field_list;	/* of `wanted`, for it */
 
 	/* ndjson: keys as they were seen, and which was at which place */
 	struct mb_json_members members;
@@ -120,6 +126,7 @@ mb_reader_open(struct mb_reader **out, const struct mb_reader_config *config)
 	    config->delimiter : mb_delimiter_of(config->format);
 	r->record_limit = config->record_limit;
 	r->wants_all = config->wants_all;
+	r->isa = config->isa != MB_ISA_BEST ? config->isa : mb_isa_best();
 	r->n_nulls = config->n_nulls;
 	r->nulls = mb_zalloc((r->n_nulls + 1) * sizeof *r->nulls);
 	for (size_t i = 0; i < r->n_nulls; i++)
@@ -142,6 +149,9 @@ mb_reader_open(struct mb_reader **out, const struct mb_reader_config *config)
 		    (size_t)(dot - w->field.p) };
 		w->rest = (struct mb_str){ dot + 1, len - w->head.len - 1 };
 	}
+	r->field_list = mb_zalloc((r->n_wanted + 1) * sizeof *r->field_list);
+	for (size_t i = 0; i < r->n_wanted; i++)
+		r->field_list[i] = r->wanted[i].field;
 	make_room_for_values(r, r->n_wanted + 1);
 	*out = r;
 }
@@ -165,6 +175,10 @@ mb_reader_close(struct mb_reader *r)
 	free(r->expected);
 	free(r->names);
 	mb_buf_release(&r->key);
+	free(r->marks);
+	free(r->rows.view);
+	free(r->field_list);
+	mb_shape_close(r->shape);
 	free(r);
 }
 
@@ -236,7 +250,9 @@ mb_reader_begin(struct mb_reader *r, const struct mb_names *header,
 	r->base = off;
 	r->header = NULL;
 	r->width = 0;
-	r->n_used = r->marks.n_ends = 0;
+	if (r->marks == NULL)
+		r->marks = mb_alloc(sizeof *r->marks);
+	r->n_used = r->marks->n_ends = r->marks->n_marks = 0;
 	for (size_t i = 0; i < r->n_wanted; i++)
 		r->wanted[i].was_seen = false;
 	switch (r->format) {
@@ -244,6 +260,7 @@ mb_reader_begin(struct mb_reader *r, const struct mb_names *header,
 		return 0;
 	case MB_LINES:
 		mb_names_add(&line, MB_STR("line"));
+		r->width = 1;
 		rc = resolve(r, &line, err);
 		mb_names_release(&line);
 		return rc;
@@ -589,35 +606,243 @@ advance(struct mb_reader *r, struct mb_str *data, uint64_t end)
  * if the next one isn't such.
  */
 static bool
+look(struct mb_reader *r, struct mb_str data)
+{
+	uint64_t looked;
+
+	if (r->format == MB_NDJSON) {
+		/* Other records were read since. */
+		looked = r->base - r->marks_off;
+		while (r->n_used < r->marks->n_marks &&
+		    r->marks->mark[MB_MARKS_FIRST + r->n_used] < looked)
+			r->n_used++;
+		if (r->n_used < r->marks->n_marks)
+			return true;
+	} else if (r->n_used < r->marks->n_ends) {
+		return true;
+	}
+	/* Between two records, none of which can be too long. */
+	if (r->split.off != r->split.complete ||
+	    r->split.limit < MB_MARKS_REACH)
+		return false;
+	mb_marks_look(r->marks, r->isa, r->format, r->delimiter, data.p,
+	    data.len);
+	r->marks_off = r->base;
+	r->n_used = 0;
+	return r->format == MB_NDJSON ? r->marks->n_marks > 0 :
+	    r->marks->n_ends > 0;
+}
+
+static bool
 next_marked(struct mb_reader *r, struct mb_str *data, struct mb_row *row)
 {
-	const struct mb_split_marks *marks = &r->marks;
+	const struct mb_marks *marks = r->marks;
+	const uint16_t *mark = marks->mark + MB_MARKS_FIRST;
 	uint32_t first, last, start;
 
 	r->marked.p = NULL;
-	if (r->n_used == marks->n_ends) {
-		if (r->split.off != r->split.complete ||
-		    !mb_format_has_header(r->format))
-			return false;
-		mb_split_look(&r->marks, &r->split, data->p, data->len);
-		r->marks_off = r->base;
-		r->n_used = 0;
-		if (marks->n_ends == 0)
-			return false;
-	}
-	first = r->n_used > 0 ? marks->end[r->n_used - 1] + 1 : 0;
-	start = r->n_used > 0 ? marks->mark[first - 1] + 1 : 0;
+	if (!mb_format_has_header(r->format) || r->isa == MB_ISA_NONE ||
+	    !look(r, *data))
+		return false;
+	first = r->n_used > 0 ? marks->end[r->n_used - 1] + 1u : 0;
+	start = first > 0 ? mark[first - 1] + 1u : 0;
 	last = marks->end[r->n_used++];
 	*row = (struct mb_row){
 		.off = r->marks_off + start,
-		.end = r->marks_off + marks->mark[last] + 1,
-		.raw = { data->p, marks->mark[last] + 1 - start },
+		.end = r->marks_off + mark[last] + 1,
+		.raw = { data->p, mark[last] + 1u - start },
 	};
 	r->marked = (struct marked){ .p = data->p, .off = start,
-		.mark = marks->mark + first, .n = last - first + 1 };
+		.mark = mark + first, .n = last - first + 1 };
 	mb_split_pass(&r->split, row->end);
 	advance(r, data, row->end);
 	return true;
+}
+
+/*
+ * Many at once.
+ */
+
+/* Is this byte in the text?  Texts are short, and their slack can be read. */
+static inline bool
+has_byte(const char *p, size_t len, char c)
+{
+	const uint64_t low = 0x7f7f7f7f7f7f7f7f;
+	uint64_t x;
+
+	if (len > 8)
+		return memchr(p, c, len) != NULL;
+	memcpy(&x, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	x = __builtin_bswap64(x);
+#endif
+	x ^= 0x0101010101010101u * (unsigned char)c;
+	x = ~(((x & low) + low) | x | low);
+	return len > 0 && x << (64 - 8 * len) != 0;
+}
+
+/*
+ * Fields as they are in most records were set as if there were nothing else:
+ * mend those that are quoted, end with a CR or are null by --null.  Sets
+ * `odd` where a field must be decoded; true if any.
+ */
+static bool
+mend_views(const struct mb_reader *r, struct mb_view *view, bool is_last,
+    bool *odd)
+{
+	const struct mb_rows *rows = &r->rows;
+	const struct mb_marks *m = r->marks;
+	bool any = false;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		struct mb_view *v = &view[i];
+		const char *p = rows->p + v->start;
+
+		if (is_last && m->has_cr && v->len > 0 && p[v->len] == '\n' &&
+		    p[v->len - 1] == '\r' && --v->len == 0 &&
+		    r->format != MB_LINES)
+			v->kind = MB_NULL;
+		if (m->has_quotes && v->len > 0 && *p == '"') {
+			v->start++;
+			v->len = (uint16_t)(v->len - 2);
+			any |= odd[i] |= has_byte(p + 1, v->len, '"');
+		} else if (m->has_escapes && has_byte(p, v->len, '\\')) {
+			any = odd[i] = true;
+		}
+		if (v->kind != MB_NULL && v->kind != MB_JSON && is_null(r,
+		    (struct mb_str){ rows->p + v->start, v->len })) {
+			v->kind = MB_NULL;
+			v->len = 0;
+		}
+	}
+	return any;
+}
+
+static void
+set_views(struct mb_reader *r)
+{
+	const struct mb_marks *m = r->marks;
+	const uint16_t *mark = m->mark + MB_MARKS_FIRST;
+	struct mb_rows *rows = &r->rows;
+	uint16_t first[MB_ROWS];	/* mark of each ordinary row */
+	uint32_t delta = (uint32_t)(r->base - r->marks_off);
+	uint32_t at = r->n_used > 0 ? m->end[r->n_used - 1] + 1u : 0;
+	bool odd[MB_ROWS] = { false }, any = false;
+	size_t n = 0, n_odd = 0;
+
+	for (size_t i = 0; i < rows->n_records; i++) {
+		uint32_t end = m->end[r->n_used + i];
+		bool is_ordinary = end + 1 - at == r->width;
+
+		rows->start[i + 1] = mark[end] + 1u - delta;
+		first[n] = (uint16_t)at;
+		rows->record[n] = (uint16_t)i;
+		n += is_ordinary;
+		rows->odd[n_odd] = (uint16_t)i;
+		n_odd += !is_ordinary;
+		at = end + 1;
+	}
+	rows->n = n;
+	rows->n_odd = n_odd;
+	for (size_t f = 0; f < r->n_wanted; f++) {
+		struct mb_view *view = rows->view + f * MB_ROWS;
+		size_t column = r->wanted[f].column;
+
+		for (size_t i = 0; i < n; i++) {
+			const uint16_t *end = mark + first[i] + column;
+			/* In 16 bits, so that what is before mark 0 fits. */
+			uint16_t start = (uint16_t)(end[-1] + 1);
+			uint16_t len = (uint16_t)(*end - start);
+
+			view[i] = (struct mb_view){ .start = start - delta,
+				.len = len, .kind = r->format == MB_LINES ?
+				MB_TEXT : len > 0 ? MB_PLAIN : MB_NULL };
+		}
+		if (m->has_quotes || m->has_cr || m->has_escapes ||
+		    r->n_nulls > 0)
+			any |= mend_views(r, view, column == r->width - 1, odd);
+	}
+	if (any)
+		mb_rows_drop(rows, r->n_wanted, odd, true);
+}
+
+static bool
+set_json_views(struct mb_reader *r, struct mb_str data)
+{
+	struct mb_rows *rows = &r->rows;
+	uint32_t delta = (uint32_t)(r->base - r->marks_off);
+	bool odd[MB_ROWS] = { false };
+	uint64_t seen = 0;
+
+	if (r->shape == NULL)
+		mb_shape_open(&r->shape, r->field_list, r->n_wanted);
+	/* What counts from the marks' beginning; nothing before is read. */
+	rows->p = data.p - delta;
+	rows->start[0] = delta;
+	mb_shape_rows(r->shape, r->marks, &r->n_used, rows->p, rows, &seen);
+	for (; seen != 0; seen &= seen - 1)
+		r->wanted[__builtin_ctzll(seen)].was_seen = true;
+	if (r->n_nulls > 0)
+		for (size_t f = 0; f < r->n_wanted; f++)
+			(void)mend_views(r, rows->view + f * MB_ROWS, false,
+			    odd);
+	return rows->n_records > 0;
+}
+
+struct mb_rows *
+mb_reader_ahead(struct mb_reader *r, struct mb_str data)
+{
+	struct mb_rows *rows = &r->rows;
+
+	if (r->isa == MB_ISA_NONE || r->wants_all ||
+	    (r->width == 0 && r->format != MB_NDJSON) || !look(r, data))
+		return NULL;
+	if (rows->view == NULL)
+		rows->view = mb_realloc_array(NULL,
+		    (r->n_wanted + 1) * MB_ROWS, sizeof *rows->view);
+	if (r->format == MB_NDJSON)
+		return set_json_views(r, data) ? rows : NULL;
+	rows->p = data.p;
+	rows->n_records = r->marks->n_ends - r->n_used;
+	if (rows->n_records > MB_ROWS)
+		rows->n_records = MB_ROWS;
+	rows->start[0] = 0;
+	set_views(r);
+	return rows;
+}
+
+/* Record i of the rows, whatever it is. */
+int
+mb_reader_read(struct mb_reader *r, size_t i, struct mb_row *row,
+    struct mb_err *err)
+{
+	const struct mb_rows *rows = &r->rows;
+	uint64_t off = r->base - rows->start[0];
+	int rc;
+
+	*row = (struct mb_row){
+		.off = off + rows->start[i],
+		.end = off + rows->start[i + 1],
+		.raw = { rows->p + rows->start[i],
+		    rows->start[i + 1] - rows->start[i] },
+	};
+	r->marked.p = NULL;
+	rc = read_row(r, row, err);
+	if (r->format == MB_NDJSON && row->bad == NULL)
+		mb_shape_learn(r->shape, row->raw);
+	return rc;
+}
+
+void
+mb_reader_pass(struct mb_reader *r, struct mb_str *data)
+{
+	const struct mb_rows *rows = &r->rows;
+	uint64_t end = r->base + rows->start[rows->n_records] - rows->start[0];
+
+	if (r->format != MB_NDJSON)
+		r->n_used += (uint32_t)rows->n_records;
+	mb_split_pass(&r->split, end);
+	advance(r, data, end);
 }
 
 int
@@ -648,6 +873,12 @@ mb_reader_next(struct mb_reader *r, struct mb_str *data, bool is_last,
 		return read_row(r, row, err);
 	row->bad = s->why;
 	return 1;
+}
+
+uint64_t
+mb_reader_off(const struct mb_reader *r)
+{
+	return r->base;
 }
 
 size_t

@@ -19,7 +19,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/isa.h"
 #include "record/names.h"
+#include "record/rows.h"
 #include "record/split.h"
 #include "record/value.h"
 
@@ -32,6 +34,7 @@ struct mb_reader_config {
 	const struct mb_str *fields;	/* each a FIELD (without braces) */
 	size_t n_fields;
 	bool wants_all;			/* every field instead of `fields` */
+	enum mb_isa isa;
 };
 
 struct mb_row {
@@ -85,6 +88,22 @@ MB_CHECK int mb_reader_begin(struct mb_reader *r,
  */
 MB_CHECK int mb_reader_next(struct mb_reader *r, struct mb_str *data,
     bool is_last, struct mb_row *row, struct mb_err *err);
+
+/*
+ * The next records of *data, many at once, where they are ordinary: or NULL,
+ * and mb_reader_next has to take the next one.  View i is fields[i].
+ *
+ * Borrowed, and the caller's to drop rows from, until the next call of
+ * another than mb_reader_read, which reads one of the records (from 0)
+ * whatever it is.  mb_reader_pass then moves on behind all of them.
+ */
+struct mb_rows *mb_reader_ahead(struct mb_reader *r, struct mb_str data);
+MB_CHECK int mb_reader_read(struct mb_reader *r, size_t i,
+    struct mb_row *row, struct mb_err *err);
+void mb_reader_pass(struct mb_reader *r, struct mb_str *data);
+
+/* The offset of the first byte of data that is to come. */
+uint64_t mb_reader_off(const struct mb_reader *r);
 
 /*
  * The number of fields of a record without header, 0 before the first.  To

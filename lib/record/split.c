@@ -399,7 +399,6 @@ struct block {
 	unsigned width;		/* so many of its bytes are judged */
 	uint64_t ends;		/* the last bytes of records */
 	uint64_t inner;		/* of lines inside quotes */
-	uint64_t delims;	/* outside quotes; only where asked for */
 	enum state state;	/* behind it, at most QUOTED */
 };
 
@@ -443,13 +442,12 @@ judge_quotes(struct block *b, const struct masks *m, uint64_t delims,
 	ends = m->lf | (m->cr & ~(m->lf >> 1));
 	b->ends = ends & ~inside;
 	b->inner = ends & inside;
-	b->delims = delims & ~inside;
 	if (((b->ends << 1 | (state == BEGIN)) & (m->lf | m->cr) & ~inside) !=
 	    0)
 		return false;
 	b->state = (inside & last) != 0 ? QUOTED :
 	    (b->ends & last) != 0 ? BEGIN :
-	    (b->delims & last) != 0 ? FIELD : LINE;
+	    (delims & ~inside & last) != 0 ? FIELD : LINE;
 	return true;
 }
 
@@ -480,7 +478,7 @@ judge_plain(struct block *b, const struct masks *m, bool is_field,
  */
 INLINE bool
 judge(struct block *b, const unsigned char *p, enum mb_format format,
-    unsigned char delimiter, enum state state, bool wants_delims,
+    unsigned char delimiter, enum state state,
     void (*get_masks)(struct masks *, const unsigned char *, enum mb_format),
     uint64_t (*equal)(const unsigned char *, unsigned char))
 {
@@ -488,12 +486,10 @@ judge(struct block *b, const unsigned char *p, enum mb_format format,
 
 	get_masks(&m, p, format);
 	b->width = BLOCK;
-	b->delims = wants_delims ? equal(p, delimiter) : 0;
 	if (format == MB_CSV && (m.quote | m.cr) != 0 && !trim(b, &m))
 		return false;
 	if (format == MB_CSV && (m.quote != 0 || state == QUOTED))
-		return judge_quotes(b, &m, wants_delims ? b->delims :
-		    equal(p, delimiter), state);
+		return judge_quotes(b, &m, equal(p, delimiter), state);
 	return judge_plain(b, &m, format == MB_CSV &&
 	    p[b->width - 1] == delimiter, format, state);
 }
@@ -523,8 +519,8 @@ scan_blocks(struct mb_split *s, const unsigned char *p, size_t len,
 		/* The first record could become too long; later ones can't. */
 		if (base + at + BLOCK - s->start > s->limit ||
 		    (format == MB_CSV && s->n_lines + BLOCK >= MB_LINE_LIMIT) ||
-		    !judge(&b, p + at, format, delimiter, state, false,
-		    get_masks, equal))
+		    !judge(&b, p + at, format, delimiter, state, get_masks,
+		    equal))
 			break;
 		if (b.ends != 0) {
 			unsigned count = (unsigned)__builtin_popcountll(b.ends);
@@ -562,43 +558,7 @@ scan_blocks(struct mb_split *s, const unsigned char *p, size_t len,
 	return at;
 }
 
-INLINE void
-look(struct mb_split_marks *out, const struct mb_split *s,
-    const unsigned char *p, size_t len, const enum mb_format format,
-    void (*get_masks)(struct masks *, const unsigned char *, enum mb_format),
-    uint64_t (*equal)(const unsigned char *, unsigned char))
-{
-	const unsigned char delimiter = (unsigned char)s->delimiter;
-	enum state state = BEGIN;
-	uint32_t n_marks = 0, n_ends = 0;
-	struct block b;
-
-	for (size_t at = 0; len - at >= BLOCK; at += b.width) {
-		uint64_t marks, ends;
-
-		if (!judge(&b, p + at, format, delimiter, state, true,
-		    get_masks, equal) || b.inner != 0)
-			break;
-		marks = b.delims | b.ends;
-		for (ends = b.ends; ends != 0; ends &= ends - 1)
-			out->end[n_ends++] = n_marks + (uint32_t)
-			    __builtin_popcountll(marks & (ends ^ (ends - 1))) -
-			    1;
-		for (; marks != 0; marks &= marks - 1)
-			out->mark[n_marks++] = (uint32_t)at +
-			    (uint32_t)__builtin_ctzll(marks);
-		state = b.state;
-	}
-	out->n_ends = n_ends;
-}
-
 /* One copy per format, so that each looks only for what it needs. */
-#define LOOK(masks, equal) \
-	if (s->format == MB_CSV) \
-		look(out, s, p, len, MB_CSV, masks, equal); \
-	else \
-		look(out, s, p, len, MB_TSV, masks, equal)
-
 #define SCAN_BLOCKS(masks, equal) \
 	switch (s->format) { \
 	case MB_CSV: \
@@ -623,13 +583,6 @@ blocks_wide(struct mb_split *s, const unsigned char *p, size_t len,
 {
 	SCAN_BLOCKS(masks_wide, equal_wide);
 }
-
-WIDE static void
-look_wide(struct mb_split_marks *out, const struct mb_split *s,
-    const unsigned char *p, size_t len)
-{
-	LOOK(masks_wide, equal_wide);
-}
 #endif
 
 static size_t
@@ -637,13 +590,6 @@ blocks_narrow(struct mb_split *s, const unsigned char *p, size_t len,
     uint64_t max_records, uint64_t *n_records)
 {
 	SCAN_BLOCKS(masks_narrow, equal_narrow);
-}
-
-static void
-look_narrow(struct mb_split_marks *out, const struct mb_split *s,
-    const unsigned char *p, size_t len)
-{
-	LOOK(masks_narrow, equal_narrow);
 }
 
 enum mb_split_result
@@ -714,25 +660,6 @@ mb_split_finish(struct mb_split *s, uint64_t *n_records)
 		return reject(s, s->off, too_long);
 	}
 	return MB_SPLIT_MORE;
-}
-
-void
-mb_split_look(struct mb_split_marks *out, const struct mb_split *s,
-    const void *p, size_t len)
-{
-	out->n_ends = 0;
-	if (len > MB_LOOK_AHEAD)
-		len = MB_LOOK_AHEAD;
-	/* None of the records may be too long. */
-	if (s->limit < MB_LOOK_AHEAD)
-		return;
-#if defined(__x86_64__)
-	if (s->is_wide) {
-		look_wide(out, s, p, len);
-		return;
-	}
-#endif
-	look_narrow(out, s, p, len);
 }
 
 void

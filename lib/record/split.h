@@ -106,25 +106,7 @@ enum mb_split_result mb_split_finish(struct mb_split *s, uint64_t *n_records);
  */
 uint64_t mb_split_keep(const struct mb_split *s);
 
-/*
- * For mb_reader: a look ahead that moves nothing.  p is the byte at s->off,
- * and s is between two records.  Finds the delimiters and record ends (the LF,
- * or the CR alone) of the ordinary csv or tsv records there, as far as they
- * come one behind the other: no blank lines, no newline inside quotes, nothing
- * bad, nothing that isn't whole.  None is no answer: scan then.
- */
-enum { MB_LOOK_AHEAD = 8192 };
-
-struct mb_split_marks {
-	uint32_t n_ends;	/* so many records */
-	uint32_t mark[MB_LOOK_AHEAD];	/* offsets from p, of all of them */
-	uint32_t end[MB_LOOK_AHEAD];	/* which marks are record ends */
-};
-
-void mb_split_look(struct mb_split_marks *out, const struct mb_split *s,
-    const void *p, size_t len);
-
-/* Move on to `end`, the end of a record found so. */
+/* Move on to `end`, the end of a record that was found by mb_marks_look. */
 void mb_split_pass(struct mb_split *s, uint64_t end);
 
 #endif

@@ -1,0 +1,32 @@
+/*
+ * column.h - a field of many rows, as numbers.
+ *
+ * What is a number, and which, is mb_number_parse's to say (number.h); here
+ * are read the short ones, which are nearly all, and what is left over is
+ * odd.
+ */
+#ifndef MB_AGG_COLUMN_H
+#define MB_AGG_COLUMN_H
+
+#include <stdbool.h>
+
+#include "record/rows.h"
+
+enum { MB_COLUMN_NULL = 255 };
+
+struct mb_column {
+	int64_t units[MB_ROWS];		/* of 10^-scale */
+	uint8_t places[MB_ROWS];	/* as written, at most scale; or
+					   MB_COLUMN_NULL */
+	unsigned scale;			/* at most 18 */
+	size_t n_values;		/* that aren't null */
+};
+
+/*
+ * Read the n views.  Sets odd[i] of those that are left to mb_number_parse,
+ * whether they are numbers or not; true if there are any.
+ */
+bool mb_column_read(struct mb_column *c, const char *p,
+    const struct mb_view *view, size_t n, bool *odd);
+
+#endif

@@ -1,0 +1,503 @@
+#include "record/marks.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#include "record/split.h"
+
+enum { STEP = 64 };
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* A bit for each byte of a step that is … */
+struct masks {
+	uint64_t lf, cr, delimiter;
+	uint64_t quote;		/* csv; tsv: a backslash */
+};
+
+/* How one set of instructions does it. */
+struct way {
+	void (*masks)(struct masks *, const char *, char delimiter, char quote);
+	uint64_t (*specials)(const char *);	/* ndjson */
+	/* Write base + the place of each bit; may write 64 numbers. */
+	void (*put)(uint16_t *out, uint64_t mask, unsigned base);
+	/* Bit i: the i-th bit of `mask` that is set is in `of`, too. */
+	uint64_t (*extract)(uint64_t of, uint64_t mask);
+};
+
+/*
+ * C.
+ */
+
+/* 0x80 in each byte of x that is zero, gathered. */
+INLINE uint64_t
+zeros(uint64_t x)
+{
+	const uint64_t low = 0x7f7f7f7f7f7f7f7f;
+
+	x = ~(((x & low) + low) | x | low);
+	return (x >> 7) * 0x0102040810204080u >> 56;
+}
+
+INLINE uint64_t
+load_word(const char *p)
+{
+	uint64_t word;
+
+	memcpy(&word, p, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	word = __builtin_bswap64(word);
+#endif
+	return word;
+}
+
+INLINE uint64_t
+all(char c)
+{
+	return 0x0101010101010101u * (unsigned char)c;
+}
+
+INLINE void
+masks_portable(struct masks *m, const char *p, char delimiter, char quote)
+{
+	*m = (struct masks){ 0 };
+	for (int i = 0; i < STEP; i += 8) {
+		uint64_t word = load_word(p + i);
+
+		m->lf |= zeros(word ^ all('\n')) << i;
+		m->cr |= zeros(word ^ all('\r')) << i;
+		m->delimiter |= zeros(word ^ all(delimiter)) << i;
+		m->quote |= zeros(word ^ all(quote)) << i;
+	}
+}
+
+INLINE uint64_t
+specials_portable(const char *p)
+{
+	uint64_t mask = 0;
+
+	for (int i = 0; i < STEP; i += 8) {
+		uint64_t word = load_word(p + i);
+		/* 0x80 where a byte is 0x20 … 0x7f */
+		uint64_t ordinary = ((word & all(0x7f)) + all(0x60)) & ~word &
+		    all((char)0x80);
+
+		mask |= (zeros(word ^ all('"')) | zeros(word ^ all('\\')) |
+		    zeros(ordinary)) << i;
+	}
+	return mask;
+}
+
+INLINE void
+put_portable(uint16_t *out, uint64_t mask, unsigned base)
+{
+	for (; mask != 0; mask &= mask - 1)
+		*out++ = (uint16_t)(base + (unsigned)__builtin_ctzll(mask));
+}
+
+INLINE uint64_t
+extract_portable(uint64_t of, uint64_t mask)
+{
+	uint64_t bits = 0;
+
+	for (; of != 0; of &= of - 1)
+		bits |= (uint64_t)1 << __builtin_popcountll(mask &
+		    ((of & -of) - 1));
+	return bits;
+}
+
+#if defined(__x86_64__)
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
+#define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f," \
+    "avx512bw,avx512vl,avx512vbmi2")))
+
+AVX2 INLINE uint64_t
+gather_bits(__m256i a, __m256i b)
+{
+	return (uint64_t)(uint32_t)_mm256_movemask_epi8(b) << 32 |
+	    (uint32_t)_mm256_movemask_epi8(a);
+}
+
+AVX2 INLINE uint64_t
+equal_avx2(__m256i a, __m256i b, char c)
+{
+	__m256i want = _mm256_set1_epi8(c);
+
+	return gather_bits(_mm256_cmpeq_epi8(a, want),
+	    _mm256_cmpeq_epi8(b, want));
+}
+
+AVX2 INLINE void
+masks_avx2(struct masks *m, const char *p, char delimiter, char quote)
+{
+	__m256i a = _mm256_loadu_si256((const __m256i *)p);
+	__m256i b = _mm256_loadu_si256((const __m256i *)(p + 32));
+
+	m->lf = equal_avx2(a, b, '\n');
+	m->cr = equal_avx2(a, b, '\r');
+	m->delimiter = equal_avx2(a, b, delimiter);
+	m->quote = equal_avx2(a, b, quote);
+}
+
+AVX2 INLINE __m256i
+special_avx2(__m256i v)
+{
+	/* As signed numbers, what is above 0x7f is below 0x20. */
+	return _mm256_or_si256(
+	    _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), v),
+	    _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('"')),
+	    _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'))));
+}
+
+AVX2 INLINE uint64_t
+specials_avx2(const char *p)
+{
+	return gather_bits(
+	    special_avx2(_mm256_loadu_si256((const __m256i *)p)),
+	    special_avx2(_mm256_loadu_si256((const __m256i *)(p + 32))));
+}
+
+/* Eight at a time: most branches are then foreseen. */
+AVX2 INLINE void
+put_avx2(uint16_t *out, uint64_t mask, unsigned base)
+{
+	while (mask != 0) {
+		for (int i = 0; i < 8; i++) {
+			out[i] = (uint16_t)(base + (unsigned)_tzcnt_u64(mask));
+			mask = _blsr_u64(mask);
+		}
+		out += 8;
+	}
+}
+
+AVX2 INLINE uint64_t
+extract_avx2(uint64_t of, uint64_t mask)
+{
+	return _pext_u64(of, mask);
+}
+
+AVX512 INLINE void
+masks_avx512(struct masks *m, const char *p, char delimiter, char quote)
+{
+	__m512i v = _mm512_loadu_si512(p);
+
+	m->lf = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\n'));
+	m->cr = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\r'));
+	m->delimiter = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(delimiter));
+	m->quote = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(quote));
+}
+
+AVX512 INLINE uint64_t
+specials_avx512(const char *p)
+{
+	__m512i v = _mm512_loadu_si512(p);
+
+	return _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(0x20)) |
+	    _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"')) |
+	    _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
+}
+
+AVX512 INLINE void
+put_avx512(uint16_t *out, uint64_t mask, unsigned base)
+{
+	static const _Alignas(64) char places[64] = {
+		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
+		18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33,
+		34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49,
+		50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63,
+	};
+	__m512i found = _mm512_maskz_compress_epi8(mask,
+	    _mm512_load_si512(places));
+	__m512i from = _mm512_set1_epi16((short)base);
+
+	_mm512_storeu_si512(out, _mm512_add_epi16(from,
+	    _mm512_cvtepu8_epi16(_mm512_castsi512_si256(found))));
+	if (__builtin_popcountll(mask) > 32)
+		_mm512_storeu_si512(out + 32, _mm512_add_epi16(from,
+		    _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(found,
+		    1))));
+}
+#endif
+
+#if defined(__aarch64__)
+INLINE uint64_t
+gather_neon(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d)
+{
+	const uint8x16_t bit = { 1, 2, 4, 8, 16, 32, 64, 128,
+		1, 2, 4, 8, 16, 32, 64, 128 };
+	uint8x16_t ab = vpaddq_u8(vandq_u8(a, bit), vandq_u8(b, bit));
+	uint8x16_t cd = vpaddq_u8(vandq_u8(c, bit), vandq_u8(d, bit));
+
+	ab = vpaddq_u8(ab, cd);
+	ab = vpaddq_u8(ab, ab);
+	return vgetq_lane_u64(vreinterpretq_u64_u8(ab), 0);
+}
+
+INLINE uint64_t
+equal_neon(const uint8x16_t v[4], char c)
+{
+	uint8x16_t want = vdupq_n_u8((uint8_t)c);
+
+	return gather_neon(vceqq_u8(v[0], want), vceqq_u8(v[1], want),
+	    vceqq_u8(v[2], want), vceqq_u8(v[3], want));
+}
+
+INLINE void
+load_neon(uint8x16_t v[4], const char *p)
+{
+	for (int i = 0; i < 4; i++)
+		v[i] = vld1q_u8((const uint8_t *)p + 16 * i);
+}
+
+INLINE void
+masks_neon(struct masks *m, const char *p, char delimiter, char quote)
+{
+	uint8x16_t v[4];
+
+	load_neon(v, p);
+	m->lf = equal_neon(v, '\n');
+	m->cr = equal_neon(v, '\r');
+	m->delimiter = equal_neon(v, delimiter);
+	m->quote = equal_neon(v, quote);
+}
+
+INLINE uint64_t
+specials_neon(const char *p)
+{
+	uint8x16_t v[4];
+
+	load_neon(v, p);
+	for (int i = 0; i < 4; i++)
+		v[i] = vorrq_u8(vcltq_s8(vreinterpretq_s8_u8(v[i]),
+		    vdupq_n_s8(0x20)), vorrq_u8(
+		    vceqq_u8(v[i], vdupq_n_u8('"')),
+		    vceqq_u8(v[i], vdupq_n_u8('\\'))));
+	return gather_neon(v[0], v[1], v[2], v[3]);
+}
+#endif
+
+/*
+ * What a step of csv, tsv or lines holds.
+ */
+struct block {
+	unsigned width;		/* so many of its bytes are judged */
+	uint64_t ends;		/* the last bytes of records */
+	uint64_t delimiters;	/* outside quotes */
+};
+
+/* What goes on from step to step. */
+struct state {
+	bool after_end;		/* the byte before ends a record, … */
+	bool after_delimiter;	/* … or a field */
+	bool is_quoted;
+	unsigned n_inner;	/* line ends inside quotes */
+};
+
+INLINE uint64_t
+prefix_xor(uint64_t x)
+{
+	for (int i = 1; i < STEP; i *= 2)
+		x ^= x << i;
+	return x;
+}
+
+/*
+ * Csv with quotes or a CR.  A step must not end with one of them, which the
+ * next byte decides; such are left to the next step.  False: it is odd.
+ */
+INLINE bool
+judge_quotes(struct block *b, struct masks *m, struct state *s)
+{
+	uint64_t open = m->quote | m->cr, ends, inside, opens, closes, may_open;
+	uint64_t last;
+
+	if (open >> (STEP - 1) != 0) {
+		if (~open == 0)
+			return false;
+		b->width = STEP - (unsigned)__builtin_clzll(~open);
+		last = ((uint64_t)1 << b->width) - 1;
+		m->quote &= last;
+		m->cr &= last;
+	}
+	last = (uint64_t)1 << (b->width - 1);
+	/* A CR before a LF is no end by itself. */
+	ends = m->lf | (m->cr & ~(m->lf >> 1));
+	inside = prefix_xor(m->quote) ^ (s->is_quoted ? ~(uint64_t)0 : 0);
+	opens = m->quote & inside;
+	closes = m->quote & ~inside;
+	may_open = ((m->delimiter | ends) & ~inside) | closes;
+	may_open = may_open << 1 | s->after_end | s->after_delimiter;
+	if ((opens & ~may_open) != 0 || (closes & ~((m->delimiter | m->lf |
+	    m->cr | m->quote) >> 1)) != 0)
+		return false;
+	b->ends = ends & ~inside;
+	b->delimiters = m->delimiter & ~inside;
+	/* A blank line is odd. */
+	if (((b->ends << 1 | s->after_end) & (m->lf | m->cr) & ~inside) != 0)
+		return false;
+	s->n_inner += (unsigned)__builtin_popcountll(ends & inside);
+	s->is_quoted = (inside & last) != 0;
+	s->after_end = (b->ends & last) != 0;
+	s->after_delimiter = (b->delimiters & last) != 0;
+	return s->n_inner < MB_LINE_LIMIT;
+}
+
+INLINE bool
+judge(struct block *b, struct masks *m, struct state *s,
+    enum mb_format format)
+{
+	b->width = STEP;
+	if (format == MB_CSV &&
+	    ((m->quote | m->cr) != 0 || s->is_quoted))
+		return judge_quotes(b, m, s);
+	b->ends = m->lf;
+	b->delimiters = format == MB_LINES ? 0 : m->delimiter;
+	/* A blank line is odd, and in tsv one of a CR, too. */
+	if (format != MB_LINES &&
+	    ((m->lf << 1 | s->after_end) & (m->lf | m->cr)) != 0)
+		return false;
+	s->after_end = m->lf >> (STEP - 1) != 0;
+	s->after_delimiter = b->delimiters >> (STEP - 1) != 0;
+	return true;
+}
+
+INLINE void
+look_rows(struct mb_marks *out, const char *p, size_t len,
+    const enum mb_format format, char delimiter, const struct way way)
+{
+	struct state s = { .after_end = true };
+	uint64_t quotes = 0, crs = 0;
+	uint32_t n_marks = 0, n_ends = 0;
+	struct masks m;
+	struct block b;
+
+	for (size_t at = 0; len - at >= STEP; at += b.width) {
+		uint64_t marks;
+
+		way.masks(&m, p + at, delimiter,
+		    format == MB_CSV ? '"' : '\\');
+		quotes |= m.quote;
+		crs |= m.cr;
+		if (!judge(&b, &m, &s, format))
+			break;
+		marks = b.delimiters | b.ends;
+		way.put(out->mark + MB_MARKS_FIRST + n_marks, marks,
+		    (unsigned)at);
+		if (b.ends != 0) {
+			way.put(out->end + n_ends,
+			    way.extract(b.ends, marks), n_marks);
+			n_ends += (uint32_t)__builtin_popcountll(b.ends);
+		}
+		n_marks += (uint32_t)__builtin_popcountll(marks);
+	}
+	out->n_marks = n_marks;
+	out->n_ends = n_ends;
+	out->has_quotes = format == MB_CSV && quotes != 0;
+	out->has_escapes = format == MB_TSV && quotes != 0;
+	out->has_cr = crs != 0;
+}
+
+INLINE void
+look_json(struct mb_marks *out, const char *p, size_t len,
+    const struct way way)
+{
+	uint32_t n = 0;
+
+	for (size_t at = 0; len - at >= STEP; at += STEP) {
+		uint64_t marks = way.specials(p + at);
+
+		way.put(out->mark + MB_MARKS_FIRST + n, marks, (unsigned)at);
+		n += (uint32_t)__builtin_popcountll(marks);
+	}
+	out->n_marks = n;
+}
+
+/* A copy for each format, so that each does only what it needs. */
+INLINE void
+look(struct mb_marks *out, enum mb_format format, char delimiter,
+    const char *p, size_t len, const struct way way)
+{
+	switch (format) {
+	case MB_CSV:
+		look_rows(out, p, len, MB_CSV, delimiter, way);
+		break;
+	case MB_TSV:
+		look_rows(out, p, len, MB_TSV, delimiter, way);
+		break;
+	case MB_LINES:
+		look_rows(out, p, len, MB_LINES, delimiter, way);
+		break;
+	case MB_NDJSON:
+		look_json(out, p, len, way);
+		break;
+	}
+}
+
+static void
+look_portable(struct mb_marks *m, enum mb_format format, char delimiter,
+    const char *p, size_t len)
+{
+	look(m, format, delimiter, p, len, (struct way){ masks_portable,
+	    specials_portable, put_portable, extract_portable });
+}
+
+#if defined(__x86_64__)
+AVX2 static void
+look_avx2(struct mb_marks *m, enum mb_format format, char delimiter,
+    const char *p, size_t len)
+{
+	look(m, format, delimiter, p, len, (struct way){ masks_avx2,
+	    specials_avx2, put_avx2, extract_avx2 });
+}
+
+AVX512 static void
+look_avx512(struct mb_marks *m, enum mb_format format, char delimiter,
+    const char *p, size_t len)
+{
+	look(m, format, delimiter, p, len, (struct way){ masks_avx512,
+	    specials_avx512, put_avx512, extract_avx2 });
+}
+#elif defined(__aarch64__)
+static void
+look_neon(struct mb_marks *m, enum mb_format format, char delimiter,
+    const char *p, size_t len)
+{
+	look(m, format, delimiter, p, len, (struct way){ masks_neon,
+	    specials_neon, put_portable, extract_portable });
+}
+#endif
+
+void
+mb_marks_look(struct mb_marks *m, enum mb_isa isa, enum mb_format format,
+    char delimiter, const char *p, size_t len)
+{
+	m->n_marks = m->n_ends = 0;
+	m->has_quotes = m->has_cr = m->has_escapes = false;
+	m->mark[MB_MARKS_FIRST - 1] = UINT16_MAX;
+	if (len < STEP + MB_MARKS_SLACK)
+		return;
+	len -= MB_MARKS_SLACK;
+	if (len > MB_MARKS_REACH)
+		len = MB_MARKS_REACH;
+	switch (isa) {
+#if defined(__x86_64__)
+	case MB_ISA_AVX512:
+		look_avx512(m, format, delimiter, p, len);
+		return;
+	case MB_ISA_AVX2:
+		look_avx2(m, format, delimiter, p, len);
+		return;
+#elif defined(__aarch64__)
+	case MB_ISA_NEON:
+		look_neon(m, format, delimiter, p, len);
+		return;
+#endif
+	default:
+		look_portable(m, format, delimiter, p, len);
+	}
+}
