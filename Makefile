@@ -54,14 +54,18 @@ PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/bounds.o parquet/chunk.o parquet/footer.o parquet/writer.o \
 	parquet/metadata.o parquet/pages.o parquet/values.o parquet/cursor.o \
 	parquet/reader.o
+DELTA = delta/fields.o delta/meta.o delta/schema.o delta/gate.o delta/log.o \
+	delta/checkpoint.o delta/state.o delta/stats.o delta/commit.o \
+	delta/files.o delta/rows.o delta/save.o
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
-	sink/columns.o sink/intake.o sink/sqltext.o sink/sqlvalue.o sink/sqlite.o sink/stdout.o
+	sink/columns.o sink/intake.o sink/sqltext.o sink/sqlvalue.o sink/sqlite.o \
+	sink/held.o sink/deltamark.o sink/deltafiles.o sink/delta.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
-mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(PARQUET) $(SINK)
+mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(PARQUET) $(DELTA) $(SINK)
 mb-replay_ROOMS = $(mb-collect_ROOMS)
 
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread

@@ -25,7 +25,8 @@
 enum {
 	KEY_GZIP = MB_OPT_LONG, KEY_MERGE_ON, KEY_MERGE, KEY_SCHEMA,
 	KEY_ON_BAD, KEY_RETRY_FOR, KEY_PLAIN, KEY_NEW_TARGET, KEY_NULL,
-	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO,
+	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO, KEY_CODEC,
+	KEY_EVOLVE,
 };
 
 static const struct mb_opt opts[] = {
@@ -40,6 +41,10 @@ static const struct mb_opt opts[] = {
 	    "(default replace)" },
 	{ KEY_SCHEMA, "schema", "COL:TYPE,...", "types of a table that is made "
 	    "(default: inferred from the first batch)" },
+	{ KEY_EVOLVE, "evolve", NULL, "add the batch's new columns to a table "
+	    "that is there (delta:)" },
+	{ KEY_CODEC, "codec", "CODEC", "zstd, gzip, snappy or none, for the "
+	    "files of delta: (default: the table's, else zstd)" },
 	{ KEY_ON_BAD, "on-bad", "reject|skip|fail", "records that don't fit "
 	    "(default reject)" },
 	{ KEY_NULL, "null", "TEXT", "a field that is TEXT is null; may be "
@@ -68,8 +73,8 @@ static const struct mb_opt opts[] = {
 static const struct mb_cmd cmd = {
 	.name = "mb-commit",
 	.usage = "[options] TARGET",
-	.summary = "Commit each batch to dir:PATH, sqlite:FILE#TABLE or - "
-	    "(standard output), atomically and exactly once.",
+	.summary = "Commit each batch to dir:PATH, sqlite:FILE#TABLE, "
+	    "delta:PATH or - (standard output), atomically and exactly once.",
 	.opts = opts,
 };
 
@@ -145,6 +150,12 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			    err) < 0)
 				return mb_wrap(err, "--schema");
 			break;
+		case KEY_EVOLVE:
+			cfg->sink.evolves = true;
+			break;
+		case KEY_CODEC:
+			cfg->sink.codec = arg;
+			break;
 		case KEY_ON_BAD:
 			if (mb_sink_parse_on_bad(&cfg->sink.on_bad, arg,
 			    err) < 0)
@@ -199,7 +210,7 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		return -1;
 	if (argc != 1)
 		return mb_fail(err, MB_EUSAGE, argc == 0 ? "no TARGET: give "
-		    "dir:PATH, sqlite:FILE#TABLE or -" :
+		    "dir:PATH, sqlite:FILE#TABLE, delta:PATH or -" :
 		    "more than one TARGET");
 	if (cfg->sink.n_merge > 0 && cfg->sink.n_merge_on == 0)
 		return mb_fail(err, MB_EUSAGE, "--merge: needs --merge-on");

@@ -1,7 +1,7 @@
 # How things are made; what is made of what stands in the Makefile.
 
 MAN1 = $(PROGRAMS:%=man/%.1)
-MAN5 = man/mb-frame.5 man/mb-journal.5
+MAN5 = man/mb-delta.5 man/mb-frame.5 man/mb-journal.5
 MAN7 = man/mb.7
 
 # One line that names the package beats a page of compiler errors.
@@ -81,13 +81,19 @@ $(BUILD)/tests/fuzz_agg: tests/fuzz_agg.c $(addprefix $(BUILD)/obj/,$(mb-agg_ROO
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) $(FUZZ_FLAGS) -MMD -MP -o $@ $< \
 		$(filter %.o,$^) $(LIBS)
 
+# Shows a Delta table, for the tests.
+$(BUILD)/tests/delta_dump: tests/delta_dump.c $(ALL_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
+		$(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
+
 # The fault library is preloaded into programs, so it is never sanitized.
 $(BUILD)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fPIC -shared -o $@ $< -ldl
 
-tests: all $(TESTS) $(BUILD)/tests/parquet $(BUILD)/tests/fuzz_agg \
-	$(BUILD)/tests/model $(BUILD)/tests/fault.so
+tests: all $(TESTS) $(BUILD)/tests/delta_dump $(BUILD)/tests/parquet \
+	$(BUILD)/tests/fuzz_agg $(BUILD)/tests/model $(BUILD)/tests/fault.so
 
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 \

@@ -66,6 +66,8 @@ options_of() { # TOOL
 		--merge-on=
 		--merge=
 		--schema=
+		--evolve
+		--codec=
 		--on-bad=
 		--retry-for=
 		--plain
@@ -104,8 +106,7 @@ later_options() { # TOOL
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
-	mb-commit) echo "partition-by delete-when evolve" \
-		"dry-run codec compact-to vacuum" ;;
+	mb-commit) echo "partition-by delete-when dry-run compact-to vacuum" ;;
 	mb-replay) echo "prune repair" ;;
 	esac
 }
@@ -156,7 +157,7 @@ run_examples() { # FILE
 		[ -e "$top/man/$page.1" ]
 	done
 	[ "$(cd "$top/man" && ls *.[57] | tr '\n' ' ')" = \
-		"mb-frame.5 mb-journal.5 mb.7 " ]
+		"mb-delta.5 mb-frame.5 mb-journal.5 mb.7 " ]
 }
 
 @test "--help has the options of cli.md and no others" {

@@ -193,7 +193,7 @@ status 0 0'
 		has "$output" "mb-commit: ${wrong#*|}"
 	done
 	run mb-commit </dev/null
-	is "$status $output" "64 mb-commit: no TARGET: give dir:PATH, sqlite:FILE#TABLE or -"
+	is "$status $output" "64 mb-commit: no TARGET: give dir:PATH, sqlite:FILE#TABLE, delta:PATH or -"
 	run mb-commit dir:a dir:b </dev/null
 	is "$status" 64
 	mb-collect -j j.mbj in.csv >frames

@@ -522,12 +522,14 @@ put_held(struct mb_chunk *c, bool all, struct mb_chunk_tools *t,
 		memmove(c->levels.p, c->levels.p + s.entry, c->levels.len);
 	}
 	if (c->mode != MB_CHUNK_VALUES) {
-		memmove(c->codes, c->codes + s.value,
-		    c->held_values * sizeof *c->codes);
+		if (c->held_values > 0)
+			memmove(c->codes, c->codes + s.value,
+			    c->held_values * sizeof *c->codes);
 		return 0;
 	}
-	memmove(c->slots, c->slots + s.value * each,
-	    c->held_values * each * sizeof *c->slots);
+	if (c->held_values > 0)
+		memmove(c->slots, c->slots + s.value * each,
+		    c->held_values * each * sizeof *c->slots);
 	c->bytes.len -= s.byte;
 	if (c->bytes.len > 0)
 		memmove(c->bytes.p, c->bytes.p + s.byte, c->bytes.len);

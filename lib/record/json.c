@@ -447,6 +447,20 @@ mb_json_path(struct mb_json *out, const struct mb_json *in, struct mb_str path)
 	return true;
 }
 
+bool
+mb_json_next(struct mb_str *rest, struct mb_json *out)
+{
+	struct cursor c = { rest->p + rest->len, NULL };
+	const char *p = skip_blanks(&c, rest->p);
+
+	if (p < c.end && (*p == '[' || *p == ','))
+		p = skip_blanks(&c, p + 1);
+	if (p >= c.end || *p == ']' || (p = take_value(&c, p, out, 0)) == NULL)
+		return false;
+	*rest = (struct mb_str){ p, (size_t)(c.end - p) };
+	return true;
+}
+
 static void
 put_utf8(struct mb_buf *out, unsigned code)
 {

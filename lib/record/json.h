@@ -57,6 +57,12 @@ const char *mb_json_scalar(struct mb_json *out, const char *p,
 bool mb_json_path(struct mb_json *out, const struct mb_json *in,
     struct mb_str path);
 
+/*
+ * The next element of a valid array, whose text *rest is at first.  False:
+ * there is none left.
+ */
+bool mb_json_next(struct mb_str *rest, struct mb_json *out);
+
 /* Append a valid string decoded; a valid value without its blanks. */
 void mb_json_unescape(struct mb_buf *out, struct mb_str text);
 void mb_json_compact(struct mb_buf *out, struct mb_str text);

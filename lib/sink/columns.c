@@ -23,6 +23,12 @@ mb_columns_find(const struct mb_columns *s, const char *name)
 	return i < 0 ? NULL : &s->v[i];
 }
 
+bool
+mb_columns_can_add(const struct mb_columns *s)
+{
+	return !s->had_table || s->can_grow;
+}
+
 static int
 fail_no_column(const struct mb_columns *s, const char *what, const char *name,
     struct mb_err *err)
@@ -123,19 +129,23 @@ map_fields(struct mb_columns *s, const struct mb_field *fields,
 	for (size_t i = 0; i < s->header.n; i++) {
 		const char *name = s->header.v[i].p;
 
-		if (!s->had_table && add_new_column(s, name,
-		    fields == NULL ? NULL : &fields[i], err) < 0)
-			return -1;
 		c = mb_columns_find(s, name);
+		if (c == NULL && mb_columns_can_add(s)) {
+			if (add_new_column(s, name,
+			    fields == NULL ? NULL : &fields[i], err) < 0)
+				return -1;
+			c = &s->v[s->n - 1];
+			c->is_in_batch = false;
+		}
 		if (c == NULL)
 			return fail_no_column(s, "no column ", name, err);
-		if (s->had_table && c->is_in_batch)
+		if (c->is_in_batch)
 			return mb_fail(err, MB_EUSAGE, "%s: two fields \"%s\"",
 			    s->place, name);
 		c->is_in_batch = true;
 		s->column_of[i] = (size_t)(c - s->v);
 	}
-	if (!s->had_table && add_schema_columns(s, err) < 0)
+	if (mb_columns_can_add(s) && add_schema_columns(s, err) < 0)
 		return -1;
 	for (size_t i = 0; i < s->n; i++) {
 		c = &s->v[i];
@@ -167,6 +177,10 @@ settle_types(struct mb_columns *s, struct mb_err *err)
 			if ((is_sum && !c->guess.has_value) ||
 			    (c->is_aggregate && c->type.kind == MB_TYPE_INT))
 				c->type.kind = MB_TYPE_DECIMAL;
+			if (s->needs_digits &&
+			    c->type.kind == MB_TYPE_DECIMAL)
+				c->type.kind = c->guess.beyond_int ?
+				    MB_TYPE_DOUBLE : MB_TYPE_INT;
 		}
 		if (is_sum && !mb_type_is_number(c->type))
 			return mb_fail(err, MB_EUSAGE, "%s: --merge %s:sum: "
@@ -189,10 +203,11 @@ mb_columns_begin(struct mb_columns *s, enum mb_format format,
 	if (s->format == MB_NDJSON) {
 		for (size_t i = 0; i < s->n; i++)
 			s->v[i].is_in_batch = true;
-		if (s->had_table)
+		if (!mb_columns_can_add(s))
 			return resolve_merge(s, err);
 		for (size_t i = 0; i < b->n_fields; i++)
-			if (add_new_column(s, b->fields[i].name, &b->fields[i],
+			if (mb_columns_find(s, b->fields[i].name) == NULL &&
+			    add_new_column(s, b->fields[i].name, &b->fields[i],
 			    err) < 0)
 				return -1;
 		return add_schema_columns(s, err);
@@ -229,7 +244,7 @@ mb_columns_settle(struct mb_columns *s, struct mb_err *err)
 	if (s->n == 0)
 		return mb_fail(err, MB_EDATA, "%s: no record has a field: a "
 		    "table can't be made of that", s->place);
-	if (s->format == MB_NDJSON && !s->had_table &&
+	if (s->format == MB_NDJSON && mb_columns_can_add(s) &&
 	    resolve_merge(s, err) < 0)
 		return -1;
 	return settle_types(s, err);

@@ -7,8 +7,9 @@
  * in --merge.
  *
  * The columns of a table that is there stand: the sink adds them, then the
- * batch is brought to them.  Otherwise the batch's fields, --schema and, for
- * ndjson, the keys of its records make the columns.
+ * batch is brought to them.  Where there is no table, or it can grow, the
+ * batch's fields, --schema and, for ndjson, the keys of its records make
+ * columns.
  *
  *	mb_columns_add		each column of a table that is there
  *	mb_columns_begin	what is known of the batch's fields
@@ -50,6 +51,10 @@ struct mb_columns {
 	const char *place;	/* the target, for messages */
 	const char *limit_of;	/* whose limit: "SQLite" */
 	size_t limit;		/* how many columns there can be */
+	bool can_grow;		/* columns may be added to a table that is
+				   there */
+	bool needs_digits;	/* a decimal must say how many digits it has,
+				   so none is inferred: int or double */
 
 	/* Set by the sink before each batch: is the table there? */
 	bool had_table;
@@ -83,7 +88,10 @@ MB_CHECK int mb_columns_begin(struct mb_columns *s, enum mb_format format,
 MB_CHECK int mb_columns_number(struct mb_columns *s, size_t n,
     struct mb_err *err);
 
-/* One more column, if there is no table yet.  MB_EUSAGE: there can't be. */
+/* Can a batch bring columns? */
+bool mb_columns_can_add(const struct mb_columns *s);
+
+/* One more column, if there can be.  MB_EUSAGE: there can't. */
 MB_CHECK int mb_columns_new(struct mb_columns *s, const char *name,
     struct mb_err *err);
 

@@ -96,7 +96,7 @@ align_members(struct mb_intake *s, const struct mb_row *row)
 		    row->values, row->n, &stranger))
 			return NULL;
 		mb_buf_reset(&s->why);
-		if (columns->had_table) {
+		if (!mb_columns_can_add(columns)) {
 			mb_buf_adds(&s->why, "no column \"");
 			mb_show(&s->why, row->names[stranger]);
 			mb_buf_adds(&s->why, "\" in the table");

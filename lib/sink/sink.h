@@ -58,6 +58,9 @@ struct mb_sink_options {
 	size_t n_schema;
 	const char *const *nulls;	/* --null */
 	size_t n_nulls;
+	const char *codec;		/* --codec; NULL: the table's, or the
+					   best there is */
+	bool evolves;			/* --evolve */
 	enum mb_on_bad on_bad;
 	bool accepts_new;		/* --new-target */
 	const char *const *partition_by;	/* fields; dir: alone */
@@ -204,6 +207,8 @@ struct mb_sink {
 int mb_sink_open_dir(struct mb_sink **out, const char *path,
     const struct mb_sink_options *options, struct mb_err *err);
 int mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,
+    const struct mb_sink_options *options, struct mb_err *err);
+int mb_sink_open_delta(struct mb_sink **out, const char *path,
     const struct mb_sink_options *options, struct mb_err *err);
 int mb_sink_open_stdout(struct mb_sink **out, const char *nothing,
     const struct mb_sink_options *options, struct mb_err *err);

@@ -9,7 +9,8 @@ struct kind {
 	    const struct mb_sink_options *, struct mb_err *);
 	int (*find)(struct mb_found *, const char *, const char *,
 	    struct mb_err *);
-	bool writes_text, compresses, merges, has_types, partitions, deletes;
+	bool writes_text, compresses, merges, has_types, partitions, deletes,
+	    is_lake;
 };
 
 /* An option that the kind of target can't follow is refused, not ignored. */
@@ -31,6 +32,10 @@ check_options(const struct kind *k, const struct mb_sink_options *o,
 		option = "--partition-by";
 	else if (o->delete_when != NULL && !k->deletes)
 		option = "--delete-when";
+	else if (o->codec != NULL && !k->is_lake)
+		option = "--codec";
+	else if (o->evolves && !k->is_lake)
+		option = "--evolve";
 	if (option == NULL)
 		return 0;
 	return mb_fail(err, MB_EUSAGE, "%s: not for %s", option, k->prefix);
@@ -48,6 +53,8 @@ find_kind(const struct kind **out, const char **place, const char *target,
 		{ .prefix = "sqlite:", .open = mb_sink_open_sqlite,
 		    .find = mb_sink_find_sqlite, .merges = true,
 		    .has_types = true, .deletes = true },
+		{ .prefix = "delta:", .open = mb_sink_open_delta,
+		    .has_types = true, .is_lake = true },
 		{ .prefix = "-", .open = mb_sink_open_stdout,
 		    .writes_text = true },
 	};
@@ -66,7 +73,7 @@ find_kind(const struct kind **out, const char **place, const char *target,
 		return 0;
 	}
 	return mb_fail(err, MB_EUSAGE, "%s: not a target (dir:PATH, "
-	    "sqlite:FILE#TABLE, or -)", target);
+	    "sqlite:FILE#TABLE, delta:PATH, or -)", target);
 }
 
 int

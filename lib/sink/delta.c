@@ -1,0 +1,970 @@
+/*
+ * delta.c - batches into a Delta table: rows and marker in one version of its
+ * log.
+ *
+ *	IDLE -> STAGING		[begin]
+ *	STAGING -> STAGED	[stage: the data files are whole and durable]
+ *	STAGED -> STAGED	[commit, as often as it takes]
+ *	any -> IDLE		[abort]
+ *
+ * D1. A version is added by put-if-absent, behind the newest one, and only if
+ *     the marker that the log shows up to there is the one that the caller
+ *     has seen: whoever adds a version in between makes the name taken, and
+ *     everything is looked at again.
+ * D2. Data files are durable under their names before a version names them.
+ * D3. Whether a commit happened is told by the log alone: its txnId is in it.
+ * D4. What we don't support is refused before anything is written.
+ *
+ * The table's format is lib/delta's affair, the marker's deltamark.c's, the
+ * data files' deltafiles.c's; here they come together.
+ */
+#include "sink/sink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <dirent.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/io.h"
+#include "base/opt.h"
+#include "delta/commit.h"
+#include "delta/gate.h"
+#include "delta/save.h"
+#include "delta/state.h"
+#include "durable/stage.h"
+#include "sink/deltafiles.h"
+#include "sink/deltamark.h"
+#include "sink/held.h"
+#include "sink/intake.h"
+
+#define LOG_DIR "_delta_log"
+#define TMP_DIR "_mb"		/* readers and VACUUM pass over _ names */
+
+enum {
+	MAX_COLUMNS = 10000,
+	MAX_RACES = 50,			/* then mb-commit waits a little */
+	FIRST_WAIT_US = 1000, LAST_WAIT_US = 100000,
+};
+
+enum stage { IDLE, STAGING, STAGED };
+
+struct delta_sink {
+	struct mb_sink head;
+	char *path;		/* absolute */
+	char *place;		/* "delta:PATH", for messages */
+	int rootfd;		/* -1: not made yet, likewise below */
+	struct mb_delta_log log;
+	struct mb_delta_state state;
+	bool is_fresh;		/* state can be advanced, not only loaded */
+	bool is_poisoned;	/* nobody knows what is durable */
+	bool is_unknown;	/* a commit of this batch may have happened */
+
+	/* The batch, and the table as it is to be with it. */
+	enum stage stage;
+	uint64_t batch;
+	struct mb_hash digest;
+	struct mb_columns columns;
+	size_t n_there;		/* of them, in the table before */
+	struct mb_intake intake;
+	bool is_decided, is_held;
+	struct mb_held held;
+	struct mb_deltafiles *files;
+	struct mb_delta_meta meta;
+	struct mb_delta_schema schema;
+	struct mb_buf creation;	/* protocol and metaData to write; empty:
+				   the table's stand */
+	char *base_meta;	/* of the table when the batch began */
+	char txn_id[MB_UUID_LEN + 1];
+	uint64_t n_rows;
+};
+
+static struct delta_sink *
+self(struct mb_sink *sink)
+{
+	return (struct delta_sink *)sink;
+}
+
+static bool
+has_table(const struct delta_sink *s)
+{
+	return s->state.version >= 0;
+}
+
+/*
+ * The directories.
+ */
+
+/* A directory without a log must be empty, but for hidden names. */
+static int
+refuse_files(const struct delta_sink *s, struct mb_err *err)
+{
+	int fd = mb_openat(s->rootfd, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (d == NULL) {
+		mb_fail_sys(err, "%s", s->place);
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	while (err->code == MB_OK && (e = readdir(d)) != NULL)
+		if (e->d_name[0] != '.' && e->d_name[0] != '_')
+			mb_fail(err, MB_EUSAGE, "%s: is not a Delta table, "
+			    "but has files", s->place);
+	closedir(d);
+	return err->code == MB_OK ? 0 : -1;
+}
+
+static int
+open_inside(const struct delta_sink *s, const char *name, int *fd,
+    struct mb_err *err)
+{
+	if (*fd >= 0)
+		return 1;
+	*fd = mb_openat(s->rootfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
+	    0);
+	if (*fd >= 0)
+		return 1;
+	return errno == ENOENT ? 0 : mb_fail_sys(err, "%s: %s", s->place,
+	    name);
+}
+
+/* Open what is there.  1 there is a log, 0, -1. */
+static int
+open_existing(struct delta_sink *s, struct mb_err *err)
+{
+	int rc;
+
+	if (s->rootfd < 0) {
+		s->rootfd = mb_openat(AT_FDCWD, s->path,
+		    O_RDONLY | O_DIRECTORY, 0);
+		if (s->rootfd < 0 && errno == ENOENT)
+			return 0;
+		if (s->rootfd < 0)
+			return mb_fail(err, MB_EUSAGE, "%s: %s", s->place,
+			    strerror(errno));
+	}
+	rc = open_inside(s, LOG_DIR, &s->log.dirfd, err);
+	if (rc == 0)
+		return refuse_files(s, err);
+	if (rc < 0 || open_inside(s, TMP_DIR, &s->log.tmpfd, err) < 0)
+		return -1;
+	return 1;
+}
+
+static int
+make_inside(const struct delta_sink *s, const char *name, int *fd,
+    struct mb_err *err)
+{
+	struct mb_buf path = { 0 };
+
+	if (*fd >= 0)
+		return 0;
+	mb_buf_addf(&path, "%s/%s", s->path, name);
+	*fd = mb_dir_open(mb_buf_str(&path), 0777, err);
+	mb_buf_release(&path);
+	return *fd < 0 ? -1 : 0;
+}
+
+/* The batch has rows and passes the gate: make what isn't there. */
+static int
+make_directories(struct delta_sink *s, struct mb_err *err)
+{
+	if (s->rootfd < 0)
+		s->rootfd = mb_dir_open(s->path, 0777, err);
+	if (s->rootfd < 0 ||
+	    make_inside(s, TMP_DIR, &s->log.tmpfd, err) < 0 ||
+	    make_inside(s, LOG_DIR, &s->log.dirfd, err) < 0)
+		return mb_wrap(err, "delta");
+	return 0;
+}
+
+/*
+ * The table as the log tells.
+ */
+static int
+refresh(struct delta_sink *s, struct mb_err *err)
+{
+	int rc;
+
+	if (s->log.dirfd < 0) {
+		rc = open_existing(s, err);
+		if (rc <= 0)
+			return rc;
+	}
+	rc = s->is_fresh ? mb_delta_state_advance(&s->state, &s->log, err) :
+	    mb_delta_state_load(&s->state, &s->log, err);
+	s->is_fresh = rc == 0;
+	if (rc < 0)
+		return -1;
+	free(s->head.target_id);
+	s->head.target_id = has_table(s) ? mb_strdup(s->state.meta.id) : NULL;
+	return 0;
+}
+
+static int
+check_gate(const struct delta_sink *s, struct mb_err *err)
+{
+	if (has_table(s) && mb_delta_gate_append(&s->state.protocol,
+	    &s->state.meta, &s->state.schema, err) < 0)
+		return mb_wrap(err, "%s", s->place);
+	return 0;
+}
+
+/*
+ * Has another journal been where ours is, and left its batches here?  Then it
+ * was lost, and to begin anew would double what it had committed.
+ */
+static int
+check_journal(const struct delta_sink *s, struct mb_err *err)
+{
+	const struct mb_sink_options *o = s->head.options;
+	const char *other;
+
+	if (o->accepts_new || o->journal_path == NULL ||
+	    o->journal_path[0] == '\0')
+		return 0;
+	other = mb_deltamark_other(&s->state, o->journal, o->journal_path);
+	if (other == NULL)
+		return 0;
+	return mb_fail(err, MB_ECORRUPT, "%s: has batches of another journal "
+	    "that was at %s (id %.32s): it was lost or made anew; "
+	    "--new-target begins a new stream", s->place, o->journal_path,
+	    other);
+}
+
+static int
+read_marker(const struct delta_sink *s, struct mb_marker *m,
+    struct mb_err *err)
+{
+	if (mb_deltamark_read(m, &s->state, s->head.options->journal, err) < 0)
+		return mb_wrap(err, "%s", s->place);
+	return 0;
+}
+
+static int
+lookup(struct mb_sink *sink, struct mb_marker *out, struct mb_err *err)
+{
+	struct delta_sink *s = self(sink);
+
+	*out = (struct mb_marker){ 0 };
+	if (s->is_poisoned)
+		return mb_fail(err, MB_EIO, "%s: a commit has failed before, "
+		    "and nobody knows how far it came", s->place);
+	if (refresh(s, err) < 0 || check_journal(s, err) < 0 ||
+	    read_marker(s, out, err) < 0)
+		return -1;
+	/*
+	 * A version's bytes are synced before its name is given (by us) or
+	 * when they are read (others'); what may be missing is the name.
+	 */
+	if (out->exists && mb_fsync(s->log.dirfd, s->place, err) < 0) {
+		s->is_poisoned = true;
+		return -1;
+	}
+	return s->log.tmpfd < 0 ? 0 : mb_stage_sweep(s->log.tmpfd, err);
+}
+
+/*
+ * Columns: the table's as mb_columns knows them, and back.
+ */
+static struct mb_type
+type_of(struct mb_parquet_type t)
+{
+	static const enum mb_type_kind kinds[] = {
+		[MB_PARQUET_BOOL] = MB_TYPE_BOOL,
+		[MB_PARQUET_INT8] = MB_TYPE_INT32,
+		[MB_PARQUET_INT16] = MB_TYPE_INT32,
+		[MB_PARQUET_INT32] = MB_TYPE_INT32,
+		[MB_PARQUET_INT64] = MB_TYPE_INT,
+		[MB_PARQUET_FLOAT] = MB_TYPE_FLOAT,
+		[MB_PARQUET_DOUBLE] = MB_TYPE_DOUBLE,
+		[MB_PARQUET_TEXT] = MB_TYPE_TEXT,
+		[MB_PARQUET_BINARY] = MB_TYPE_BINARY,
+		[MB_PARQUET_DATE] = MB_TYPE_DATE,
+		[MB_PARQUET_TIMESTAMP] = MB_TYPE_TIMESTAMP,
+		[MB_PARQUET_TIMESTAMP_NTZ] = MB_TYPE_TIMESTAMP_NTZ,
+		[MB_PARQUET_DECIMAL] = MB_TYPE_DECIMAL,
+	};
+
+	return (struct mb_type){ .kind = kinds[t.kind],
+		.precision = t.precision, .scale = t.scale };
+}
+
+static struct mb_parquet_type
+parquet_type_of(struct mb_type t)
+{
+	static const enum mb_parquet_kind kinds[] = {
+		[MB_TYPE_BOOL] = MB_PARQUET_BOOL,
+		[MB_TYPE_INT] = MB_PARQUET_INT64,
+		[MB_TYPE_INT32] = MB_PARQUET_INT32,
+		[MB_TYPE_FLOAT] = MB_PARQUET_FLOAT,
+		[MB_TYPE_DOUBLE] = MB_PARQUET_DOUBLE,
+		[MB_TYPE_TEXT] = MB_PARQUET_TEXT,
+		[MB_TYPE_BINARY] = MB_PARQUET_BINARY,
+		[MB_TYPE_DATE] = MB_PARQUET_DATE,
+		[MB_TYPE_TIMESTAMP] = MB_PARQUET_TIMESTAMP,
+		[MB_TYPE_TIMESTAMP_NTZ] = MB_PARQUET_TIMESTAMP_NTZ,
+		[MB_TYPE_DECIMAL] = MB_PARQUET_DECIMAL,
+		[MB_TYPE_ANY] = MB_PARQUET_TEXT,
+	};
+
+	return (struct mb_parquet_type){ .kind = kinds[t.kind],
+		.precision = t.precision, .scale = t.scale };
+}
+
+static void
+add_table_columns(struct delta_sink *s)
+{
+	for (size_t i = 0; i < s->state.schema.n; i++) {
+		const struct mb_delta_column *there = &s->state.schema.v[i];
+		struct mb_column *c;
+
+		if (!there->is_flat)
+			continue;
+		c = mb_columns_add(&s->columns, there->name);
+		c->type = type_of(there->type);
+		c->is_not_null = !there->is_nullable;
+	}
+	s->n_there = s->columns.n;
+}
+
+/* A column that the batch brings. */
+static int
+check_new_column(const struct delta_sink *s, const struct mb_column *c,
+    struct mb_err *err)
+{
+	static const char forbidden[] = " ,;{}()\n\t=";
+	size_t at = strcspn(c->name, forbidden);
+
+	for (size_t i = 0; i < s->state.schema.n; i++)
+		if (strcasecmp(s->state.schema.v[i].name, c->name) == 0)
+			return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": its "
+			    "type is one that we don't write", s->place,
+			    c->name);
+	if (c->name[0] == '\0')
+		return mb_fail(err, MB_EUSAGE, "%s: a column needs a name",
+		    s->place);
+	if (c->name[at] != '\0')
+		return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": Delta "
+		    "forbids blanks and , ; { } ( ) = in names", s->place,
+		    c->name);
+	if (c->type.kind == MB_TYPE_DECIMAL && c->type.precision == 0)
+		return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": say how "
+		    "many digits a decimal has: decimal(p,s)", s->place,
+		    c->name);
+	if (c->type.kind == MB_TYPE_TIMESTAMP_NTZ && has_table(s) &&
+	    !mb_delta_has_feature(&s->state.protocol, "timestampNtz"))
+		return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": the table "
+		    "lacks the feature timestampNtz", s->place, c->name);
+	return 0;
+}
+
+/* The columns are final: what becomes of the table's metadata? */
+static int
+settle_table(struct delta_sink *s, int64_t now_ms, struct mb_err *err)
+{
+	size_t n = s->columns.n - s->n_there;
+	struct mb_delta_new_column *columns = mb_realloc_array(NULL, n + 1,
+	    sizeof *columns);
+	struct mb_buf schema = { 0 }, line = { 0 };
+	char id[MB_UUID_LEN + 1];
+	int rc = -1;
+
+	mb_buf_reset(&s->creation);
+	for (size_t i = 0; i < n; i++) {
+		const struct mb_column *c = &s->columns.v[s->n_there + i];
+
+		if (check_new_column(s, c, err) < 0)
+			goto out;
+		columns[i] = (struct mb_delta_new_column){ c->name,
+			parquet_type_of(c->type) };
+	}
+	if (n == 0) {
+		mb_buf_adds(&line, s->state.meta.text);
+		rc = mb_delta_meta_parse(&s->meta, (struct mb_str){ line.p,
+		    line.len }, err);
+	} else {
+		/* {"metaData":{…}} and a newline */
+		static const size_t before = sizeof "{\"metaData\":" - 1;
+
+		mb_delta_schema_put(&schema, has_table(s) ?
+		    s->state.meta.schema : NULL, columns, n);
+		if (has_table(s)) {
+			mb_delta_put_schema(&line, &s->state.meta,
+			    mb_buf_str(&schema));
+		} else {
+			if (mb_delta_uuid(id, err) < 0)
+				goto out;
+			mb_delta_put_protocol(&s->creation, columns, n);
+			mb_delta_put_meta(&line, id, mb_buf_str(&schema),
+			    now_ms);
+		}
+		mb_buf_add(&s->creation, line.p, line.len);
+		rc = mb_delta_meta_parse(&s->meta, (struct mb_str){
+		    line.p + before, line.len - before - 2 }, err);
+	}
+	if (rc == 0)
+		rc = mb_delta_schema_parse(&s->schema, &s->meta, err);
+out:
+	free(columns);
+	mb_buf_release(&schema);
+	mb_buf_release(&line);
+	return rc;
+}
+
+/*
+ * Staging.
+ */
+static void
+clear_batch(struct delta_sink *s)
+{
+	if (s->files != NULL && !s->is_unknown)
+		mb_deltafiles_unpublish(s->files);
+	mb_deltafiles_close(s->files);
+	s->files = NULL;
+	mb_columns_reset(&s->columns);
+	mb_intake_reset(&s->intake);
+	mb_held_reset(&s->held);
+	mb_delta_meta_release(&s->meta);
+	mb_delta_schema_release(&s->schema);
+	mb_buf_reset(&s->creation);
+	free(s->base_meta);
+	s->base_meta = NULL;
+	s->state.awaits = NULL;
+	s->state.has_seen = false;
+	s->is_decided = s->is_held = s->is_unknown = false;
+	s->n_rows = 0;
+	s->n_there = 0;
+	s->stage = IDLE;
+}
+
+static void
+abort_batch(struct mb_sink *sink)
+{
+	clear_batch(self(sink));
+}
+
+static int
+begin(struct mb_sink *sink, const struct mb_begin *b, struct mb_err *err)
+{
+	struct delta_sink *s = self(sink);
+	enum mb_format format;
+
+	clear_batch(s);
+	if (mb_format_parse(&format, b->format, err) < 0)
+		return -1;
+	if (refresh(s, err) < 0 || check_gate(s, err) < 0 ||
+	    mb_delta_uuid(s->txn_id, err) < 0)
+		return -1;
+	s->stage = STAGING;
+	s->batch = b->batch;
+	s->digest = b->digest;
+	s->columns.had_table = has_table(s);
+	if (has_table(s)) {
+		s->base_meta = mb_strdup(s->state.meta.text);
+		add_table_columns(s);
+	}
+	if (mb_columns_begin(&s->columns, format, b, err) < 0 ||
+	    mb_intake_begin(&s->intake, b, err) < 0) {
+		clear_batch(s);
+		return -1;
+	}
+	return 0;
+}
+
+static int
+choose_codec(const struct delta_sink *s, enum mb_parquet_codec *out,
+    struct mb_err *err)
+{
+	const char *option = s->head.options->codec;
+	const char *property = mb_delta_property(&s->meta,
+	    "delta.parquet.compression.codec");
+	struct mb_err ignored = { 0 };
+	char name[16];
+	size_t n;
+
+	*out = mb_parquet_best_codec();
+	if (option != NULL)
+		return mb_parquet_codec_parse(out, option, err);
+	if (property == NULL || strlen(property) >= sizeof name)
+		return 0;
+	for (n = 0; property[n] != '\0'; n++)
+		name[n] = (char)(property[n] >= 'A' && property[n] <= 'Z' ?
+		    property[n] + 32 : property[n]);
+	name[n] = '\0';
+	/* One that we can't write may be replaced, by the protocol. */
+	if (mb_parquet_codec_parse(out, strcmp(name, "uncompressed") == 0 ?
+	    "none" : name, &ignored) < 0)
+		*out = mb_parquet_best_codec();
+	return 0;
+}
+
+static int
+open_files(struct delta_sink *s, struct mb_err *err)
+{
+	struct mb_deltafiles_options o = { .place = s->place,
+		.columns = &s->columns, .schema = &s->schema,
+		.meta = &s->meta };
+
+	if (settle_table(s, mb_clock_wall_ms(), err) < 0 ||
+	    choose_codec(s, &o.codec, err) < 0 ||
+	    make_directories(s, err) < 0)
+		return -1;
+	o.dirfd = s->rootfd;
+	o.tmpfd = s->log.tmpfd;
+	return mb_deltafiles_open(&s->files, &o, err);
+}
+
+/*
+ * At the first row: are all types known?  Those of columns that ndjson may
+ * still bring aren't.
+ */
+static int
+decide(struct delta_sink *s, struct mb_err *err)
+{
+	s->is_decided = true;
+	s->is_held = s->columns.format == MB_NDJSON &&
+	    mb_columns_can_add(&s->columns);
+	for (size_t i = 0; i < s->columns.n; i++)
+		s->is_held |= s->columns.v[i].is_guessed;
+	return s->is_held ? 0 : open_files(s, err);
+}
+
+static int
+spill(struct delta_sink *s, struct mb_err *err)
+{
+	int fd = -1;
+
+	if (s->held.fd < 0) {
+		if (make_directories(s, err) < 0)
+			return -1;
+		fd = mb_openat(s->log.tmpfd, ".", O_RDWR | O_TMPFILE, 0600);
+		if (fd < 0)
+			return mb_fail_sys(err, "%s: a temporary file",
+			    s->place);
+	}
+	return mb_held_spill(&s->held, fd, err);
+}
+
+/* While types are open, only those that are given can be checked. */
+static int
+hold_row(struct delta_sink *s, struct mb_str record, struct mb_err *err)
+{
+	struct mb_value *values = s->intake.values;
+	struct mb_cell cell;
+
+	for (size_t i = 0; i < s->columns.n; i++) {
+		const struct mb_column *c = &s->columns.v[i];
+		const char *why = NULL;
+
+		if (!c->is_in_batch)
+			values[i] = mb_value_null();
+		else if (!c->is_guessed)
+			why = mb_cell_set(&cell, c->type, values[i]);
+		if (why == NULL && !mb_is_utf8(mb_value_str(values[i])) &&
+		    c->type.kind != MB_TYPE_BINARY)
+			why = "not UTF-8";
+		if (why != NULL)
+			return mb_intake_reject(&s->intake, record, i, why,
+			    err);
+	}
+	for (size_t i = 0; i < s->columns.n; i++)
+		if (s->columns.v[i].is_guessed)
+			mb_guess_add(&s->columns.v[i].guess, values[i]);
+	mb_held_add(&s->held, values, s->columns.n);
+	s->n_rows++;
+	return mb_held_is_full(&s->held) ? spill(s, err) : 0;
+}
+
+static int
+take_row(void *arg, struct mb_str record, struct mb_err *err)
+{
+	struct delta_sink *s = arg;
+	size_t column;
+	const char *why;
+	int rc;
+
+	if (!s->is_decided && decide(s, err) < 0)
+		return -1;
+	if (s->is_held)
+		return hold_row(s, record, err);
+	rc = mb_deltafiles_put(s->files, s->intake.values, &column, &why, err);
+	if (rc == 0)
+		return mb_intake_reject(&s->intake, record, column, why, err);
+	s->n_rows++;
+	return rc < 0 ? -1 : 0;
+}
+
+static int
+add(struct mb_sink *sink, struct mb_str records, struct mb_err *err)
+{
+	struct delta_sink *s = self(sink);
+
+	return mb_intake_add(&s->intake, records, take_row, s, err);
+}
+
+/* The types are known now: rows that waited become those of files. */
+static int
+release_held(struct delta_sink *s, struct mb_err *err)
+{
+	struct mb_value *values = mb_realloc_array(NULL, s->columns.n + 1,
+	    sizeof *values);
+	size_t column;
+	const char *why;
+	int rc;
+
+	rc = mb_held_rewind(&s->held, err);
+	while (rc == 0 && (rc = mb_held_next(&s->held, values, s->columns.n,
+	    err)) > 0) {
+		rc = mb_deltafiles_put(s->files, values, &column, &why, err);
+		if (rc == 0)
+			rc = mb_fail(err, MB_EDATA, "%s: column \"%s\": %s",
+			    s->place, s->columns.v[column].name, why);
+		rc = rc < 0 ? -1 : 0;
+	}
+	free(values);
+	mb_held_reset(&s->held);
+	return rc;
+}
+
+static int
+stage(struct mb_sink *sink, uint64_t *rows, struct mb_err *err)
+{
+	struct delta_sink *s = self(sink);
+
+	if (mb_intake_end(&s->intake, take_row, s, err) < 0)
+		return -1;
+	s->stage = STAGED;
+	*rows = s->n_rows;
+	if (s->n_rows == 0)
+		return 0;
+	if (mb_columns_settle(&s->columns, err) < 0)
+		return -1;
+	if (s->is_held && (open_files(s, err) < 0 || release_held(s, err) < 0))
+		return -1;
+	return mb_deltafiles_finish(s->files, err);
+}
+
+/*
+ * The commit.
+ */
+
+/*
+ * The table's metadata has changed since the batch began, or the table has
+ * come to be.  Would the files be the same?
+ */
+static int
+compare_columns(const struct delta_sink *s, struct mb_err *err)
+{
+	for (size_t i = 0; i < s->schema.n; i++) {
+		const struct mb_delta_column *ours = &s->schema.v[i], *theirs;
+		const struct mb_column *c = mb_columns_find(&s->columns,
+		    ours->name);
+
+		if (c == NULL || !c->is_in_batch)
+			continue;
+		theirs = mb_delta_schema_find(&s->state.schema, ours->name);
+		if (theirs == NULL || !theirs->is_flat ||
+		    theirs->type.kind != ours->type.kind ||
+		    theirs->type.precision != ours->type.precision ||
+		    theirs->type.scale != ours->type.scale ||
+		    theirs->is_partition != ours->is_partition ||
+		    theirs->is_nullable < ours->is_nullable)
+			return mb_fail(err, MB_EBUSY, "%s: its column \"%s\" "
+			    "was changed while we were at work; start again",
+			    s->place, ours->name);
+	}
+	for (size_t i = 0; i < s->state.schema.n; i++) {
+		const struct mb_delta_column *theirs = &s->state.schema.v[i];
+		const struct mb_delta_column *ours = mb_delta_schema_find(
+		    &s->schema, theirs->name);
+
+		if ((theirs->is_partition || !theirs->is_nullable) &&
+		    (ours == NULL || ours->is_partition !=
+		    theirs->is_partition))
+			return mb_fail(err, MB_EBUSY, "%s: its column \"%s\" "
+			    "was changed while we were at work; start again",
+			    s->place, theirs->name);
+	}
+	return 0;
+}
+
+/* Is everything as it was when the batch began, as far as it matters? */
+static int
+compare_table(struct delta_sink *s, struct mb_err *err)
+{
+	struct mb_delta_meta was = { 0 };
+	int rc = 0;
+
+	if (s->base_meta == NULL && !has_table(s))
+		return 0;
+	if (s->base_meta != NULL && !has_table(s))
+		return mb_fail(err, MB_ECORRUPT, "%s: was dropped while we "
+		    "were at work", s->place);
+	if (s->base_meta != NULL && strcmp(s->base_meta,
+	    s->state.meta.text) == 0)
+		return check_gate(s, err);
+	if (s->base_meta != NULL) {
+		rc = mb_delta_meta_parse(&was, mb_str(s->base_meta), err);
+		if (rc == 0 && strcmp(was.id, s->state.meta.id) != 0)
+			rc = mb_fail(err, MB_ECORRUPT, "%s: was dropped or "
+			    "made anew while we were at work", s->place);
+		mb_delta_meta_release(&was);
+	}
+	if (rc < 0 || check_gate(s, err) < 0 || compare_columns(s, err) < 0)
+		return -1;
+	/* Another has made the table, or changed it: his stands. */
+	mb_buf_reset(&s->creation);
+	free(s->base_meta);
+	s->base_meta = mb_strdup(s->state.meta.text);
+	return 0;
+}
+
+static void
+put_adds(const struct delta_sink *s, struct mb_buf *out, int64_t now_ms)
+{
+	char tag[64];
+
+	snprintf(tag, sizeof tag, "%.32s/%" PRIu64, s->head.options->journal,
+	    s->batch);
+	for (size_t i = 0; i < mb_deltafiles_n(s->files); i++) {
+		struct mb_deltafile f = mb_deltafiles_at(s->files, i);
+
+		mb_delta_put_add(out, &(struct mb_delta_add){
+			.path = f.path, .partition = f.partition,
+			.size = f.size, .time_ms = now_ms, .is_change = true,
+			.stats = f.stats, .tag = tag,
+		});
+	}
+}
+
+static void
+put_commit(const struct delta_sink *s, struct mb_buf *out,
+    const struct mb_marker *was, const struct mb_marker *now, int64_t now_ms)
+{
+	const struct mb_sink_options *o = s->head.options;
+
+	mb_delta_put_info(out, &(struct mb_delta_info){
+		.time_ms = now_ms, .operation = "WRITE",
+		.is_append = true, .txn_id = s->txn_id,
+		.version = MB_VERSION, .journal = o->journal,
+		.digest = s->digest.hex, .batch = s->batch,
+	});
+	mb_buf_add(out, s->creation.p, s->creation.len);
+	mb_deltamark_put(out, &s->state, o->journal, o->journal_path != NULL ?
+	    o->journal_path : "", was, now, now_ms);
+	put_adds(s, out, now_ms);
+}
+
+/*
+ * One attempt.  1 done, 0 somebody was faster, -1.
+ */
+static int
+try_commit(struct delta_sink *s, const struct mb_marker *was,
+    const struct mb_marker *now, struct mb_err *err)
+{
+	struct mb_marker current = { 0 };
+	struct mb_buf text = { 0 };
+	struct mb_err why = { 0 };
+	int rc = -1;
+
+	s->state.awaits = s->txn_id;
+	if (refresh(s, err) < 0)
+		return -1;
+	if (s->state.has_seen) {	/* D3: it was ours */
+		if (mb_fsync(s->log.dirfd, s->place, err) == 0)
+			return 1;
+		s->is_poisoned = s->is_unknown = true;
+		return -1;
+	}
+	if (compare_table(s, err) < 0 || check_journal(s, err) < 0 ||
+	    read_marker(s, &current, err) < 0)
+		goto out;
+	if (!mb_marker_eq(&current, was)) {
+		mb_fail(err, MB_EEXIST, "%s: the marker of this journal has "
+		    "moved", s->place);
+		goto out;
+	}
+	if (mb_deltafiles_publish(s->files, err) < 0)		/* D2 */
+		goto out;
+	put_commit(s, &text, was, now, mb_clock_wall_ms());
+	/* D1 */
+	if (mb_delta_log_add(&s->log, s->state.version + 1,
+	    (struct mb_str){ text.p, text.len }, &why) == 0) {
+		/* It has happened, whatever reading it again may say. */
+		s->is_fresh = mb_delta_state_apply(&s->state, &s->log,
+		    (struct mb_str){ text.p, text.len }, &why) == 0;
+		rc = 1;
+	} else if (why.code == MB_EEXIST) {
+		rc = 0;
+	} else {
+		s->is_poisoned = s->is_unknown = true;
+		*err = why;
+	}
+out:
+	mb_marker_release(&current);
+	mb_buf_release(&text);
+	return rc;
+}
+
+/* Wait a random part of a span that doubles: nobody keeps step. */
+static void
+wait_a_little(int64_t *span_us)
+{
+	struct mb_err ignored = { 0 };
+	uint64_t random;
+
+	if (mb_random(&random, sizeof random, &ignored) < 0)
+		random = (uint64_t)*span_us;
+	mb_clock_sleep((int64_t)(random % (uint64_t)*span_us) + 1);
+	if (*span_us < LAST_WAIT_US)
+		*span_us *= 2;
+}
+
+/*
+ * The batch is committed.  What isn't done now is done after another commit,
+ * so a failure here is none of the batch.
+ */
+static void
+tidy(struct delta_sink *s)
+{
+	struct mb_err ignored = { 0 };
+
+	if (s->is_fresh && mb_delta_save_is_due(&s->state))
+		(void)(mb_delta_save(&s->state, &s->log, mb_clock_wall_ms(),
+		    &ignored) < 0);
+}
+
+static int
+commit(struct mb_sink *sink, const struct mb_marker *was,
+    const struct mb_marker *now, struct mb_err *err)
+{
+	struct delta_sink *s = self(sink);
+	int64_t span_us = FIRST_WAIT_US;
+	int rc = 0;
+
+	if (s->is_poisoned)
+		return mb_fail(err, MB_EIO, "%s: a commit has failed before",
+		    s->place);
+	for (int i = 0; i < MAX_RACES; i++) {
+		rc = try_commit(s, was, now, err);
+		if (rc != 0)
+			break;
+		wait_a_little(&span_us);
+	}
+	if (rc == 0)
+		return mb_fail(err, MB_EBUSY, "%s: others were faster %d "
+		    "times", s->place, MAX_RACES);
+	if (rc < 0)
+		return -1;
+	s->is_unknown = true;	/* the files belong to the table now */
+	free(s->head.target_id);
+	s->head.target_id = mb_strdup(s->state.meta.id != NULL ?
+	    s->state.meta.id : s->meta.id);
+	tidy(s);
+	return 0;
+}
+
+/*
+ * Opening.
+ */
+static void
+close_sink(struct mb_sink *sink)
+{
+	struct delta_sink *s = self(sink);
+
+	clear_batch(s);
+	mb_delta_state_release(&s->state);
+	mb_columns_release(&s->columns);
+	mb_intake_release(&s->intake);
+	mb_held_release(&s->held);
+	mb_buf_release(&s->creation);
+	if (s->log.dirfd >= 0)
+		close(s->log.dirfd);
+	if (s->log.tmpfd >= 0)
+		close(s->log.tmpfd);
+	if (s->rootfd >= 0)
+		close(s->rootfd);
+	free(s->path);
+	free(s->place);
+	free(s);
+}
+
+static const struct mb_sink_ops ops = {
+	.close = close_sink, .lookup = lookup, .begin = begin, .add = add,
+	.stage = stage, .commit = commit, .abort = abort_batch,
+};
+
+/* The absolute path of a directory that need not exist. */
+static int
+resolve(struct delta_sink *s, const char *path, struct mb_err *err)
+{
+	struct mb_buf joined = { 0 };
+	char cwd[PATH_MAX];
+
+	s->path = realpath(path, NULL);
+	if (s->path != NULL)
+		return 0;
+	if (errno != ENOENT)
+		return mb_fail(err, MB_EUSAGE, "delta:%s: %s", path,
+		    strerror(errno));
+	if (*path != '/') {
+		if (getcwd(cwd, sizeof cwd) == NULL)
+			return mb_fail_sys(err, "the working directory");
+		mb_buf_addf(&joined, "%s/", strcmp(cwd, "/") == 0 ? "" : cwd);
+	}
+	mb_buf_adds(&joined, path);
+	while (joined.len > 1 && joined.p[joined.len - 1] == '/')
+		joined.len--;
+	s->path = mb_buf_take(&joined);
+	return 0;
+}
+
+int
+mb_sink_open_delta(struct mb_sink **out, const char *path,
+    const struct mb_sink_options *options, struct mb_err *err)
+{
+	struct delta_sink *s = mb_zalloc(sizeof *s);
+	struct mb_buf target = { 0 };
+	enum mb_parquet_codec codec;
+
+	*s = (struct delta_sink){
+		.head = { .ops = &ops, .options = options }, .rootfd = -1,
+		.log = { .dirfd = -1, .tmpfd = -1 },
+		.state = { .version = -1, .checkpoint = { .version = -1 } },
+	};
+	mb_held_init(&s->held);
+	s->place = mb_strdup("delta");
+	if (options->codec != NULL && mb_parquet_codec_parse(&codec,
+	    options->codec, err) < 0) {
+		mb_wrap(err, "--codec");
+		goto fail;
+	}
+	if (resolve(s, path, err) < 0)
+		goto fail;
+	mb_buf_addf(&target, "delta:%s", s->path);
+	s->head.target = mb_buf_take(&target);
+	free(s->place);
+	s->place = mb_strdup(s->head.target);
+	s->log.place = s->place;
+	s->columns = (struct mb_columns){ .options = options,
+		.place = s->place, .limit_of = "mb", .limit = MAX_COLUMNS,
+		.can_grow = options->evolves, .needs_digits = true };
+	s->intake.columns = &s->columns;
+	if (refresh(s, err) < 0 || check_gate(s, err) < 0)
+		goto fail;
+	*out = &s->head;
+	return 0;
+fail:
+	mb_sink_close(&s->head);
+	return -1;
+}

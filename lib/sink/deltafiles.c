@@ -1,0 +1,525 @@
+#include "sink/deltafiles.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/line.h"
+#include "base/opt.h"
+#include "delta/commit.h"
+#include "delta/fields.h"
+#include "delta/stats.h"
+#include "durable/stage.h"
+
+enum {
+	MAX_PARTITIONS = 512,	/* of one batch: each is an open file */
+	GROUP_BYTES = 64 * 1024 * 1024,	/* raw: memory stays bounded */
+};
+
+/* A column of the table: where its value is, and where it goes. */
+struct route {
+	const struct mb_delta_column *to;
+	struct mb_type type;
+	size_t from;		/* in the columns of the batch */
+	bool is_absent;		/* not in the batch: null */
+};
+
+struct file {
+	char name[96];
+	int dirfd;		/* where it is; the table's own is borrowed */
+	char *path;		/* as it stands in the log */
+	char *partition, *stats;
+	struct mb_stage *stage;
+	struct mb_parquet_writer *writer;
+	struct mb_parquet_column **columns;
+	uint64_t size, rows;
+	bool is_published;
+};
+
+struct mb_deltafiles {
+	struct mb_deltafiles_options o;
+	struct route *data, *partition;
+	size_t n_data, n_partition;
+	struct file *v;
+	size_t n;
+	struct mb_names keys;	/* of the files: their partition objects */
+	struct mb_buf key, value;
+	/* The directory of the partition in hand, as in Hive; with a slash. */
+	struct mb_buf dir;
+};
+
+static struct route
+make_route(const struct mb_deltafiles *f, const struct mb_delta_column *to)
+{
+	const struct mb_column *c = mb_columns_find(f->o.columns, to->name);
+
+	if (c == NULL)
+		return (struct route){ .to = to, .is_absent = true };
+	return (struct route){ .to = to, .type = c->type,
+		.from = (size_t)(c - f->o.columns->v),
+		.is_absent = !c->is_in_batch };
+}
+
+static void
+make_routes(struct mb_deltafiles *f)
+{
+	const struct mb_delta_schema *s = f->o.schema;
+	const struct mb_delta_column *spare = NULL;
+
+	f->data = mb_realloc_array(NULL, s->n + 1, sizeof *f->data);
+	f->partition = mb_realloc_array(NULL, s->n + 1, sizeof *f->partition);
+	for (size_t i = 0; i < s->n; i++) {
+		struct route r = make_route(f, &s->v[i]);
+
+		if (r.to->is_partition)
+			f->partition[f->n_partition++] = r;
+		else if (!r.is_absent)
+			f->data[f->n_data++] = r;
+		else if (r.to->is_flat && spare == NULL)
+			spare = r.to;
+	}
+	/* There are no files without columns. */
+	if (f->n_data == 0 && spare != NULL)
+		f->data[f->n_data++] = make_route(f, spare);
+}
+
+int
+mb_deltafiles_open(struct mb_deltafiles **out,
+    const struct mb_deltafiles_options *options, struct mb_err *err)
+{
+	struct mb_deltafiles *f = mb_zalloc(sizeof *f);
+
+	f->o = *options;
+	make_routes(f);
+	*out = f;
+	if (f->n_data > 0)
+		return 0;
+	mb_deltafiles_close(f);
+	*out = NULL;
+	return mb_fail(err, MB_EUSAGE, "%s: has no column that could be "
+	    "written", options->place);
+}
+
+static int
+write_stage(void *arg, const void *p, size_t len, struct mb_err *err)
+{
+	return mb_stage_write(arg, p, len, err);
+}
+
+/*
+ * Directories are for people, and for the engines that look at them although
+ * the log has the values: NAME=VALUE for each partition column.  Nothing but
+ * letters, digits, _ . - and what isn't ASCII stands for itself, so no value
+ * leads anywhere.
+ */
+static void
+put_escaped(struct mb_buf *out, struct mb_str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c >= 0x80 || (c >= '0' && c <= '9') ||
+		    ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' ||
+		    c == '.' || c == '-')
+			mb_buf_addc(out, (char)c);
+		else
+			mb_buf_addf(out, "%%%02X", c);
+	}
+}
+
+static void
+put_directory(struct mb_buf *out, const char *name, struct mb_str value)
+{
+	put_escaped(out, mb_str(name));
+	mb_buf_addc(out, '=');
+	if (value.len == 0)
+		mb_buf_adds(out, "__HIVE_DEFAULT_PARTITION__");
+	else
+		put_escaped(out, value);
+	mb_buf_addc(out, '/');
+}
+
+/* In the log the path is a URI, so what was escaped is escaped once more. */
+static void
+put_uri(struct mb_buf *out, struct mb_str path)
+{
+	for (size_t i = 0; i < path.len; i++) {
+		unsigned char c = (unsigned char)path.p[i];
+
+		if (c >= 0x80 || c == '%')
+			mb_buf_addf(out, "%%%02X", c);
+		else
+			mb_buf_addc(out, (char)c);
+	}
+}
+
+/* Open the directory in f->dir, made and durable; *fd is the caller's. */
+static int
+open_directory(struct mb_deltafiles *f, int *fd, struct mb_err *err)
+{
+	char *p = mb_buf_str(&f->dir), *slash;
+	int at = f->o.dirfd, next, rc = 0;
+
+	for (; rc == 0 && (slash = strchr(p, '/')) != NULL; p = slash + 1) {
+		*slash = '\0';
+		next = -1;
+		if (strlen(p) > NAME_MAX)
+			rc = mb_fail(err, MB_EDATA, "partition %.60s…: too "
+			    "long for a directory's name", p);
+		else if (mkdirat(at, p, 0777) < 0 && errno != EEXIST)
+			rc = mb_fail_sys(err, "make directory %s", p);
+		else if ((next = mb_openat(at, p, O_RDONLY | O_DIRECTORY |
+		    O_NOFOLLOW, 0)) < 0)
+			rc = mb_fail_sys(err, "open directory %s", p);
+		else
+			rc = mb_fsync(at, "the directory above", err);
+		*slash = '/';
+		if (at != f->o.dirfd)
+			close(at);
+		at = next;
+	}
+	*fd = at;
+	if (rc == 0)
+		return 0;
+	if (at != f->o.dirfd && at >= 0)
+		close(at);
+	*fd = f->o.dirfd;
+	return -1;
+}
+
+/* Begin a file; the partition is in f->key and f->dir. */
+static int
+open_file(struct mb_deltafiles *f, struct file *file, struct mb_err *err)
+{
+	static const char *const endings[] = {
+		[MB_PARQUET_CODEC_NONE] = "", [MB_PARQUET_CODEC_SNAPPY] =
+		    ".snappy", [MB_PARQUET_CODEC_GZIP] = ".gz",
+		[MB_PARQUET_CODEC_ZSTD] = ".zstd",
+	};
+	struct mb_parquet_options o = { .codec = f->o.codec,
+		.group_bytes = GROUP_BYTES, .version = MB_VERSION,
+		.n_schema = f->n_data };
+	struct mb_parquet_node *nodes = mb_realloc_array(NULL, f->n_data,
+	    sizeof *nodes);
+	char uuid[MB_UUID_LEN + 1];
+	int rc = -1;
+
+	for (size_t i = 0; i < f->n_data; i++)
+		nodes[i] = (struct mb_parquet_node){
+			.name = f->data[i].to->name,
+			.repetition = MB_PARQUET_OPTIONAL,
+			.type = f->data[i].to->type,
+		};
+	o.schema = nodes;
+	if (mb_delta_uuid(uuid, err) < 0 ||
+	    mb_random(&o.seed, sizeof o.seed, err) < 0)
+		goto out;
+	snprintf(file->name, sizeof file->name, "part-%05zu-%s-c000%s.parquet",
+	    f->n - 1, uuid, endings[f->o.codec]);
+	mb_buf_reset(&f->value);
+	put_uri(&f->value, (struct mb_str){ f->dir.p == NULL ? "" : f->dir.p,
+	    f->dir.len });
+	mb_buf_adds(&f->value, file->name);
+	file->path = mb_strdup(mb_buf_str(&f->value));
+	if (open_directory(f, &file->dirfd, err) < 0 ||
+	    mb_stage_open_in(&file->stage, f->o.tmpfd, file->dirfd,
+	    file->name, 0666, err) < 0)
+		goto out;
+	rc = mb_parquet_writer_open(&file->writer, &o, write_stage,
+	    file->stage, err);
+	if (rc < 0)
+		goto out;
+	file->columns = mb_realloc_array(NULL, f->n_data,
+	    sizeof (struct mb_parquet_column *));
+	for (size_t i = 0; i < f->n_data; i++)
+		file->columns[i] = mb_parquet_column(file->writer, i);
+out:
+	free(nodes);
+	return rc < 0 ? mb_wrap(err, "%s", f->o.place) : 0;
+}
+
+/* The bounds of the narrow integers, for which mb_type has no kind. */
+static const char *
+check_width(enum mb_parquet_kind kind, int64_t i)
+{
+	if ((kind == MB_PARQUET_INT8 && (i < INT8_MIN || i > INT8_MAX)) ||
+	    (kind == MB_PARQUET_INT16 && (i < INT16_MIN || i > INT16_MAX)))
+		return "out of range";
+	return NULL;
+}
+
+/* The value as one of the column's type; NULL, or why it doesn't fit. */
+static const char *
+convert(const struct route *r, struct mb_value v, union mb_parquet_value *out,
+    bool *is_null)
+{
+	struct mb_cell cell;
+	const char *why = mb_cell_set(&cell, r->type, v);
+
+	if (why != NULL)
+		return why;
+	*is_null = cell.kind == MB_CELL_NULL;
+	switch (cell.kind) {
+	case MB_CELL_NULL:
+		return r->to->is_nullable ? NULL :
+		    "null, which the table forbids";
+	case MB_CELL_INT:
+		out->i = cell.i;
+		return check_width(r->to->type.kind, cell.i);
+	case MB_CELL_REAL:
+		out->d = cell.d;
+		return NULL;
+	case MB_CELL_DECIMAL:
+		mb_number_widen(&cell.n, r->to->type.scale);
+		out->decimal = cell.n.units;
+		return NULL;
+	case MB_CELL_BYTES:
+		out->bytes = cell.text;
+		return r->to->type.kind != MB_PARQUET_TEXT ||
+		    mb_is_utf8(cell.text) ? NULL : "not UTF-8";
+	}
+	return "of no kind";
+}
+
+static void
+put(struct mb_parquet_column *c, enum mb_parquet_kind kind,
+    const union mb_parquet_value *v)
+{
+	switch (kind) {
+	case MB_PARQUET_FLOAT:
+	case MB_PARQUET_DOUBLE:
+		mb_parquet_put_double(c, v->d);
+		break;
+	case MB_PARQUET_TEXT:
+	case MB_PARQUET_BINARY:
+		mb_parquet_put_bytes(c, v->bytes.p, v->bytes.len);
+		break;
+	case MB_PARQUET_DECIMAL:
+		mb_parquet_put_decimal(c, v->decimal);
+		break;
+	default:
+		mb_parquet_put_int(c, v->i);
+		break;
+	}
+}
+
+/* f->key: the partition of the row.  Empty text is null there. */
+static const char *
+make_key(struct mb_deltafiles *f, const struct mb_value *values,
+    size_t *column)
+{
+	mb_buf_reset(&f->key);
+	mb_buf_reset(&f->dir);
+	mb_buf_addc(&f->key, '{');
+	for (size_t i = 0; i < f->n_partition; i++) {
+		const struct route *r = &f->partition[i];
+		union mb_parquet_value v;
+		bool is_null = true;
+		const char *why = NULL;
+
+		*column = r->from;
+		mb_buf_reset(&f->value);
+		if (!r->is_absent)
+			why = convert(r, values[r->from], &v, &is_null);
+		if (why == NULL && !is_null && !mb_delta_partition_value(
+		    &f->value, r->to->type, v))
+			why = "out of range";
+		if (why == NULL && !is_null && !mb_is_utf8((struct mb_str){
+		    f->value.p == NULL ? "" : f->value.p, f->value.len }))
+			why = "not UTF-8, and partition values are text";
+		if (why != NULL)
+			return why;
+		put_directory(&f->dir, r->to->name, (struct mb_str){
+		    f->value.p == NULL ? "" : f->value.p, f->value.len });
+		if (f->value.len == 0) {
+			mb_put_name(&f->key, r->to->name);
+			mb_buf_adds(&f->key, "null");
+		} else {
+			mb_put_text(&f->key, r->to->name, (struct mb_str){
+			    f->value.p, f->value.len });
+		}
+	}
+	mb_buf_addc(&f->key, '}');
+	return NULL;
+}
+
+/* The file of the partition in f->key. */
+static int
+find_file(struct mb_deltafiles *f, struct file **out, struct mb_err *err)
+{
+	struct mb_str key = { f->key.p, f->key.len };
+	ssize_t i = f->n_partition == 0 && f->n > 0 ? 0 :
+	    mb_names_index(&f->keys, key);
+
+	if (i < 0) {
+		if (f->n == MAX_PARTITIONS)
+			return mb_fail(err, MB_EDATA, "%s: rows of more than "
+			    "%d partitions in one batch: cut smaller ones",
+			    f->o.place, MAX_PARTITIONS);
+		mb_names_add(&f->keys, key);
+		f->v = mb_realloc_array(f->v, f->n + 1, sizeof *f->v);
+		i = (ssize_t)f->n++;
+		f->v[i] = (struct file){ .dirfd = f->o.dirfd,
+			.partition = mb_strdup(mb_buf_str(&f->key)) };
+		if (open_file(f, &f->v[i], err) < 0)
+			return -1;
+	}
+	*out = &f->v[i];
+	return 0;
+}
+
+int
+mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
+    size_t *column, const char **why, struct mb_err *err)
+{
+	union mb_parquet_value v;
+	struct file *file = NULL;
+	bool is_null;
+
+	*why = make_key(f, values, column);
+	if (*why != NULL)
+		return 0;
+	if (find_file(f, &file, err) < 0)
+		return -1;
+	for (size_t i = 0; i < f->n_data; i++) {
+		const struct route *r = &f->data[i];
+
+		if (r->is_absent) {
+			mb_parquet_put_null(file->columns[i]);
+			continue;
+		}
+		*why = convert(r, values[r->from], &v, &is_null);
+		if (*why != NULL) {
+			*column = r->from;
+			mb_parquet_drop_row(file->writer);
+			return 0;
+		}
+		if (is_null)
+			mb_parquet_put_null(file->columns[i]);
+		else
+			put(file->columns[i], r->to->type.kind, &v);
+	}
+	if (mb_parquet_end_row(file->writer, err) < 0)
+		return mb_wrap(err, "%s", f->o.place);
+	file->rows++;
+	return 1;
+}
+
+static int
+finish_file(struct mb_deltafiles *f, struct file *file, struct mb_err *err)
+{
+	struct mb_delta_stat *columns = mb_realloc_array(NULL, f->n_data,
+	    sizeof *columns);
+	struct mb_parquet_file done;
+	struct mb_buf stats = { 0 };
+	int rc = mb_parquet_finish(file->writer, &done, err);
+
+	for (size_t i = 0; rc == 0 && i < f->n_data; i++)
+		columns[i] = (struct mb_delta_stat){
+			.name = f->data[i].to->name,
+			.type = f->data[i].to->type, .stats = &done.stats[i],
+		};
+	if (rc == 0) {
+		mb_delta_stats_put(&stats, done.rows, columns, f->n_data,
+		    f->o.meta);
+		file->stats = mb_buf_take(&stats);
+		file->size = done.size;
+		rc = mb_stage_sync(file->stage, err);
+	}
+	free(columns);
+	mb_parquet_writer_close(file->writer);
+	file->writer = NULL;
+	free(file->columns);
+	file->columns = NULL;
+	return rc < 0 ? mb_wrap(err, "%s", f->o.place) : 0;
+}
+
+static void
+close_file(struct mb_deltafiles *f, struct file *file)
+{
+	mb_parquet_writer_close(file->writer);
+	mb_stage_close(file->stage);
+	if (file->dirfd != f->o.dirfd)
+		close(file->dirfd);
+	free(file->columns);
+	free(file->path);
+	free(file->partition);
+	free(file->stats);
+}
+
+int
+mb_deltafiles_finish(struct mb_deltafiles *f, struct mb_err *err)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->v[i].rows > 0 && finish_file(f, &f->v[i], err) < 0)
+			return -1;
+	/* A partition of which all rows were rejected is none. */
+	for (size_t i = 0; i < f->n; i++)
+		if (f->v[i].rows == 0) {
+			close_file(f, &f->v[i]);
+			memmove(&f->v[i], &f->v[i + 1],
+			    (f->n - i - 1) * sizeof *f->v);
+			f->n--;
+			i--;
+		}
+	return 0;
+}
+
+int
+mb_deltafiles_publish(struct mb_deltafiles *f, struct mb_err *err)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		if (f->v[i].is_published)
+			continue;
+		if (mb_stage_publish(f->v[i].stage, err) < 0)
+			return mb_wrap(err, "%s", f->o.place);
+		f->v[i].is_published = true;
+	}
+	return 0;
+}
+
+void
+mb_deltafiles_unpublish(struct mb_deltafiles *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (f->v[i].is_published)
+			unlinkat(f->v[i].dirfd, f->v[i].name, 0);
+}
+
+size_t
+mb_deltafiles_n(const struct mb_deltafiles *f)
+{
+	return f->n;
+}
+
+struct mb_deltafile
+mb_deltafiles_at(const struct mb_deltafiles *f, size_t i)
+{
+	const struct file *file = &f->v[i];
+
+	return (struct mb_deltafile){ .path = file->path,
+		.partition = file->partition, .stats = file->stats,
+		.size = file->size, .rows = file->rows };
+}
+
+void
+mb_deltafiles_close(struct mb_deltafiles *f)
+{
+	if (f == NULL)
+		return;
+	for (size_t i = 0; i < f->n; i++)
+		close_file(f, &f->v[i]);
+	free(f->v);
+	free(f->data);
+	free(f->partition);
+	mb_names_release(&f->keys);
+	mb_buf_release(&f->key);
+	mb_buf_release(&f->value);
+	mb_buf_release(&f->dir);
+	free(f);
+}

@@ -1,0 +1,70 @@
+/*
+ * deltafiles.h - the rows of a batch as data files of a Delta table: one
+ * Parquet file for each partition that they have.
+ *
+ *	WRITING -> FINISHED [finish: durable, without a name]
+ *	FINISHED -> PUBLISHED [publish: named, durable]
+ *
+ * The names are random, and lead nowhere until a commit names them.  Those of
+ * partitions are in directories as in Hive.
+ */
+#ifndef MB_SINK_DELTAFILES_H
+#define MB_SINK_DELTAFILES_H
+
+#include "delta/schema.h"
+#include "parquet/writer.h"
+#include "sink/columns.h"
+
+struct mb_deltafiles;
+
+struct mb_deltafiles_options {
+	int dirfd;		/* of the table */
+	int tmpfd;		/* for files that have no name yet */
+	const char *place;	/* for messages */
+	enum mb_parquet_codec codec;
+	/*
+	 * Where a column's values come from and what they become: the columns
+	 * of the table in its order, those the batch has no field for left
+	 * out (but the first, if there would be none).
+	 */
+	const struct mb_columns *columns;
+	const struct mb_delta_schema *schema;
+	const struct mb_delta_meta *meta;	/* whose properties hold */
+};
+
+/* All is borrowed and must outlive the files. */
+MB_CHECK int mb_deltafiles_open(struct mb_deltafiles **out,
+    const struct mb_deltafiles_options *options, struct mb_err *err);
+void mb_deltafiles_close(struct mb_deltafiles *f);
+
+/*
+ * Put a row, whose values are in the order of options->columns.  1; or 0: a
+ * value doesn't fit, nothing was put, *column and *why (a constant) tell.
+ */
+MB_CHECK int mb_deltafiles_put(struct mb_deltafiles *f,
+    const struct mb_value *values, size_t *column, const char **why,
+    struct mb_err *err);
+
+/* All rows are here: whole files, durable. */
+MB_CHECK int mb_deltafiles_finish(struct mb_deltafiles *f,
+    struct mb_err *err);
+
+/* Give them their names, unless they have them.  MB_EIO. */
+MB_CHECK int mb_deltafiles_publish(struct mb_deltafiles *f,
+    struct mb_err *err);
+
+/* Take the names back: no commit leads to them, for certain. */
+void mb_deltafiles_unpublish(struct mb_deltafiles *f);
+
+/* A finished file.  Borrowed. */
+struct mb_deltafile {
+	const char *path;	/* as it stands in the log: a URI */
+	const char *partition;	/* the object partitionValues */
+	const char *stats;
+	uint64_t size, rows;
+};
+
+size_t mb_deltafiles_n(const struct mb_deltafiles *f);
+struct mb_deltafile mb_deltafiles_at(const struct mb_deltafiles *f, size_t i);
+
+#endif

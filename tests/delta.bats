@@ -1,0 +1,280 @@
+#!/usr/bin/env bats
+# mb-commit delta:PATH, with a reader of our own (tests/delta_dump); what other
+# engines make of it is told by tests/delta-interop.
+
+load helpers
+
+set_up() {
+	dump=$BATS_TEST_DIRNAME/../${MB_BUILD:-build}/tests/delta_dump
+	printf 'id,name\n1,a\n2,b\n3,c\n4,\n5,"e,""e"\n' >in.csv
+}
+
+# The rows of the table, as sorted csv.
+dumped() { # TABLE FIELD...
+	local table=$1
+
+	shift
+	"$dump" "$table" | jq -r "[.$(printf '%s,.' "$@" | sed 's/,\.$//')] | @csv" |
+		LC_ALL=C sort
+}
+
+# Every name and byte of a directory.
+print_of() { # DIR
+	(cd "$1" && find . -printf '%p %y %m %s %T@\n' | sort &&
+		find . -type f -print0 | sort -z | xargs -0 cat) | sha256sum
+}
+
+# Write version N of a table's log.
+version() { # TABLE N; the actions on standard input
+	mkdir -p "$1/_delta_log"
+	cat >"$1/_delta_log/$(printf %020d "$2").json"
+}
+
+# How the last tool of the line ended, and what was said; those before it may
+# have noticed or not.
+ended() { # STATUS PART...
+	[[ $output == *" $1" ]] || {
+		echo "$output" >&2
+		return 1
+	}
+	shift
+	has "$output" "$@"
+}
+
+# A table that another made.
+foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
+	local fields='{"name":"id","type":"long","nullable":true,"metadata":{}}'
+	local protocol='{"minReaderVersion":1,"minWriterVersion":2}'
+
+	fields=${2-$fields}
+	protocol=${4-$protocol}
+	jq -cn --arg fields "$fields" --argjson conf "{${3-}}" \
+		--argjson p "$protocol" \
+		'{protocol: $p}, {metaData: {id: "t-1", format: {provider:
+		"parquet", options: {}}, schemaString: ("{\"type\":\"struct\",\"fields\":["
+		+ $fields + "]}"), partitionColumns: [], configuration: $conf}}' |
+		version "$1" 0
+}
+
+@test "delta: a table is made, and every batch is one version" {
+	line 'mb-collect -j j.mbj --max-records 2 in.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t id name)" $'1,"a"\n2,"b"\n3,"c"\n4,\n5,"e,""e"'
+	is "$(cd t/_delta_log && echo *)" "$(printf '%020d.json ' 0 1 2 | sed 's/ $//')"
+	is "$(states j.mbj)" '0 committed 1 committed 2 committed'
+	has "$("$dump" --state t)" 'version 2 from -1' '#first 0'
+	# Nothing is left that has no name.
+	is "$(ls -A t/_mb)" ''
+}
+
+@test "delta: the same line again changes nothing" {
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	before=$(print_of t)
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	line 'mb-replay -j j.mbj 0 | mb-commit delta:t'
+	ended 0 'is committed already'
+	is "$(print_of t)" "$before"
+}
+
+@test "delta: a batch whose commit line was lost is found by the marker" {
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	sed -i '/"mb":"commit"/d' j.mbj
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 0 'is committed already'
+	is "$(states j.mbj)" '0 committed'
+	is "$(dumped t id | wc -l)" 5
+}
+
+@test "delta: types are inferred, given, or mb-agg's" {
+	printf '%s\n' '{"a":1,"b":true,"c":1.5,"d":"x","e":null}' \
+		'{"a":2,"b":false,"c":2,"d":"1","f":7}' >in.ndjson
+	line 'mb-collect -j j.mbj in.ndjson | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$(jq -r 'select(.metaData) | .metaData.schemaString | fromjson.fields[] |
+		"\(.name) \(.type)"' t/_delta_log/*0.json | paste -sd,)" \
+		'a long,b boolean,c double,d string,e string,f long'
+	is "$("$dump" t | LC_ALL=C sort)" '{"a":1,"b":true,"c":1.5,"d":"x","e":null,"f":null}
+{"a":2,"b":false,"c":2,"d":"1","e":null,"f":7}'
+	line "mb-collect -j k.mbj in.csv | mb-agg --stamp -k name -a count,sum:id,avg:id |
+		mb-commit --schema 'id_sum:decimal(20,2)' delta:u"
+	is "$output" 'status 0 0 0'
+	is "$(jq -r 'select(.metaData) | .metaData.schemaString | fromjson.fields[] |
+		"\(.name) \(.type)"' u/_delta_log/*0.json | paste -sd,)" \
+		'batch long,batch_time timestamp,name string,count long,id_sum decimal(20,2),id_avg double'
+}
+
+@test "delta: a value that doesn't fit goes by --on-bad" {
+	foreign t '{"name":"id","type":"byte","nullable":false,"metadata":{}},{"name":"name","type":"string","nullable":true,"metadata":{}}'
+	printf 'id,name\n1,ok\n300,wide\n,null\nx,text\n2,\xff\n-128,last\n' >bad.csv
+	line 'mb-collect -j j.mbj bad.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t id name)" $'-128,"last"\n1,"ok"'
+	rejects=$(cat j.mbj.d/rejects/*)
+	has "$rejects" 'out of range' 'forbids' 'not a number' 'not UTF-8'
+	line 'mb-collect -j k.mbj bad.csv | mb-commit --on-bad fail delta:t'
+	ended 65 'out of range'
+	is "$(dumped t id name | wc -l)" 2
+}
+
+@test "delta: a column that isn't there is refused, or added by --evolve" {
+	foreign t
+	before=$(print_of t)
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 64 'no column "name"'
+	is "$(print_of t)" "$before"
+	line 'mb-collect -j j.mbj in.csv | mb-commit --evolve --schema name:text delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t id name | tail -1)" '5,"e,""e"'
+	is "$(jq -r 'select(.metaData) | .metaData.id' t/_delta_log/*1.json)" t-1
+}
+
+@test "delta: what we don't support is named, and nothing is written" {
+	foreign t '{"name":"id","type":"long","nullable":true,"metadata":{}}' \
+		'"delta.enableInCommitTimestamps":"true"' \
+		'{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["inCommitTimestamp"]}'
+	before=$(print_of t)
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 65 'delta.enableInCommitTimestamps'
+	is "$(print_of t)" "$before"
+	foreign u '{"name":"id","type":"long","nullable":true,"metadata":{}}' '' \
+		'{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["wonders"],"writerFeatures":["wonders"]}'
+	line 'mb-collect -j k.mbj in.csv | mb-commit delta:u'
+	ended 65 'feature wonders'
+	# Also when it comes while we are at work.
+	foreign v '{"name":"id","type":"long","nullable":true,"metadata":{}},{"name":"name","type":"string","nullable":true,"metadata":{}}'
+	printf 'id,name\n1,a\n' >v.csv
+	start 'mb-collect -j l.mbj -i 0 -f v.csv | mb-commit delta:v'
+	eventually test -e v/_delta_log/00000000000000000001.json
+	jq -c 'if .metaData then .metaData.configuration = {"delta.constraints.x": "id > 0"} | {metaData} else empty end' \
+		v/_delta_log/00000000000000000000.json | version v 2
+	printf '2,b\n' >>v.csv
+	eventually grep -q delta.constraints.x err
+	finished "$leader" 65
+	is "$(dumped v id)" 1
+}
+
+@test "delta: a directory with files, a name with blanks, a codec" {
+	mkdir t
+	touch t/file
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 64 'is not a Delta table, but has files'
+	is "$(ls -A t)" file
+	printf 'a b\n1\n' >blank.csv
+	line 'mb-collect -j k.mbj blank.csv | mb-commit delta:u'
+	ended 64 'column "a b": Delta forbids'
+	line 'mb-collect -j l.mbj in.csv | mb-commit --codec lzo delta:u'
+	ended 64 '--codec'
+	line 'mb-collect -j m.mbj in.csv | mb-commit --codec gzip delta:u'
+	is "$output" 'status 0 0'
+	ls u/*.gz.parquet
+	line 'mb-collect -j n.mbj in.csv | mb-commit --codec gzip dir:out'
+	ended 64 '--codec: not for dir:'
+}
+
+@test "delta: a table that was dropped and made anew is noticed" {
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	rm -r t
+	foreign t
+	printf '6,f\n' >>in.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 65 'dropped and made anew'
+	rm -r t
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 65 'removed'
+	line 'mb-collect -j j.mbj in.csv | mb-commit --new-target delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t id)" 6
+}
+
+@test "delta: a journal that was lost is noticed" {
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	rm -r j.mbj j.mbj.d
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 65 'another journal'
+	is "$(dumped t id | wc -l)" 5
+	line 'mb-collect -j j.mbj in.csv | mb-commit --new-target delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t id | wc -l)" 10
+	# Accepted once is accepted.
+	printf '6,f\n' >>in.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+}
+
+@test "delta: a table that was restored from an older copy is noticed" {
+	line 'mb-collect -j j.mbj --max-records 2 in.csv | mb-commit delta:t'
+	rm t/_delta_log/00000000000000000002.json
+	printf '6,f\n' >>in.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 65 'restored from an older'
+}
+
+@test "delta: a gap in the log, a line that is no action" {
+	line 'mb-collect -j j.mbj --max-records 1 in.csv | mb-commit delta:t'
+	cp -r t u
+	rm t/_delta_log/00000000000000000002.json
+	printf '6,f\n' >>in.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
+	ended 65 'version 2 is missing'
+	echo '{"add"' >>u/_delta_log/00000000000000000002.json
+	line 'mb-collect -j k.mbj in.csv | mb-commit delta:u'
+	ended 65 '00000000000000000002.json: not an action'
+}
+
+@test "delta: checkpoints come in time, and a trimmed log goes on" {
+	seq 60 | sed '1i n' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	last=$(jq .version t/_delta_log/_last_checkpoint)
+	[ "$last" -ge 9 ]
+	for ((v = 0; v < last; v++)); do
+		rm "t/_delta_log/$(printf %020d $v).json"
+	done
+	rm t/_delta_log/_last_checkpoint
+	echo 61 >>n.csv
+	line 'mb-collect -j j.mbj n.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$("$dump" t | jq .n | sort -n | md5sum)" "$(seq 61 | md5sum)"
+	has "$("$dump" --state t)" "from $last"
+}
+
+@test "delta: eight at once, each with a journal of its own" {
+	for k in 1 2 3 4 5 6 7 8; do
+		seq 10 | sed "s/^/$k,/; 1i who,n" >in$k.csv
+		start "mb-collect -j j$k.mbj --max-records 1 in$k.csv | mb-commit delta:t"
+		leaders+=("$leader")
+	done
+	for l in "${leaders[@]}"; do
+		finished "$l"
+	done
+	is "$(dumped t who n | wc -l)" 80
+	is "$(dumped t who n | uniq | wc -l)" 80
+	is "$(ls t/_delta_log/*.json | wc -l)" 80
+	is "$("$dump" --state t | grep -c '^mb:[0-9a-f]* 9$')" 8
+}
+
+@test "delta: partitions are directories, whatever the values" {
+	foreign t '{"name":"v","type":"long","nullable":true,"metadata":{}},{"name":"p","type":"string","nullable":true,"metadata":{}}'
+	jq -c 'if .metaData then .metaData.partitionColumns = ["p"] else . end' \
+		t/_delta_log/*0.json >x
+	version t 0 <x
+	printf 'v,p\n1,../../x\n2,a b%%\n3,\n4,é\n5,.\n' >p.csv
+	line 'mb-collect -j j.mbj p.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t v p)" $'1,"../../x"\n2,"a b%"\n3,\n4,"é"\n5,"."'
+	is "$(cd t && printf '%s\n' p=* | LC_ALL=C sort | paste -sd' ')" 'p=. p=..%2F..%2Fx p=__HIVE_DEFAULT_PARTITION__ p=a%20b%25 p=é'
+	is "$(jq -r 'select(.add).add.path | split("/")[0]' t/_delta_log/*1.json | LC_ALL=C sort | paste -sd' ')" \
+		'p=%C3%A9 p=. p=..%252F..%252Fx p=__HIVE_DEFAULT_PARTITION__ p=a%2520b%2525'
+	seq 600 | sed 's/.*/&,&/; 1i v,p' >many.csv
+	line 'mb-collect -j k.mbj many.csv | mb-commit delta:t'
+	ended 65 'more than 512 partitions'
+}
+
+@test "delta: a first batch that is larger than memory for it" {
+	seq 300000 | sed 's/.*/&,a text that makes the rows long enough to be spilt to a file &/; 1i n,t' >big.csv
+	line 'mb-collect -j j.mbj big.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$("$dump" t | tail -1)" '{"n":300000,"t":"a text that makes the rows long enough to be spilt to a file 300000"}'
+	is "$("$dump" t | wc -l)" 300000
+}
