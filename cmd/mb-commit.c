@@ -267,8 +267,8 @@ open_journal(struct committer *c, struct mb_err *err)
 	if (path == NULL)
 		return mb_fail(err, MB_EUSAGE, "%s: no such journal here, or "
 		    "another user's: give -j FILE", c->hello->journal);
-	/* What is to be redone was settled long ago. */
-	if (mb_journal_open(&c->journal, path, c->cfg->redoes ?
+	/* What is replayed may have been settled long ago. */
+	if (mb_journal_open(&c->journal, path, c->hello->is_replay ?
 	    MB_JOURNAL_ALL : 0, err) < 0)
 		return -1;
 	while ((notice = mb_journal_notice(c->journal)) != NULL)

@@ -44,7 +44,12 @@ MB_CHECK int mb_outcome_may_commit(const struct mb_state *s,
 /* Is the stream's collector no longer the last one? */
 bool mb_outcome_is_superseded(const struct mb_state *s, uint64_t hello_run);
 
-/* Append the `commit`, unless somebody was faster (O1).  Not synced. */
+/*
+ * Append the `commit`, unless somebody was faster (O1).  Not synced.
+ * MB_ECORRUPT: the journal commits to another target by now (and not
+ * accepts_new).  Where locks don't hold ours may have been removed behind our
+ * back, and another has made it anew and told the journal.
+ */
 MB_CHECK int mb_outcome_commit(struct mb_journal *j,
     const struct mb_commit *c, struct mb_err *err);
 

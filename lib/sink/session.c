@@ -95,6 +95,7 @@ told_commit(const struct mb_session *s, uint64_t batch, uint64_t rows,
 		.time_ms = mb_clock_wall_ms(), .rows = rows,
 		.records = records, .target = mb_sink_target(s->o.sink),
 		.target_id = mb_sink_target_id(s->o.sink),
+		.accepts_new = s->o.accepts_new || s->o.redoes,
 	};
 
 	if (c.target_id == NULL)
@@ -380,6 +381,29 @@ attempt_new(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	return mb_outcome_commit(s->o.journal, &c, err) < 0 ? -1 : 1;
 }
 
+/* As attempt_new, into another target than the journal's own. */
+static int
+attempt_copy(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
+    bool *is_dropped, struct mb_err *why, struct mb_err *err)
+{
+	const struct mb_batch *known = mb_state_batch(state_of(s), b->batch);
+	uint64_t as = known == NULL ? MB_NONE : number_in_sink(s, known);
+
+	if (known != NULL && strcmp(known->digest.hex, b->digest.hex) != 0)
+		return mb_fail(err, MB_ECORRUPT, "is not what the journal has "
+		    "planned");
+	if (known != NULL && known->state == MB_VOID)
+		say(s, b->batch, "is void; dropped");
+	else if (as != MB_NONE && as != b->batch)
+		say(s, b->batch, "is there under an earlier number; dropped");
+	else {
+		s->is_refused = false;
+		return rows > 0 ? try_step(s, b, true, why, err) : 1;
+	}
+	*is_dropped = true;
+	return 1;
+}
+
 /* A batch that is to be put back: what has to be there before it? */
 static int
 check_order(struct mb_session *s, uint64_t number, struct mb_err *err)
@@ -493,8 +517,7 @@ attempt(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	} else if (!is_copy) {
 		rc = attempt_new(s, b, rows, is_dropped, why, err);
 	} else {
-		s->is_refused = false;
-		rc = rows > 0 ? try_step(s, b, true, why, err) : 1;
+		rc = attempt_copy(s, b, rows, is_dropped, why, err);
 	}
 	mb_journal_unlock(s->o.journal, MB_LOCK_COMMIT);
 	return rc;

@@ -38,7 +38,10 @@
  *  h. A requeue is journalled by a process that dies before its sync, and a live
  *     collector sees the plan.  It makes it durable before it sends its frame
  *     [requeue-harden].
- *  i. Two requeues of the same batch: the second finds it void, under the
+ *  i. A batch is copied into another target, then requeued and copied again
+ *     under the new number: copies look under all numbers, too, and a void
+ *     batch is copied no more [copy-former].
+ *  j. Two requeues of the same batch: the second finds it void, under the
  *     append lock.
  */
 #ifndef MB_SINK_SESSION_H
@@ -48,7 +51,11 @@
 #include "sink/sink.h"
 
 struct mb_session_options {
-	struct mb_journal *journal;	/* NULL: at-least-once, a plain stream */
+	/*
+	 * NULL: at-least-once, a plain stream.  For a replay it must have been
+	 * opened with MB_JOURNAL_ALL.
+	 */
+	struct mb_journal *journal;
 	struct mb_sink *sink;
 	uint64_t run;			/* ours */
 	uint64_t hello_run;		/* the stream's */
@@ -56,8 +63,7 @@ struct mb_session_options {
 	bool has_no_marker;		/* standard output */
 	bool accepts_new;		/* --new-target */
 	bool redoes;			/* --redo: replays write committed
-					   batches again; the journal must have
-					   been opened with MB_JOURNAL_ALL */
+					   batches again */
 	bool is_ordered;
 	uint64_t park_after;		/* failed attempts; 0: never */
 	int64_t retry_us;

@@ -10,7 +10,7 @@
  * journal with its locks and spool, two sinks (the journal's own, and one
  * that gets copies), and processes that take the steps of design.md,
  * section 6, one at a time in random order: collectors, committers, replays,
- * park and unpark.  At any step a process may die (also in the middle of a
+ * park, unpark and requeue.  At any step a process may die (also in the middle of a
  * line), stop for long and go on as a zombie, a sync may fail, the power may
  * be cut; the journal or the sink may be replaced by an older copy, the sink
  * made anew, the journal's directory copied.  In a part of the histories the
@@ -32,8 +32,12 @@
  *      it has none.
  *  V5. A batch that was emitted is never planned anew with another digest.
  *  V6. What a batch still needs is never deleted from the spool.
- *  V7. With --ordered, rows go in in order.
+ *  V7. With --ordered, batches go in in order.
  *  V8. Left alone, a pipeline comes to its end.
+ *
+ * With a requeued batch its records have two numbers, so V1 and V2 also say
+ * that it is in the sink under one of them.  Batches with a poisoned record
+ * fail, and with --park-after are parked, until the poison is gone.
  *
  * A failure prints the seed; with it as argument the history is told.
  */
@@ -83,6 +87,24 @@ const struct rule_text rules[N_RULES] = {
 	    "what isn't synced" },
 	[R_GREET_EACH] = { "greet-each", "marker and journal are compared at "
 	    "hello only, not for each batch" },
+	[R_SPOOL_UNPARKED] = { "spool-unparked", "what is unparked below "
+	    "`settled` loses its spool" },
+	[R_REQUEUE_FORMER] = { "requeue-former", "a requeued batch is looked up "
+	    "under its new number only" },
+	[R_REQUEUE_AS] = { "requeue-as", "a requeued batch that was found counts "
+	    "as there under its new number" },
+	[R_REQUEUE_VOID] = { "requeue-void", "a committer doesn't see that its "
+	    "batch is void, and nobody compares the marker" },
+	[R_REQUEUE_SYNC] = { "requeue-sync", "a live collector sends a requeued "
+	    "batch whose plan it has only seen" },
+	[R_VOID_KEPT] = { "void-kept", "void batches are forgotten, and so count "
+	    "as batches without rows" },
+	[R_PARK_ORDERED] = { "park-ordered", "with --ordered later batches "
+	    "don't wait for parked ones" },
+	[R_OTHER_TARGET] = { "other-target", "a commit into a target that was "
+	    "removed meanwhile is taken for one into its successor" },
+	[R_COPY_FORMER] = { "copy-former", "a copy looks for a requeued batch "
+	    "under its new number only, and takes void ones" },
 	[R_FORGOTTEN] = { "forgotten", "a marker whose last batch the journal "
 	    "has forgotten is accepted" },
 };
@@ -120,8 +142,19 @@ set_up(struct world *w, uint64_t seed, uint32_t broken, bool is_traced,
 	for (unsigned i = 0; i < w->n_records; i++)
 		if (chance(w, 300))
 			w->blank |= (uint32_t)1 << i;
-	if (w->tamper == 2)
+	if (w->tamper == 2 || breaks(w, R_COPY_FORMER))
 		w->can_park = w->can_replay = true;
+	w->can_copy |= breaks(w, R_COPY_FORMER);
+	if (breaks(w, R_OTHER_TARGET)) {
+		w->locks_vanish = true;
+		w->tamper = 3;
+	}
+	if (chance(w, 300)) {
+		w->park_after = chance(w, 700) ? 1 + pick(w, 3) : 0;
+		for (unsigned i = 0; i < w->n_records; i++)
+			if (chance(w, 150))
+				w->poison |= (uint32_t)1 << i;
+	}
 	if (w->tamper == 4)
 		w->is_pipe = false;	/* both would read one pipe */
 	journal_create(&w->journals[0]);
@@ -294,6 +327,21 @@ harm(struct world *w)
 	w->has_accepted = w->tamper >= 5;
 }
 
+/* Any batch, and more often one that was requeued or is void. */
+static uint64_t
+any_batch(struct world *w, const struct journal *j)
+{
+	const struct mb_state *s = &j->state;
+	const struct mb_batch *b;
+
+	if (s->n_batches > 0 && chance(w, 500)) {
+		b = &s->batches[pick(w, (unsigned)s->n_batches)];
+		if (b->state == MB_VOID || b->n_from > 0)
+			return b->number;
+	}
+	return pick(w, (unsigned)s->next_batch);
+}
+
 static void
 something_happens(struct world *w)
 {
@@ -320,12 +368,12 @@ something_happens(struct world *w)
 		start_pipeline(w, j, chance(w, 500) ? w->available :
 		    w->n_records, w->has_accepted);
 	if (w->can_replay && j->state.next_batch > 0 && chance(w, 25))
-		start_replay(w, j, pick(w, (unsigned)j->state.next_batch),
+		start_replay(w, j, any_batch(w, j),
 		    &w->sinks[w->can_copy && j->pos > 0 &&
 		    j->state.target != NULL && chance(w, 400)]);
 	if (w->can_park && j->state.next_batch > 0 && chance(w, 30))
 		start_admin(w, j, pick(w, (unsigned)j->state.next_batch),
-		    chance(w, 600));
+		    chance(w, 500) ? PARK : chance(w, 500) ? UNPARK : REQUEUE);
 	(void)run_one(w);
 }
 
@@ -347,8 +395,11 @@ run_out(struct world *w)
 static bool
 is_done(const struct world *w, const struct journal *j)
 {
-	return j->state.total_records == w->n_records &&
-	    j->state.n_batches == 0;
+	for (size_t i = 0; i < j->state.n_batches; i++)
+		if (j->state.batches[i].state == MB_PLANNED ||
+		    j->state.batches[i].state == MB_PARKED)
+			return false;
+	return j->state.total_records == w->n_records;
 }
 
 /*
@@ -369,8 +420,9 @@ finish(struct world *w, struct journal *j)
 
 			if (b->state != MB_PARKED)
 				continue;
-			if (chance(w, 500))
-				start_admin(w, j, b->number, false);
+			if (chance(w, 600))
+				start_admin(w, j, b->number,
+				    chance(w, 500) ? UNPARK : REQUEUE);
 			else
 				start_replay(w, j, b->number, &w->sinks[0]);
 			break;
@@ -397,6 +449,7 @@ in_the_end(struct world *w)
 	trace(w, "from here on without faults");
 	w->p_sync = 0;
 	w->available = w->n_records;
+	w->poison = 0;
 	for (unsigned i = 0; i < MAX_PROCS; i++) {
 		struct proc *p = &w->procs[i];
 
@@ -459,12 +512,14 @@ static void
 print_counts(const struct counts *c, double seconds)
 {
 	printf("model: %" PRIu64 " batches committed, %" PRIu64 " found, %"
-	    PRIu64 " dropped, %" PRIu64 " moved markers, %" PRIu64 " parked, %"
+	    PRIu64 " of them under an earlier number, %" PRIu64 " failed, %"
+	    PRIu64 " requeued, %" PRIu64 " dropped, %" PRIu64 " moved markers, %" PRIu64 " parked, %"
 	    PRIu64 " replayed, %" PRIu64 " copied; %" PRIu64 " refusals, %"
 	    PRIu64 " restored journals, %" PRIu64 " copied ones, %" PRIu64
 	    " restored sinks, %" PRIu64 " removed ones; %" PRIu64 " failed "
 	    "syncs, %" PRIu64 " torn lines, %" PRIu64 " checkpoints; %.1f s\n",
-	    c->commits, c->found, c->dropped, c->cas_failures, c->parked,
+	    c->commits, c->found, c->found_as, c->failed, c->requeued,
+	    c->dropped, c->cas_failures, c->parked,
 	    c->replays, c->copies, c->refusals, c->restored_journals,
 	    c->copied_journals, c->restored_sinks, c->recreated_sinks,
 	    c->failed_syncs, c->torn, c->checkpoints, seconds);

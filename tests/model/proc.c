@@ -13,14 +13,14 @@ enum {
 	/* collector */
 	C_LOCK, C_RUN, C_RUN_SYNC, C_WAIT, C_HARDEN, C_FORGET, C_HELLO, C_TODO,
 	C_NEXT, C_SPOOL, C_SPOOL_SYNC, C_PLAN, C_PLAN_SYNC, C_DELETE, C_EMIT,
-	C_CHECKPOINT, C_DONE,
+	C_CHECKPOINT, C_FOREIGN, C_DONE,
 	/* committer */
 	M_HELLO, M_PIPELINE, M_LOCK, M_LOOKUP, M_GREET, M_READ, M_TAKE,
 	M_CHECK, M_STEP, M_SYNC, M_COMMIT,
 	/* replayer */
 	R_READ, R_HARDEN_IT, R_HELLO, R_FRAME, R_DONE,
 	/* admin */
-	A_LOCK, A_WRITE,
+	A_HARDEN, A_LOCK, A_WRITE, A_SYNC,
 };
 
 const char *
@@ -191,24 +191,28 @@ frame_of(const struct world *w, const struct proc *p,
  */
 
 /*
- * The records whose spool only settled batches need, by what the journal
- * says now.  A process knows what it has read, and it reads again only where
- * it is about to write: so this is asked together with `settled`.
+ * The records whose spool may go: those that only batches up to `settled` of
+ * our last plan had, and that nothing needs by what the journal says now.
  */
 static uint32_t
 spare_records(const struct world *w, const struct proc *p)
 {
 	const struct journal *j = p->j;
+	uint64_t settled = breaks(w, R_SPOOL_AT_COMMIT) ? j->state.settled :
+	    p->settled;
 	uint32_t spare = 0;
 
-	if (!w->is_pipe || j->state.settled == MB_NONE)
+	if (!w->is_pipe || settled == MB_NONE)
 		return 0;
-	for (uint64_t k = 0; k <= j->state.settled; k++) {
-		const struct mb_batch *b = mb_state_batch(&j->state, k);
+	for (uint64_t k = 0; k <= settled; k++)
+		spare |= j->plan[k];
+	for (size_t i = 0; i < j->state.n_batches; i++) {
+		const struct mb_batch *b = &j->state.batches[i];
 
-		if (b == NULL || (b->state != MB_PLANNED &&
-		    (b->state != MB_PARKED || breaks(w, R_SPOOL_PARKED))))
-			spare |= j->plan[k];
+		if (b->number > settled ||
+		    (b->state == MB_PLANNED && !breaks(w, R_SPOOL_UNPARKED)) ||
+		    (b->state == MB_PARKED && !breaks(w, R_SPOOL_PARKED)))
+			spare &= ~j->plan[b->number];
 	}
 	return spare;
 }
@@ -217,8 +221,7 @@ static void
 delete_spool(struct world *w, struct proc *p)
 {
 	struct journal *j = p->j;
-	uint32_t spare = breaks(w, R_SPOOL_AT_COMMIT) ? spare_records(w, p) :
-	    p->spare;
+	uint32_t spare = spare_records(w, p);
 
 	if ((j->spool & spare) == 0)
 		return;
@@ -289,8 +292,7 @@ plan(struct world *w, struct proc *p)
 		return true;
 	j->plan[b.number] = mask;
 	j->digest[b.number] = b.digest;
-	p->spare = spare_records(w, p);
-	p->batch = b.number;
+	p->settled = b.settled;
 	if (breaks(w, R_SPOOL_AT_PLAN))
 		delete_spool(w, p);
 	p->pc = C_PLAN_SYNC;
@@ -311,6 +313,32 @@ emit(struct world *w, struct proc *p, uint64_t number)
 	return true;
 }
 
+/* What was planned since, in order: ours, and what was requeued beside us. */
+static bool
+step_emit(struct world *w, struct proc *p)
+{
+	const struct mb_state *s = &p->j->state;
+	const struct mb_batch *b;
+
+	while (p->next_emit < s->next_batch) {
+		b = mb_state_batch(s, p->next_emit);
+		if (b == NULL || b->state != MB_PLANNED) {
+			p->next_emit++;
+			continue;
+		}
+		if (b->run != p->run && p->next_emit >= p->hardened) {
+			p->pc = C_FOREIGN;
+			return true;
+		}
+		if (!can_send(p))
+			return false;
+		return emit(w, p, p->next_emit++);
+	}
+	p->pc = chance(w, breaks(w, R_CHECKPOINT_SYNC) ? 400 : 80) ?
+	    C_CHECKPOINT : C_NEXT;
+	return true;
+}
+
 static bool
 step_collector(struct world *w, struct proc *p)
 {
@@ -319,7 +347,8 @@ step_collector(struct world *w, struct proc *p)
 
 	if (!p->out->has_reader)
 		return leave(w, p, "75, no reader");
-	if (p->pc == C_HARDEN || p->pc == C_PLAN || p->pc == C_CHECKPOINT) {
+	if (p->pc == C_HARDEN || p->pc == C_PLAN || p->pc == C_CHECKPOINT ||
+	    p->pc == C_FOREIGN) {
 		if (!journal_enter(w, j))
 			return refuse(w, p, "damaged journal");
 		if (s->collector_run != p->run)
@@ -353,7 +382,8 @@ step_collector(struct world *w, struct proc *p)
 	case C_HARDEN:
 		if (!harden(w, p))
 			return true;
-		p->spare = spare_records(w, p);
+		p->settled = s->settled;
+		p->next_emit = p->hardened = s->next_batch;
 		p->n_todo = 0;
 		for (size_t i = 0; i < s->n_batches; i++)
 			if (s->batches[i].state == MB_PLANNED)
@@ -374,6 +404,10 @@ step_collector(struct world *w, struct proc *p)
 	case C_NEXT:
 		if (chance(w, 200))
 			delete_spool(w, p);
+		if (p->next_emit < s->next_batch && chance(w, 500)) {
+			p->pc = C_EMIT;
+			return true;
+		}
 		if (s->total_records >= p->end) {
 			p->pc = C_DONE;
 			return true;
@@ -406,11 +440,12 @@ step_collector(struct world *w, struct proc *p)
 		delete_spool(w, p);
 		break;
 	case C_EMIT:
-		if (!can_send(p))
-			return false;
-		emit(w, p, p->batch);
-		p->pc = chance(w, breaks(w, R_CHECKPOINT_SYNC) ? 400 : 80) ?
-		    C_CHECKPOINT : C_NEXT;
+		return step_emit(w, p);
+	case C_FOREIGN:
+		if (!breaks(w, R_REQUEUE_SYNC) && !harden(w, p))
+			return true;
+		p->hardened = s->next_batch;
+		p->pc = C_EMIT;
 		return true;
 	case C_CHECKPOINT:
 		if (breaks(w, R_CHECKPOINT_SYNC))
@@ -439,12 +474,13 @@ step_collector(struct world *w, struct proc *p)
 
 static void
 put_commit(struct world *w, struct proc *p, uint64_t batch, bool was_found,
-    uint64_t rows, const struct mb_marker *marker)
+    const uint64_t *as, uint64_t rows, const struct mb_marker *marker)
 {
 	char id[24];
 	struct mb_commit c = {
 		.batch = batch, .run = p->run, .time_ms = (int64_t)w->now,
 		.was_found = was_found, .rows = rows,
+		.as = breaks(w, R_REQUEUE_AS) ? NULL : as,
 		.target = p->sink->target, .target_id = id,
 	};
 
@@ -461,6 +497,22 @@ put_commit(struct world *w, struct proc *p, uint64_t batch, bool was_found,
 	mb_put_commit(&w->line, &c);
 	if (was_found)
 		w->c->found++;
+	if (as != NULL)
+		w->c->found_as++;
+}
+
+/* If the marker has the batch, under any of its numbers, its `commit`. */
+static bool
+put_found(struct world *w, struct proc *p, const struct mb_batch *b)
+{
+	uint64_t as = mb_marker_find(&p->marker, b->number, b->from,
+	    breaks(w, R_REQUEUE_FORMER) ? 0 : b->n_from);
+
+	if (as == MB_NONE || breaks(w, R_FOUND))
+		return false;
+	put_commit(w, p, b->number, true, as != b->number ? &as : NULL, 0,
+	    &p->marker);
+	return true;
 }
 
 /* -1 refused, else enum mb_welcome. */
@@ -516,12 +568,12 @@ step_greet(struct world *w, struct proc *p)
 	p->run = s->next_run;
 	if (p->after_greet == M_READ)
 		put_run(w, p, "commit", p->hello_run);
-	for (size_t i = 0; i < s->n_batches && !breaks(w, R_FOUND); i++) {
+	for (size_t i = 0; i < s->n_batches; i++) {
 		const struct mb_batch *b = &s->batches[i];
 
-		if (b->state == MB_PLANNED && mb_marker_has(&p->marker,
-		    b->number) && (!p->is_copy || breaks(w, R_COPY_SETTLES)))
-			put_commit(w, p, b->number, true, 0, &p->marker);
+		if ((b->state == MB_PLANNED || b->state == MB_PARKED) &&
+		    (!p->is_copy || breaks(w, R_COPY_SETTLES)))
+			(void)put_found(w, p, b);
 	}
 	if (w->line.len > 0 && !append(w, p))
 		return true;
@@ -543,6 +595,45 @@ drop(struct world *w, struct proc *p, const char *why)
 	p->holds_commit = false;
 	p->pc = M_READ;
 	return true;
+}
+
+/* An attempt that says something of the batch; it may be parked. */
+static bool
+step_failure(struct world *w, struct proc *p, const struct mb_batch *b)
+{
+	bool parks = w->park_after > 0 && b->state == MB_PLANNED &&
+	    (!w->is_ordered || breaks(w, R_PARK_ORDERED)) &&
+	    b->n_attempts + 1 >= w->park_after;
+	bool goes_on = parks || b->state == MB_PARKED;
+
+	w->c->failed++;
+	mb_put_fail(&w->line, b->number, p->run, (int64_t)w->now, 65,
+	    "poison");
+	if (parks)
+		mb_put_park(&w->line, b->number, p->run, (int64_t)w->now,
+		    NULL);
+	w->c->parked += parks;
+	if (!append(w, p))
+		return true;
+	return goes_on ? drop(w, p, "failed, and parked") :
+	    leave(w, p, "65, failed");
+}
+
+/* Is it in the copy under an earlier number, or will it be under a later? */
+static bool
+is_copied(const struct world *w, const struct proc *p)
+{
+	const struct mb_batch *b;
+	struct mb_state all;
+	bool is;
+
+	journal_read_all(p->j, &all);
+	b = mb_state_batch(&all, p->msg.batch);
+	is = b != NULL && !breaks(w, R_COPY_FORMER) &&
+	    (b->state == MB_VOID || mb_marker_find(&p->marker, b->number,
+	    b->from, b->n_from) != MB_NONE);
+	mb_state_release(&all);
+	return is;
 }
 
 /* Under the commit lock: may this batch go in? */
@@ -577,7 +668,7 @@ step_check(struct world *w, struct proc *p)
 	has = mb_marker_has(&p->marker, p->msg.batch) && !breaks(w, R_FOUND);
 	b = mb_state_batch(s, p->msg.batch);
 	if (p->is_copy) {
-		if (has)
+		if (has || is_copied(w, p))
 			return drop(w, p, "the copy has it");
 		if (p->msg.verb == ABORT)
 			return leave(w, p, "abort");
@@ -587,16 +678,16 @@ step_check(struct world *w, struct proc *p)
 	}
 	if (p->msg.batch >= s->next_batch)
 		return refuse(w, p, "a batch that the journal hasn't planned");
+	if (b != NULL && b->state == MB_VOID && breaks(w, R_REQUEUE_VOID))
+		goto go_on;
 	if (b == NULL || b->state == MB_COMMITTED || b->state == MB_VOID)
 		return drop(w, p, "settled");
 	if (b->state == MB_PARKED && !p->is_replay)
 		return drop(w, p, "parked");
 	if (strcmp(b->digest.hex, p->msg.digest.hex) != 0)
 		return refuse(w, p, "not the journal's batch");
-	if (has) {
-		put_commit(w, p, b->number, true, 0, &p->marker);
+	if (put_found(w, p, b))
 		return append(w, p) ? drop(w, p, "found") : true;
-	}
 	if (p->msg.verb == ABORT) {
 		if (!w->is_tampered)
 			fail(w, "bytes of batch %" PRIu64 " are gone, and it "
@@ -604,10 +695,13 @@ step_check(struct world *w, struct proc *p)
 		return refuse(w, p, "bytes are gone");
 	}
 	if (!breaks(w, R_ORDER) &&
-	    !mb_state_may_commit(s, b->number, w->is_ordered))
+	    !mb_state_may_commit(s, b->number, w->is_ordered &&
+	    !breaks(w, R_PARK_ORDERED)))
 		return leave(w, p, "75, an earlier batch isn't settled");
+	if (((uint32_t)p->msg.rows & w->poison) != 0)
+		return step_failure(w, p, b);
 	if (p->msg.rows == 0) {
-		put_commit(w, p, b->number, false, 0, NULL);
+		put_commit(w, p, b->number, false, NULL, 0, NULL);
 		return append(w, p) ? drop(w, p, NULL) : true;
 	}
 go_on:
@@ -616,6 +710,16 @@ go_on:
 	if (!mb_marker_has(&p->marker, p->msg.batch))
 		mb_marker_add(&p->next, p->msg.batch, &p->msg.digest, s,
 		    p->is_copy);
+	if (breaks(w, R_VOID_KEPT)) {
+		size_t kept = 0;
+
+		for (size_t i = 0; i < p->next.n_holes; i++) {
+			b = mb_state_batch(s, p->next.holes[i]);
+			if (b == NULL || b->state != MB_VOID)
+				p->next.holes[kept++] = p->next.holes[i];
+		}
+		p->next.n_holes = kept;
+	}
 	if (breaks(w, R_HOLES)) {
 		size_t kept = 0;
 
@@ -637,7 +741,7 @@ step_sink(struct world *w, struct proc *p)
 	uint32_t rows = (uint32_t)p->msg.rows;
 	struct version *v;
 
-	if (!breaks(w, R_CAS) && !mb_marker_eq(&seen->marker, &p->marker)) {
+	if (!breaks(w, R_CAS) && !breaks(w, R_REQUEUE_VOID) && !mb_marker_eq(&seen->marker, &p->marker)) {
 		trace(w, "%s: the marker has moved", proc_name(w, p));
 		w->c->cas_failures++;
 		p->after_greet = M_CHECK;
@@ -658,7 +762,7 @@ step_sink(struct world *w, struct proc *p)
 		fail(w, "batch %" PRIu64 ": records are in %s twice",
 		    p->msg.batch, p->sink->target);
 	if (w->is_ordered && !p->is_copy && !w->is_tampered &&
-	    v->rows > rows)
+	    seen->marker.exists && p->msg.batch < seen->marker.last)
 		fail(w, "batch %" PRIu64 " went in out of order",
 		    p->msg.batch);
 	v->rows |= rows;
@@ -674,6 +778,17 @@ step_sink(struct world *w, struct proc *p)
 	return true;
 }
 
+/* Does the journal commit to another target by now? */
+static bool
+is_other_target(const struct proc *p)
+{
+	char id[24];
+
+	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
+	return p->j->state.target_id != NULL &&
+	    strcmp(p->j->state.target_id, id) != 0;
+}
+
 static bool
 step_commit(struct world *w, struct proc *p)
 {
@@ -683,7 +798,11 @@ step_commit(struct world *w, struct proc *p)
 		return refuse(w, p, "damaged journal");
 	b = mb_state_batch(&p->j->state, p->msg.batch);
 	if (b != NULL && (b->state == MB_PLANNED || b->state == MB_PARKED)) {
-		put_commit(w, p, b->number, false,
+		/* Ours was removed, and another has made it anew since. */
+		if (is_other_target(p) && !p->accepts_new &&
+		    !breaks(w, R_OTHER_TARGET))
+			return refuse(w, p, "the target was made anew");
+		put_commit(w, p, b->number, false, NULL,
 		    (uint64_t)__builtin_popcountll(p->msg.rows), &p->marker);
 		if (!append(w, p))
 			return true;
@@ -766,7 +885,7 @@ step_committer(struct world *w, struct proc *p)
 }
 
 /*
- * mb-replay N, and park and unpark.
+ * mb-replay N, and park, unpark and requeue.
  */
 
 static bool
@@ -818,31 +937,79 @@ step_replayer(struct world *w, struct proc *p)
 	return true;
 }
 
+/* The line that is asked for, if the batch is in the state for it. */
+static bool
+put_admin(struct world *w, struct proc *p)
+{
+	struct journal *j = p->j;
+	const struct mb_batch *b = mb_state_batch(&j->state, p->batch);
+	struct mb_batch again;
+	bool is_gone = false;
+
+	if (b == NULL || b->state != (p->admin == PARK ? MB_PLANNED :
+	    MB_PARKED))
+		return false;
+	if (p->admin == PARK) {
+		mb_put_park(&w->line, p->batch, p->run, (int64_t)w->now,
+		    "asked for");
+		return true;
+	}
+	if (p->admin == UNPARK) {
+		mb_put_unpark(&w->line, p->batch, p->run, (int64_t)w->now);
+		return true;
+	}
+	if (j->state.next_batch == MAX_BATCHES)
+		return false;
+	mb_state_requeue(&j->state, b, &is_gone, &again);
+	again.run = p->run;
+	again.time_ms = (int64_t)w->now;
+	mb_put_plan(&w->line, &again, p->synced);
+	/* Noted before: if we die in it nobody sees it. */
+	if (j->is_emitted[again.number] && !w->is_tampered &&
+	    strcmp(j->digest[again.number].hex, again.digest.hex) != 0)
+		fail(w, "batch %" PRIu64 " was emitted, and is planned anew",
+		    again.number);
+	j->plan[again.number] = j->plan[p->batch];
+	j->digest[again.number] = again.digest;
+	mb_batch_release(&again);
+	return true;
+}
+
 static bool
 step_admin(struct world *w, struct proc *p)
 {
-	const struct mb_batch *b;
-
-	if (p->pc == A_LOCK) {
+	switch (p->pc) {
+	case A_HARDEN:
+		if (!journal_enter(w, p->j))
+			return refuse(w, p, "damaged journal");
+		p->run = p->j->state.next_run;
+		put_run(w, p, "replay", MB_NONE);
+		if (!append(w, p) || !harden(w, p))
+			return true;
+		break;
+	case A_LOCK:
 		if (HELD(w, p->j, holds_commit))
 			return false;
 		p->holds_commit = true;
-		p->pc = A_WRITE;
-		return true;
+		break;
+	case A_WRITE:
+		if (!journal_enter(w, p->j))
+			return refuse(w, p, "damaged journal");
+		if (!put_admin(w, p))
+			return leave(w, p, "nothing to do");
+		if (!append(w, p))
+			return true;
+		w->c->parked += p->admin == PARK;
+		w->c->requeued += p->admin == REQUEUE;
+		break;
+	case A_SYNC:
+		/* The hardest time to die, so it is not left to chance. */
+		if (p->admin == REQUEUE && chance(w, 300))
+			return leave(w, p, "killed before its sync");
+		return sync_journal(w, p) ? leave(w, p, "done") : true;
 	}
-	if (!journal_enter(w, p->j))
-		return refuse(w, p, "damaged journal");
-	b = mb_state_batch(&p->j->state, p->batch);
-	if (b == NULL || b->state != (p->parks ? MB_PLANNED : MB_PARKED))
-		return leave(w, p, "nothing to do");
-	mb_line_begin(&w->line, p->parks ? "park" : "unpark");
-	mb_line_u64(&w->line, "batch", p->batch);
-	mb_line_str(&w->line, "reason", "asked for");
-	mb_line_seal(&w->line, 0);
-	if (!append(w, p))
-		return true;
-	w->c->parked += p->parks;
-	return leave(w, p, "done");
+	p->pc++;
+	return true;
 }
 
 bool
@@ -938,14 +1105,17 @@ start_replay(struct world *w, struct journal *j, uint64_t batch,
 }
 
 void
-start_admin(struct world *w, struct journal *j, uint64_t batch, bool parks)
+start_admin(struct world *w, struct journal *j, uint64_t batch,
+    enum admin admin)
 {
-	struct proc *p = n_free(w) > 0 ? new_proc(w, ADMIN, A_LOCK, j) : NULL;
+	static const char *const names[] = { "park", "unpark", "requeue" };
+	struct proc *p = n_free(w) > 0 ? new_proc(w, ADMIN, A_HARDEN, j) :
+	    NULL;
 
 	if (p == NULL)
 		return;
 	p->batch = batch;
-	p->parks = parks;
-	trace(w, "start %s: %s %" PRIu64, proc_name(w, p),
-	    parks ? "park" : "unpark", batch);
+	p->admin = admin;
+	trace(w, "start %s: %s %" PRIu64, proc_name(w, p), names[admin],
+	    batch);
 }

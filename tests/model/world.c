@@ -399,6 +399,19 @@ journal_enter(struct world *w, struct journal *j)
 	return !j->is_damaged;
 }
 
+void
+journal_read_all(struct journal *j, struct mb_state *s)
+{
+	struct mb_err ignored = { 0 };
+	struct mb_str line;
+
+	mb_state_init(s, true);
+	for (size_t off = 0; off < j->pos; off += line.len + 1)
+		if (!next_line(j, off, &line) ||
+		    mb_state_apply(s, line, &ignored) < 0)
+			break;
+}
+
 bool
 journal_write(struct world *w, struct journal *j)
 {

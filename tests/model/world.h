@@ -32,7 +32,9 @@ enum rule {
 	R_DIGEST, R_GREET_LAST, R_GREET_HELD, R_GREET_LOCK, R_COMMIT_EARLY,
 	R_COPY_SETTLES, R_ORDER, R_CUT, R_FOUND,
 	R_CHECKPOINT_SYNC, R_FORGOTTEN,
-	R_GREET_EACH, N_RULES
+	R_GREET_EACH, R_SPOOL_UNPARKED, R_REQUEUE_FORMER, R_REQUEUE_AS,
+	R_REQUEUE_VOID, R_REQUEUE_SYNC, R_VOID_KEPT, R_PARK_ORDERED,
+	R_OTHER_TARGET, R_COPY_FORMER, N_RULES
 };
 
 struct rule_text {
@@ -99,6 +101,7 @@ struct sink {
 };
 
 enum kind { COLLECTOR, COMMITTER, REPLAYER, ADMIN };
+enum admin { PARK, UNPARK, REQUEUE };
 
 struct proc {
 	enum kind kind;
@@ -111,7 +114,9 @@ struct proc {
 
 	/* collector */
 	uint64_t synced;
-	uint32_t spare;		/* records whose spool may go */
+	uint64_t settled;	/* by our last plan; MB_NONE */
+	uint64_t next_emit;	/* the first batch that we haven't emitted */
+	uint64_t hardened;	/* foreign plans below it are durable */
 	uint64_t todo[MAX_BATCHES];
 	unsigned n_todo, at;
 	unsigned end;			/* records to read up to */
@@ -129,12 +134,13 @@ struct proc {
 
 	/* replayer, admin */
 	uint64_t batch;
-	bool parks;
+	enum admin admin;
 };
 
 struct counts {
 	uint64_t histories, steps, crashes, torn, power_cuts, failed_syncs,
-	    zombies, cas_failures, found, dropped, refusals, parked, replays,
+	    zombies, cas_failures, found, found_as, dropped, refusals, parked,
+	    failed, requeued, replays,
 	    copies, commits, restored_journals, restored_sinks,
 	    recreated_sinks, copied_journals, checkpoints;
 };
@@ -157,6 +163,8 @@ struct world {
 
 	unsigned n_records, available;
 	uint32_t blank;			/* records that give no row */
+	uint32_t poison;		/* records that make a batch fail */
+	uint64_t park_after;		/* 0: never */
 
 	struct journal journals[N_JOURNALS];
 	unsigned n_journals;
@@ -193,6 +201,8 @@ void journal_create(struct journal *j);
 void journal_release(struct journal *j);
 /* Under the append lock: read to the end, cut a torn tail.  False: damaged. */
 bool journal_enter(struct world *w, struct journal *j);
+/* All of it, with what is settled; to be released. */
+void journal_read_all(struct journal *j, struct mb_state *s);
 /* Append w->line; false if the process dies in the middle of it. */
 bool journal_write(struct world *w, struct journal *j);
 void journal_power_cut(struct world *w, struct journal *j);
@@ -217,7 +227,7 @@ void start_pipeline(struct world *w, struct journal *j, unsigned end,
 void start_replay(struct world *w, struct journal *j, uint64_t batch,
     struct sink *sink);
 void start_admin(struct world *w, struct journal *j, uint64_t batch,
-    bool parks);
+    enum admin admin);
 const char *proc_name(const struct world *w, const struct proc *p);
 
 #endif
