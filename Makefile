@@ -38,7 +38,8 @@ BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/clock.o base/signals.o base/number.o base/exact.o \
 	base/count.o base/isa.o
 DURABLE = durable/lock.o durable/stage.o
-JOURNAL = journal/state.o journal/lines.o journal/journal.o \
+JOURNAL = journal/state.o journal/lines.o journal/scan.o journal/journal.o \
+	journal/retain.o journal/place.o \
 	journal/outcome.o journal/rejects.o
 RECORD = record/format.o record/gunzip.o record/split.o record/marks.o \
 	record/csv.o record/json.o record/shape.o record/names.o \

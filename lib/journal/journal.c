@@ -6,10 +6,11 @@
  *     then the file is damaged and nothing is cut.
  * I3. A checkpoint is appended only where everything before it is synced, so
  *     reading may begin at the last one: no torn line can stand before it.
- * I4. A rewrite replaces a prefix by the checkpoint of its state and keeps
- *     the rest byte for byte, under the collector and the append lock.
+ * I4. A rewrite (retain.c) replaces a prefix by the checkpoint of its state
+ *     and keeps the rest byte for byte, under the collector and the append
+ *     lock.
  */
-#include "journal/journal.h"
+#include "journal/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,44 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/io.h"
-#include "durable/lock.h"
-#include "durable/stage.h"
-#include "journal/lines.h"
-
-enum {
-	CHUNK = 256 * 1024,
-	CHECKPOINT_EVERY = 256 * 1024,	/* bytes of lines, at least */
-	REWRITE_FROM = 64 * 1024,	/* bytes of file, at least */
-	MAX_LINE = 1 << 30,
-};
-
-struct mb_journal {
-	char *path;		/* absolute */
-	char *name;		/* in dirfd */
-	int dirfd;		/* where the journal stands */
-	int dfd;		/* <journal>.d */
-	int fd;
-	dev_t dev;
-	ino_t ino;
-	struct mb_lock *lock;
-	struct mb_state state;
-	int flags;
-	uint64_t base;		/* logical offset of ... */
-	uint64_t head_len;	/* ... this place in the file */
-	uint64_t first_batch;	/* planned in this file or later */
-	uint64_t pos;		/* logical: read up to here */
-	uint64_t synced;	/* logical: known to be durable */
-	uint64_t checkpoint_pos;	/* logical end of the last checkpoint */
-	uint64_t checkpoint_len;
-	bool has_entered;
-	bool has_synced_names;	/* in <journal>.d, by this process */
-	struct mb_buf notice;
-	struct mb_buf read_buf;
-};
 
 const struct mb_state *
 mb_journal_state(const struct mb_journal *j)
@@ -86,110 +52,14 @@ mb_journal_notice(struct mb_journal *j)
 	return j->notice.p;
 }
 
-static uint64_t
-physical(const struct mb_journal *j, uint64_t logical)
+uint64_t
+mb_journal_place(const struct mb_journal *j, uint64_t logical)
 {
 	return j->head_len + (logical - j->base);
 }
 
-/*
- * Lines of the file, read in chunks.  After `next` has returned 1, line is
- * good or bad as is_good says, and off and end are its place.
- */
-struct reader {
-	int fd;
-	const char *name;
-	uint64_t off, end;	/* physical */
-	struct mb_buf buf;	/* what was read from `from` on */
-	uint64_t from;
-	bool at_end;		/* the file has no more than that */
-	struct mb_str line;	/* without the newline */
-	bool has_newline, is_good;
-};
-
-static int
-reader_next(struct reader *r, struct mb_err *err)
-{
-	size_t start, scanned = 0;
-	char *newline;
-	ssize_t n;
-
-	r->off = r->end;
-	start = (size_t)(r->off - r->from);
-	while ((newline = r->buf.len > start + scanned ?
-	    memchr(r->buf.p + start + scanned, '\n',
-	    r->buf.len - start - scanned) : NULL) == NULL) {
-		scanned = r->buf.len - start;
-		if (start > 0) {
-			/* Keep what belongs to this line only. */
-			memmove(r->buf.p, r->buf.p + start, scanned);
-			r->buf.len = scanned;
-			r->from = r->off;
-			start = 0;
-		}
-		if (r->at_end)
-			break;
-		if (scanned > MAX_LINE)
-			return mb_fail(err, MB_ECORRUPT,
-			    "%s: no end of line after byte %" PRIu64, r->name,
-			    r->off);
-		mb_buf_reserve(&r->buf, CHUNK);
-		n = mb_pread_full(r->fd, r->buf.p + r->buf.len, CHUNK,
-		    r->from + r->buf.len, r->name, err);
-		if (n < 0)
-			return -1;
-		r->buf.len += (size_t)n;
-		r->at_end = n < CHUNK;
-	}
-	scanned = r->buf.len - start;
-	if (newline == NULL && scanned == 0)
-		return 0;
-	r->has_newline = newline != NULL;
-	r->line.p = r->buf.p + start;
-	r->line.len = r->has_newline ? (size_t)(newline - r->line.p) : scanned;
-	r->end = r->off + r->line.len + r->has_newline;
-	r->is_good = r->has_newline && mb_line_check(r->line);
-	return 1;
-}
-
-/* Place the reader; the buffer is kept. */
-static void
-reader_seek(struct reader *r, uint64_t off)
-{
-	r->off = r->end = r->from = off;
-	r->buf.len = 0;
-	r->at_end = false;
-}
-
-static bool
-has_verb(struct mb_str line, const char *verb)
-{
-	char start[64];
-	size_t len = (size_t)snprintf(start, sizeof start, "{\"mb\":\"%s\"",
-	    verb);
-
-	return line.len > len && memcmp(line.p, start, len) == 0;
-}
-
-static bool
-line_synced(struct mb_str line, uint64_t *synced)
-{
-	struct mb_err ignored = { 0 };
-	struct mb_doc *doc;
-	bool found;
-
-	if (!has_verb(line, "plan") && !has_verb(line, "checkpoint"))
-		return false;
-	if (mb_doc_parse(&doc, line, &ignored) < 0)
-		return false;
-	found = mb_node_u64(mb_doc_root(doc), "synced", synced);
-	mb_doc_close(doc);
-	return found;
-}
-
-/* Apply the reader's line, which is good, to a state. */
-static int
-apply_line(const struct reader *r, struct mb_state *s, struct mb_err *err)
+int
+mb_journal_fold(const struct mb_scan *r, struct mb_state *s, struct mb_err *err)
 {
 	if (mb_state_apply(s, r->line, err) < 0)
 		return mb_wrap(err, "%s: at byte %" PRIu64, r->name, r->off);
@@ -201,36 +71,36 @@ apply_line(const struct reader *r, struct mb_state *s, struct mb_err *err)
  * checkpoint.  Sets up j->state, base, head_len and pos.
  */
 static int
-read_head(struct mb_journal *j, struct reader *r, struct mb_err *err)
+read_head(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 {
 	struct mb_doc *doc;
 	int rc;
 
 	mb_state_release(&j->state);
 	mb_state_init(&j->state, j->flags & MB_JOURNAL_ALL);
-	reader_seek(r, 0);
-	rc = reader_next(r, err);
+	mb_scan_seek(r, 0);
+	rc = mb_scan_next(r, err);
 	if (rc < 0)
 		return -1;
-	if (rc == 0 || !r->is_good || !has_verb(r->line, "open"))
+	if (rc == 0 || !r->is_good || !mb_scan_is(r->line, "open"))
 		return mb_fail(err, MB_ECORRUPT,
 		    "%s: damaged at byte 0: no journal begins like this",
 		    j->path);
-	if (apply_line(r, &j->state, err) < 0 ||
+	if (mb_journal_fold(r, &j->state, err) < 0 ||
 	    mb_doc_parse(&doc, r->line, err) < 0)
 		return -1;
 	j->base = 0;
 	(void)mb_node_u64(mb_doc_root(doc), "base", &j->base);
 	mb_doc_close(doc);
 	if (j->base > 0) {
-		rc = reader_next(r, err);
+		rc = mb_scan_next(r, err);
 		if (rc < 0)
 			return -1;
-		if (rc == 0 || !r->is_good || !has_verb(r->line, "checkpoint"))
+		if (rc == 0 || !r->is_good || !mb_scan_is(r->line, "checkpoint"))
 			return mb_fail(err, MB_ECORRUPT,
 			    "%s: damaged at byte %" PRIu64 ": no checkpoint",
 			    j->path, r->off);
-		if (apply_line(r, &j->state, err) < 0)
+		if (mb_journal_fold(r, &j->state, err) < 0)
 			return -1;
 	}
 	j->head_len = r->end;
@@ -245,7 +115,7 @@ read_head(struct mb_journal *j, struct reader *r, struct mb_err *err)
  * (I3).  Where there is none that will do, reading begins after the head.
  */
 static int
-seek_checkpoint(struct mb_journal *j, struct reader *r, struct mb_err *err)
+seek_checkpoint(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 {
 	static const char mark[] = "\n{\"mb\":\"checkpoint\",";
 	enum { MARK = sizeof mark - 1 };
@@ -257,15 +127,15 @@ seek_checkpoint(struct mb_journal *j, struct reader *r, struct mb_err *err)
 
 	if (fstat(j->fd, &st) < 0)
 		return mb_fail_sys(err, "%s", j->path);
-	reader_seek(r, 0);
-	if (reader_next(r, err) < 0)
+	mb_scan_seek(r, 0);
+	if (mb_scan_next(r, err) < 0)
 		return -1;
 	mb_buf_add(&open, r->line.p, r->line.len);
-	mb_buf_reserve(&buf, CHUNK);
+	mb_buf_reserve(&buf, MB_SCAN_CHUNK);
 	for (high = (uint64_t)st.st_size; high > j->head_len; high = low) {
 		ssize_t n;
 
-		low = high > j->head_len + CHUNK / 2 ? high - CHUNK / 2 :
+		low = high > j->head_len + MB_SCAN_CHUNK / 2 ? high - MB_SCAN_CHUNK / 2 :
 		    j->head_len;
 		/* The mark's newline may be the head's last byte. */
 		n = mb_pread_full(j->fd, buf.p,
@@ -275,16 +145,16 @@ seek_checkpoint(struct mb_journal *j, struct reader *r, struct mb_err *err)
 		for (ssize_t i = n - MARK; i >= 0; i--) {
 			if (memcmp(buf.p + i, mark, MARK) != 0)
 				continue;
-			reader_seek(r, low + (uint64_t)i);
-			if (reader_next(r, err) < 0)
+			mb_scan_seek(r, low + (uint64_t)i);
+			if (mb_scan_next(r, err) < 0)
 				goto out;
-			if (!r->is_good || !line_synced(r->line, &synced) ||
-			    physical(j, synced) != r->off)
+			if (!r->is_good || !mb_scan_synced(r->line, &synced) ||
+			    mb_journal_place(j, synced) != r->off)
 				continue;
 			mb_state_init(&state, false);
 			if (mb_state_apply(&state, (struct mb_str){ open.p,
 			    open.len }, err) < 0 ||
-			    apply_line(r, &state, err) < 0) {
+			    mb_journal_fold(r, &state, err) < 0) {
 				mb_state_release(&state);
 				goto out;
 			}
@@ -304,16 +174,15 @@ out:
 	return rc;
 }
 
-/* Append the bytes [from, to) of the file to a stage. */
-static int
-copy_bytes(struct mb_journal *j, struct mb_stage *stage, uint64_t from,
+int
+mb_journal_copy(struct mb_journal *j, struct mb_stage *stage, uint64_t from,
     uint64_t to, struct mb_err *err)
 {
-	char *bytes = mb_alloc(CHUNK);
+	char *bytes = mb_alloc(MB_SCAN_CHUNK);
 	int rc = 0;
 
 	while (rc == 0 && from < to) {
-		size_t want = to - from < CHUNK ? (size_t)(to - from) : CHUNK;
+		size_t want = to - from < MB_SCAN_CHUNK ? (size_t)(to - from) : MB_SCAN_CHUNK;
 		ssize_t n = mb_pread_full(j->fd, bytes, want, from, j->path,
 		    err);
 
@@ -348,7 +217,7 @@ keep_cut(struct mb_journal *j, uint64_t from, uint64_t to, struct mb_err *err)
 	if (mb_stage_open(&stage, dirfd, name, 0600, err) < 0 ||
 	    mb_stage_write(stage, head.p, head.len, err) < 0)
 		goto out;
-	if (copy_bytes(j, stage, from, to, err) < 0)
+	if (mb_journal_copy(j, stage, from, to, err) < 0)
 		goto out;
 	rc = mb_stage_replace(stage, err);
 out:
@@ -366,15 +235,15 @@ out:
  * vouch for it before we have read on: then it is only the end for now.
  */
 static int
-judge_bad_line(struct mb_journal *j, struct reader *r, struct mb_err *err)
+judge_bad_line(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 {
 	uint64_t bad = r->off, synced, end;
 	int rc;
 
 	if (!j->has_entered)
 		return 1;
-	while ((rc = reader_next(r, err)) > 0)
-		if (r->is_good && line_synced(r->line, &synced) &&
+	while ((rc = mb_scan_next(r, err)) > 0)
+		if (r->is_good && mb_scan_synced(r->line, &synced) &&
 		    synced > j->base + (bad - j->head_len))
 			return mb_fail(err, MB_ECORRUPT, "%s: damaged at byte "
 			    "%" PRIu64 ": a line that was synced is not what "
@@ -403,20 +272,20 @@ judge_bad_line(struct mb_journal *j, struct reader *r, struct mb_err *err)
 
 /* Fold every line from j->pos on into the state. */
 static int
-read_lines(struct mb_journal *j, struct reader *r, struct mb_err *err)
+read_lines(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 {
 	int rc;
 
-	reader_seek(r, physical(j, j->pos));
-	while ((rc = reader_next(r, err)) > 0) {
+	mb_scan_seek(r, mb_journal_place(j, j->pos));
+	while ((rc = mb_scan_next(r, err)) > 0) {
 		if (!r->is_good) {
 			rc = judge_bad_line(j, r, err);
 			break;
 		}
-		if (apply_line(r, &j->state, err) < 0)
+		if (mb_journal_fold(r, &j->state, err) < 0)
 			return -1;
 		j->pos += r->line.len + 1;
-		if (has_verb(r->line, "checkpoint")) {
+		if (mb_scan_is(r->line, "checkpoint")) {
 			j->checkpoint_pos = j->pos;
 			j->checkpoint_len = r->line.len;
 		}
@@ -449,10 +318,10 @@ open_file(struct mb_journal *j, struct mb_err *err)
  * Read what is new.  After a rewrite (I4) the path leads to another inode;
  * our place in it is known by the logical offset, unless it was cut away.
  */
-static int
-catch_up(struct mb_journal *j, struct mb_err *err)
+int
+mb_journal_catch_up(struct mb_journal *j, struct mb_err *err)
 {
-	struct reader r = { .name = j->path, .buf = j->read_buf };
+	struct mb_scan r = { .name = j->path, .buf = j->read_buf };
 	struct mb_state kept = { 0 };
 	struct stat st;
 	uint64_t pos = j->pos, checkpoint_pos = j->checkpoint_pos;
@@ -466,9 +335,9 @@ catch_up(struct mb_journal *j, struct mb_err *err)
 	}
 	if (j->fd >= 0 && st.st_dev == j->dev && st.st_ino == j->ino) {
 		r.fd = j->fd;
-		if ((uint64_t)st.st_size == physical(j, j->pos))
+		if ((uint64_t)st.st_size == mb_journal_place(j, j->pos))
 			rc = 0;
-		else if ((uint64_t)st.st_size < physical(j, j->pos))
+		else if ((uint64_t)st.st_size < mb_journal_place(j, j->pos))
 			mb_fail(err, MB_ECORRUPT,
 			    "%s: is shorter than it was", j->path);
 		else
@@ -498,7 +367,7 @@ catch_up(struct mb_journal *j, struct mb_err *err)
 			mb_fail_sys(err, "%s", j->path);
 			goto out;
 		}
-		if ((uint64_t)st.st_size < physical(j, j->pos)) {
+		if ((uint64_t)st.st_size < mb_journal_place(j, j->pos)) {
 			mb_fail(err, MB_ECORRUPT, "%s: is shorter than it "
 			    "was", j->path);
 			goto out;
@@ -510,7 +379,7 @@ catch_up(struct mb_journal *j, struct mb_err *err)
 	rc = read_lines(j, &r, err);
 out:
 	mb_state_release(&kept);
-	if (r.buf.cap > 2 * CHUNK)
+	if (r.buf.cap > 2 * MB_SCAN_CHUNK)
 		mb_buf_release(&r.buf);
 	j->read_buf = r.buf;
 	return rc;
@@ -519,7 +388,7 @@ out:
 int
 mb_journal_refresh(struct mb_journal *j, struct mb_err *err)
 {
-	return catch_up(j, err);
+	return mb_journal_catch_up(j, err);
 }
 
 int
@@ -528,7 +397,7 @@ mb_journal_enter(struct mb_journal *j, struct mb_err *err)
 	if (mb_lock_take(j->lock, MB_LOCK_APPEND, false, -1, err) < 0)
 		return mb_wrap(err, "%s.d/lock", j->path);
 	j->has_entered = true;
-	if (catch_up(j, err) < 0) {
+	if (mb_journal_catch_up(j, err) < 0) {
 		mb_journal_leave(j);
 		return -1;
 	}
@@ -562,7 +431,7 @@ mb_journal_write(struct mb_journal *j, const struct mb_buf *lines,
 			return mb_wrap(err, "%s: not written", j->path);
 		}
 	}
-	if (mb_pwrite_all(j->fd, lines->p, lines->len, physical(j, j->pos),
+	if (mb_pwrite_all(j->fd, lines->p, lines->len, mb_journal_place(j, j->pos),
 	    j->path, err) < 0)
 		return -1;
 	j->pos += lines->len;
@@ -613,11 +482,11 @@ mb_journal_harden(struct mb_journal *j, struct mb_err *err)
 	 * clean; a sync of ours would then say that all is well.  Writing
 	 * them makes them dirty again.
 	 */
-	n = mb_pread_full(j->fd, bytes, len, physical(j, from), j->path, err);
+	n = mb_pread_full(j->fd, bytes, len, mb_journal_place(j, from), j->path, err);
 	if (n >= 0 && (size_t)n != len)
 		mb_fail(err, MB_ECORRUPT, "%s: is shorter than it was",
 		    j->path);
-	else if (n >= 0 && mb_pwrite_all(j->fd, bytes, len, physical(j, from),
+	else if (n >= 0 && mb_pwrite_all(j->fd, bytes, len, mb_journal_place(j, from),
 	    j->path, err) == 0)
 		rc = mb_journal_sync(j, err);
 	free(bytes);
@@ -656,130 +525,6 @@ mb_journal_run(struct mb_journal *j, uint64_t *run, const char *role,
 	return rc;
 }
 
-/* Append a checkpoint; the append lock is held, and all before is synced. */
-static int
-put_checkpoint(struct mb_journal *j, struct mb_err *err)
-{
-	struct mb_buf line = { 0 };
-	int rc;
-
-	if (mb_journal_sync(j, err) < 0)
-		return -1;
-	mb_put_checkpoint(&line, &j->state, j->pos);
-	rc = mb_journal_write(j, &line, err);
-	j->checkpoint_pos = j->pos;
-	j->checkpoint_len = line.len;
-	mb_buf_release(&line);
-	return rc;
-}
-
-/*
- * The state just before the plan of batch `keep`, and the logical offset of
- * that plan.  1 found, 0 not.
- */
-static int
-state_before(struct mb_journal *j, struct mb_state *s, uint64_t keep,
-    uint64_t *where, struct mb_buf *open, struct mb_err *err)
-{
-	struct reader r = { .name = j->path, .fd = j->fd };
-	int rc;
-
-	mb_state_init(s, false);
-	while ((rc = reader_next(&r, err)) > 0) {
-		if (!r.is_good) {
-			rc = mb_fail(err, MB_ECORRUPT, "%s: damaged at byte %"
-			    PRIu64, j->path, r.off);
-			break;
-		}
-		if (open->len == 0)
-			mb_buf_add(open, r.line.p, r.line.len);
-		if (has_verb(r.line, "plan") && s->next_batch == keep) {
-			*where = j->base + (r.off - j->head_len);
-			break;
-		}
-		if (apply_line(&r, s, err) < 0) {
-			rc = -1;
-			break;
-		}
-	}
-	mb_buf_release(&r.buf);
-	return rc;
-}
-
-/* The `open` line of a rewritten file. */
-static void
-put_open(struct mb_buf *out, const char *id, uint64_t base)
-{
-	size_t start = out->len;
-
-	mb_line_begin(out, "open");
-	mb_line_u64(out, "version", 1);
-	mb_line_str(out, "id", id);
-	mb_line_u64(out, "base", base);
-	mb_line_seal(out, start);
-}
-
-static int
-rewrite(struct mb_journal *j, uint64_t keep, struct mb_err *err)
-{
-	struct mb_stage *stage = NULL;
-	struct mb_buf head = { 0 }, open = { 0 };
-	struct mb_state before;
-	uint64_t where = 0;
-	int rc = state_before(j, &before, keep, &where, &open, err);
-
-	if (rc <= 0)
-		goto out;
-	rc = -1;
-	put_open(&head, j->state.id, where);
-	mb_put_checkpoint(&head, &before, where);
-	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0 ||
-	    mb_stage_write(stage, head.p, head.len, err) < 0 ||
-	    copy_bytes(j, stage, physical(j, where), physical(j, j->pos),
-	    err) < 0)
-		goto out;
-	if (mb_stage_replace(stage, err) < 0)
-		goto out;
-	rc = catch_up(j, err);
-	if (rc == 0) {
-		j->synced = j->pos;
-		j->first_batch = before.next_batch;
-	}
-out:
-	mb_stage_close(stage);
-	mb_state_release(&before);
-	mb_buf_release(&head);
-	mb_buf_release(&open);
-	return rc;
-}
-
-int
-mb_journal_tidy(struct mb_journal *j, uint64_t retain, struct mb_err *err)
-{
-	uint64_t since = j->pos - j->checkpoint_pos, settled;
-	bool wants_checkpoint = since >= CHECKPOINT_EVERY &&
-	    since >= 2 * j->checkpoint_len;
-	bool wants_rewrite;
-	int rc = 0;
-
-	settled = j->state.settled == MB_NONE ? 0 : j->state.settled + 1;
-	if (retain == 0)
-		retain = 1;	/* the rewrite begins at a plan */
-	wants_rewrite = retain != MB_NONE && settled > j->first_batch &&
-	    (settled - j->first_batch) / 2 > retain &&
-	    j->pos - j->base >= REWRITE_FROM;
-	if (!wants_checkpoint && !wants_rewrite)
-		return 0;
-	if (mb_journal_enter(j, err) < 0)
-		return -1;
-	if (wants_checkpoint)
-		rc = put_checkpoint(j, err);
-	if (rc == 0 && wants_rewrite)
-		rc = rewrite(j, settled - retain, err);
-	mb_journal_leave(j);
-	return rc;
-}
-
 int
 mb_journal_lock(struct mb_journal *j, enum mb_journal_lock byte,
     bool is_shared, int64_t wait_us, struct mb_err *err)
@@ -812,236 +557,6 @@ mb_journal_subdir(struct mb_journal *j, const char *name, struct mb_err *err)
 	if (fd < 0)
 		return mb_fail_sys(err, "open %s.d/%s", j->path, name);
 	return fd;
-}
-
-/* Write the whole file anew, and replace it: then it is surely durable. */
-static int
-copy_file(struct mb_journal *j, struct mb_err *err)
-{
-	uint64_t end = physical(j, j->pos);
-	struct mb_stage *stage;
-	int rc;
-
-	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0)
-		return -1;
-	rc = copy_bytes(j, stage, 0, end, err);
-	if (rc == 0)
-		rc = mb_stage_replace(stage, err);
-	mb_stage_close(stage);
-	return rc < 0 ? -1 : catch_up(j, err);
-}
-
-/*
- * The lock file names the journal.  An id that isn't the journal's means that
- * the journal was lost, or that a directory was copied.
- */
-static int
-check_owner(struct mb_journal *j, bool exists, struct mb_err *err)
-{
-	int fd = mb_lock_fd(j->lock);
-	struct mb_buf line = { 0 };
-	struct mb_doc *doc;
-	const char *id = "";
-	char text[256];
-	ssize_t n = mb_pread_full(fd, text, sizeof text, 0, "lock", err);
-	int rc = 0;
-
-	if (n < 0)
-		return mb_wrap(err, "%s.d", j->path);
-	if (n > 0 && text[n - 1] == '\n' &&
-	    mb_line_check((struct mb_str){ text, (size_t)n - 1 })) {
-		if (mb_doc_parse(&doc, (struct mb_str){ text, (size_t)n - 1 },
-		    err) < 0)
-			return -1;
-		(void)mb_node_str(mb_doc_root(doc), "journal", &id);
-		if (!exists)
-			rc = mb_fail(err, MB_ECORRUPT, "%s: the journal is "
-			    "gone, but %s.d of journal %.8s is there; restore "
-			    "it, or remove %s.d to begin a new stream",
-			    j->path, j->path, id, j->path);
-		else if (strcmp(id, j->state.id) != 0)
-			rc = mb_fail(err, MB_ECORRUPT, "%s.d belongs to "
-			    "journal %.8s, but %s is journal %.8s", j->path,
-			    id, j->path, j->state.id);
-		mb_doc_close(doc);
-		return rc;
-	}
-	if (!exists)
-		return 0;
-	/*
-	 * Empty, or torn by a crash of the journal's first start.  The lock
-	 * must not name a journal that a power cut can still take away, and a
-	 * failed sync may have lost its name: give it again.
-	 */
-	if (copy_file(j, err) < 0)
-		return -1;
-	mb_line_begin(&line, "lock");
-	mb_line_str(&line, "journal", j->state.id);
-	mb_line_seal(&line, 0);
-	rc = mb_pwrite_all(fd, line.p, line.len, 0, "lock", err);
-	if (rc == 0)
-		rc = mb_fsync(fd, "lock", err);
-	if (rc == 0)
-		rc = mb_fsync(j->dfd, "the directory", err);
-	mb_buf_release(&line);
-	return rc < 0 ? mb_wrap(err, "%s.d", j->path) : 0;
-}
-
-static int
-create(struct mb_journal *j, struct mb_err *err)
-{
-	struct mb_stage *stage;
-	struct mb_buf line = { 0 };
-	char id[MB_ID_LEN + 1];
-	int rc = -1;
-
-	if (check_owner(j, false, err) < 0 ||
-	    mb_random_hex(id, MB_ID_LEN / 2, err) < 0 ||
-	    mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0)
-		return -1;
-	put_open(&line, id, 0);
-	if (mb_stage_write(stage, line.p, line.len, err) == 0)
-		rc = mb_stage_publish(stage, err);
-	mb_stage_close(stage);
-	mb_buf_release(&line);
-	return rc < 0 ? mb_wrap(err, "%s", j->path) : 0;
-}
-
-static int
-refuse_network(const struct mb_journal *j, struct mb_err *err)
-{
-	static const struct {
-		uint32_t magic;
-		const char *name;
-	} kinds[] = {
-		{ 0x6969, "NFS" }, { 0x517b, "SMB" }, { 0xff534d42, "CIFS" },
-		{ 0xfe534d42, "SMB" }, { 0x5346414f, "AFS" },
-		{ 0x00c36400, "Ceph" }, { 0x73757245, "Coda" },
-	};
-	struct statfs fs;
-
-	if (fstatfs(j->dirfd, &fs) < 0)
-		return mb_fail_sys(err, "%s", j->path);
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-		if ((uint32_t)fs.f_type == kinds[i].magic)
-			return mb_fail(err, MB_EUSAGE, "%s: on a network file "
-			    "system (%s), where locks can vanish; --shared "
-			    "insists", j->path, kinds[i].name);
-	return 0;
-}
-
-/* The absolute path of a journal that need not exist. */
-static int
-resolve(struct mb_journal *j, const char *path, struct mb_err *err)
-{
-	struct mb_buf joined = { 0 };
-	char *copy, *slash, *dir;
-	const char *name = path;
-
-	if ((j->path = realpath(path, NULL)) != NULL) {
-		slash = strrchr(j->path, '/');
-		j->name = mb_strdup(slash + 1);
-		return 0;
-	}
-	if (errno != ENOENT)
-		return mb_fail(err, MB_EUSAGE, "%s: %s", path,
-		    strerror(errno));
-	copy = mb_strdup(path);
-	slash = strrchr(copy, '/');
-	if (slash != NULL) {
-		name = path + (slash + 1 - copy);
-		slash[slash == copy] = '\0';
-	}
-	dir = realpath(slash != NULL ? copy : ".", NULL);
-	free(copy);
-	if (dir == NULL || *name == '\0') {
-		free(dir);
-		return mb_fail(err, MB_EUSAGE, "%s: %s", path,
-		    *name == '\0' ? "names a directory" : "no such directory");
-	}
-	j->name = mb_strdup(name);
-	mb_buf_addf(&joined, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, name);
-	j->path = mb_buf_take(&joined);
-	free(dir);
-	return 0;
-}
-
-int
-mb_journal_open(struct mb_journal **out, const char *path, int flags,
-    struct mb_err *err)
-{
-	struct mb_journal *j = mb_zalloc(sizeof *j);
-	struct mb_buf d = { 0 };
-	struct stat st;
-	bool exists;
-
-	*out = NULL;
-	*j = (struct mb_journal){
-		.dirfd = -1, .dfd = -1, .fd = -1, .flags = flags
-	};
-	if (resolve(j, path, err) < 0)
-		goto fail;
-	mb_buf_add(&d, j->path, strlen(j->path) - strlen(j->name));
-	j->dirfd = mb_openat(AT_FDCWD, mb_buf_str(&d),
-	    O_RDONLY | O_DIRECTORY, 0);
-	if (j->dirfd < 0) {
-		mb_fail_sys(err, "open %s", d.p);
-		goto fail;
-	}
-	exists = fstatat(j->dirfd, j->name, &st, 0) == 0;
-	if (!exists && !(flags & MB_JOURNAL_CREATE)) {
-		mb_fail(err, MB_EUSAGE, "%s: no such journal", j->path);
-		goto fail;
-	}
-	if (!(flags & MB_JOURNAL_SHARED) && refuse_network(j, err) < 0)
-		goto fail;
-	mb_buf_reset(&d);
-	mb_buf_addf(&d, "%s.d", j->path);
-	/* Only the creator has to sync what it finds there. */
-	if (!(flags & MB_JOURNAL_CREATE))
-		j->dfd = mb_openat(AT_FDCWD, mb_buf_str(&d),
-		    O_RDONLY | O_DIRECTORY, 0);
-	if (j->dfd < 0)
-		j->dfd = mb_dir_open(mb_buf_str(&d), 0700, err);
-	if (j->dfd < 0 || mb_lock_open(&j->lock, j->dfd, "lock", err) < 0)
-		goto fail;
-	if (mb_lock_take(j->lock, MB_LOCK_APPEND, false, -1, err) < 0)
-		goto fail;
-	j->has_entered = true;
-	if ((flags & MB_JOURNAL_CREATE) && mb_stage_sweep(j->dfd, err) < 0)
-		goto fail;
-	if (fstatat(j->dirfd, j->name, &st, 0) < 0 && create(j, err) < 0)
-		goto fail;
-	if (catch_up(j, err) < 0 || check_owner(j, true, err) < 0)
-		goto fail;
-	mb_journal_leave(j);
-	mb_buf_release(&d);
-	*out = j;
-	return 0;
-fail:
-	mb_buf_release(&d);
-	mb_journal_close(j);
-	return -1;
-}
-
-void
-mb_journal_close(struct mb_journal *j)
-{
-	if (j == NULL)
-		return;
-	mb_lock_close(j->lock);
-	if (j->fd >= 0)
-		close(j->fd);
-	if (j->dfd >= 0)
-		close(j->dfd);
-	if (j->dirfd >= 0)
-		close(j->dirfd);
-	mb_state_release(&j->state);
-	mb_buf_release(&j->notice);
-	mb_buf_release(&j->read_buf);
-	free(j->path);
-	free(j->name);
-	free(j);
 }
 
 const char *
