@@ -87,6 +87,13 @@ $(BUILD)/tests/delta_dump: tests/delta_dump.c $(ALL_OBJECTS)
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
 		$(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
 
+# Any bytes as a Parquet file; only with libFuzzer (FUZZ=1, as above).
+$(BUILD)/tests/fuzz_parquet: tests/fuzz_parquet.c \
+		$(addprefix $(BUILD)/obj/,$(BASE) record/gunzip.o $(PARQUET))
+	@mkdir -p $(@D)
+	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) $(FUZZ_FLAGS) -MMD -MP -o $@ $< \
+		$(filter %.o,$^) $(LIBS) $(ZSTD_LIBS)
+
 # The fault library is preloaded into programs, so it is never sanitized.
 $(BUILD)/tests/fault.so: tests/fault.c
 	@mkdir -p $(@D)

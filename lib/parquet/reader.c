@@ -41,7 +41,7 @@ read_footer(struct mb_parquet_reader *r, uint64_t size, struct mb_err *err)
 	if (len > size - 12)
 		return mb_fail(err, MB_EDATA, "at byte %" PRIu64 ": a footer "
 		    "of %" PRIu32 " bytes doesn't fit", size - 8, len);
-	mb_buf_reserve(&r->footer, len);
+	mb_buf_reserve(&r->footer, len + 1u);	/* never NULL */
 	if (r->read(r->arg, r->footer.p, len, size - 8 - len, err) < 0)
 		return -1;
 	r->footer.len = len;
