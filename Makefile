@@ -47,7 +47,8 @@ RECORD = record/format.o record/gunzip.o record/split.o record/marks.o \
 FRAME = frame/read.o frame/write.o
 SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/gz.o source/content.o source/pin.o source/locate.o source/keep.o \
-	source/outlet.o source/emit.o source/cut.o source/follow.o source/pipe.o
+	source/outlet.o source/emit.o source/cut.o source/follow.o source/pipe.o \
+	source/command.o source/job.o
 AGG = agg/expr.o agg/column.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \

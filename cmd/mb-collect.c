@@ -30,12 +30,13 @@
 #include "source/cut.h"
 #include "source/emit.h"
 #include "source/follow.h"
+#include "source/job.h"
 #include "source/pipe.h"
 
 enum {
 	KEY_MAX_BYTES = MB_OPT_LONG, KEY_MAX_RECORDS, KEY_ONCE, KEY_FINAL,
 	KEY_RECORD_LIMIT, KEY_STDIN, KEY_RETAIN, KEY_WAIT, KEY_SHARED,
-	KEY_NO_HEADER,
+	KEY_NO_HEADER, KEY_TIMEOUT, KEY_MAX_RETRIES, KEY_PARK_AFTER,
 };
 
 /*
@@ -69,6 +70,12 @@ static const struct mb_opt opts[] = {
 	    "off: all (default 10000)" },
 	{ KEY_WAIT, "wait", "TIME", "for another live mb-collect (default "
 	    "2s)" },
+	{ KEY_TIMEOUT, "timeout", "TIME", "end a CMD that takes longer; 0: "
+	    "never (default 0)" },
+	{ KEY_MAX_RETRIES, "max-retries", "N", "run a CMD that fails so often "
+	    "again, then stop (default 3)" },
+	{ KEY_PARK_AFTER, "park-after", "N", "park a batch that CMD has failed "
+	    "N times, and go on; 0: never (default 0)" },
 	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
 	    "system" },
 	MB_OPT_COMMON,
@@ -77,9 +84,9 @@ static const struct mb_opt opts[] = {
 
 static const struct mb_cmd cmd = {
 	.name = "mb-collect",
-	.usage = "-j FILE [options] [FILE ...]",
+	.usage = "-j FILE [options] [FILE ...] [-- CMD ARG ...]",
 	.summary = "Cut records into batches, log the exact range of each in "
-	    "the journal, and write them as frames.",
+	    "the journal, and write them as frames, or run CMD for each.",
 	.opts = opts,
 };
 
@@ -90,9 +97,13 @@ struct config {
 	int64_t interval_us, wait_us;
 	uint64_t retain;
 	bool once, again, is_shared;
+	int64_t timeout_us;
+	uint64_t max_retries, park_after;
+	const char *command_option;	/* given, and of use only for CMD */
 	struct mb_common common;
 	char **files;
 	int n_files;
+	char **command;			/* NULL: frames are written */
 };
 
 struct collector {
@@ -101,6 +112,8 @@ struct collector {
 	uint64_t run;
 	struct mb_cutter *cutter;
 	struct mb_emitter *emitter;
+	struct mb_command *command;	/* NULL: frames are written */
+	struct mb_job job;
 	struct mb_follow *follow;
 	struct mb_pipe *pipe;		/* NULL: standard input isn't one */
 	struct mb_progress *progress;
@@ -116,10 +129,16 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 	const char *arg;
 	int key;
 
+	/* What is behind belongs to CMD, whatever it looks like. */
 	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--") == 0 && i + 1 < argc)
-			return mb_fail(err, MB_EUSAGE, "-- %s: a command per "
-			    "batch is not supported yet", argv[i + 1]);
+		if (strcmp(argv[i], "--") == 0) {
+			if (argv[i + 1] == NULL)
+				return mb_fail(err, MB_EUSAGE,
+				    "--: no command behind it");
+			cfg->command = argv + i + 1;
+			argv[i] = NULL;
+			argc = i;
+		}
 	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0)
 		switch (key) {
 		case 'j':
@@ -195,6 +214,21 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		case KEY_SHARED:
 			cfg->is_shared = true;
 			break;
+		case KEY_TIMEOUT:
+			cfg->command_option = "--timeout";
+			if (mb_parse_duration(&cfg->timeout_us, arg, err) < 0)
+				return mb_wrap(err, "--timeout");
+			break;
+		case KEY_MAX_RETRIES:
+			cfg->command_option = "--max-retries";
+			if (mb_parse_count(&cfg->max_retries, arg, err) < 0)
+				return mb_wrap(err, "--max-retries");
+			break;
+		case KEY_PARK_AFTER:
+			cfg->command_option = "--park-after";
+			if (mb_parse_count(&cfg->park_after, arg, err) < 0)
+				return mb_wrap(err, "--park-after");
+			break;
 		default:
 			key = mb_common_option(&cfg->common, &cmd, key, arg,
 			    err);
@@ -204,6 +238,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		}
 	if (key < 0)
 		return -1;
+	if (cfg->command == NULL && cfg->command_option != NULL)
+		return mb_fail(err, MB_EUSAGE, "%s: needs -- CMD",
+		    cfg->command_option);
 	cfg->files = argv;
 	cfg->n_files = argc;
 	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
@@ -277,6 +314,39 @@ wait_for_former_pipeline(struct collector *c, struct mb_err *err)
 	return 0;
 }
 
+static void
+say_of_batch(void *arg, uint64_t batch, const char *what)
+{
+	struct collector *c = arg;
+	struct mb_buf text = { 0 };
+
+	mb_buf_addf(&text, "batch %" PRIu64 ": %s", batch, what);
+	say(c, mb_buf_str(&text));
+	mb_buf_release(&text);
+}
+
+/* CMD for a batch; it says itself what it has to say. */
+static int
+run_command(struct collector *c, const struct mb_batch *b, struct mb_err *err)
+{
+	int64_t started = mb_clock_steady_us();
+	struct mb_batch shown = {
+		.number = b->number, .time_ms = b->time_ms, .run = b->run
+	};
+	int rc;
+
+	/* The state forgets a batch when it is settled. */
+	for (size_t i = 0; i < b->n_ranges; i++)
+		mb_batch_add_range(&shown, &b->ranges[i]);
+	rc = mb_job_do(&c->job, b->number, err);
+	c->report.emit_us = mb_clock_steady_us() - started;
+	if (rc > 0)
+		mb_progress_batch(c->progress, mb_journal_state(c->journal),
+		    &shown, &c->report);
+	mb_batch_release(&shown);
+	return rc < 0 ? -1 : 0;
+}
+
 static int
 emit(struct collector *c, uint64_t number, struct mb_err *err)
 {
@@ -289,15 +359,12 @@ emit(struct collector *c, uint64_t number, struct mb_err *err)
 	if (b == NULL)
 		return mb_fail(err, MB_EBUG, "batch %" PRIu64 " is not in "
 		    "the state", number);
+	if (c->command != NULL)
+		return run_command(c, b, err);
 	if (mb_emit_batch(c->emitter, b, &result, &why, err) < 0)
 		return -1;
-	if (result != MB_EMIT_WHOLE) {
-		struct mb_buf text = { 0 };
-
-		mb_buf_addf(&text, "batch %" PRIu64 ": %s", number, why);
-		say(c, mb_buf_str(&text));
-		mb_buf_release(&text);
-	}
+	if (result != MB_EMIT_WHOLE)
+		say_of_batch(c, number, why);
 	c->report.emit_us = mb_clock_steady_us() - started;
 	mb_progress_batch(c->progress, mb_journal_state(c->journal), b,
 	    &c->report);
@@ -480,7 +547,10 @@ wait_for_work(struct collector *c, int64_t tick, struct mb_err *err)
 	int n = 0, pipe_at = -1, inotify_at = -1;
 
 	fds[n++] = (struct pollfd){ .fd = mb_signal_fd(), .events = POLLIN };
-	fds[n++] = (struct pollfd){ .fd = STDOUT_FILENO };
+	/* With CMD nobody reads us. */
+	fds[n++] = (struct pollfd){
+		.fd = c->command != NULL ? -1 : STDOUT_FILENO
+	};
 	if (c->pipe != NULL && mb_pipe_wants(c->pipe)) {
 		pipe_at = n;
 		fds[n++] = (struct pollfd){ .fd = STDIN_FILENO,
@@ -685,14 +755,20 @@ static int
 collect(const struct config *cfg, char **argv, struct mb_err *err)
 {
 	struct collector c = {
-		.cfg = cfg, .is_plain = isatty(STDOUT_FILENO)
+		.cfg = cfg,
+		.is_plain = cfg->command != NULL || isatty(STDOUT_FILENO),
 	};
 	struct mb_err ignored = { 0 };
 	bool has_said_hello = false;
 	int rc = -1;
 
+	/* Before anything is planned: is it there? */
+	if (cfg->command != NULL && mb_command_open(&c.command, cfg->command,
+	    environ, cfg->timeout_us, err) < 0)
+		return -1;
 	/* A full pipe of 64 KiB costs a wake-up for every chunk. */
-	(void)fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20);
+	if (c.command == NULL)
+		(void)fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20);
 	allow_many_files();
 	c.progress = mb_progress_open(&cfg->common, cmd.name);
 	if (mb_journal_open(&c.journal, cfg->journal, MB_JOURNAL_CREATE |
@@ -707,10 +783,18 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 		mb_emitter_meanwhile(c.emitter, scan_ahead, &c);
 	c.follow = mb_follow_open(&cfg->follow, c.journal, c.cutter,
 	    c.emitter);
-	if (mb_emit_hello(c.emitter, c.run, false, err) < 0)
-		goto out;
-	has_said_hello = true;
 	c.next_emit = mb_journal_state(c.journal)->next_batch;
+	c.job = (struct mb_job){
+		.journal = c.journal, .emitter = c.emitter,
+		.command = c.command, .run = c.run,
+		.max_retries = cfg->max_retries,
+		.park_after = cfg->park_after, .say = say_of_batch, .arg = &c,
+	};
+	if (c.command == NULL) {
+		if (mb_emit_hello(c.emitter, c.run, false, err) < 0)
+			goto out;
+		has_said_hello = true;
+	}
 	rc = emit_planned(&c, err);
 	if (rc == 0 && mb_signal_count() == 0)
 		rc = add_sources(&c, err);
@@ -731,6 +815,7 @@ out:
 	mb_cut_close(c.cutter);
 	mb_emitter_close(c.emitter);
 	mb_journal_close(c.journal);
+	mb_command_close(c.command);
 	return rc;
 }
 
@@ -739,6 +824,7 @@ main(int argc, char **argv)
 {
 	struct config cfg = {
 		.interval_us = 2000000, .wait_us = 2000000, .retain = 10000,
+		.max_retries = 3,
 		.cut = {
 			.max_bytes = 64 << 20, .has_header = true,
 			.record_limit = MB_RECORD_LIMIT, .keep = KEEP,

@@ -182,7 +182,7 @@ status 0"
 	{ echo before; head -c 300M /dev/zero; echo; echo after; } | gzip >bomb.log.gz
 	[ "$(stat -c %s bomb.log.gz)" -lt 400000 ]
 	ulimit=
-	[[ ${MB_BUILD-} == *san* ]] || ulimit='ulimit -v 100000;'
+	[[ ${MB_BUILD-} == *san* ]] || ulimit='ulimit -v 200000;'
 	line "$ulimit mb-collect -j j.mbj bomb.log.gz | mb-commit dir:out"
 	is "$output" "status 0 0"
 	is "$(rows out)" "before

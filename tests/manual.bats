@@ -33,6 +33,9 @@ options_of() { # TOOL
 		--stdin=
 		--retain=
 		--wait=
+		--timeout=
+		--max-retries=
+		--park-after=
 		--shared
 		-F,--format=
 		-d,--delimiter=
@@ -102,7 +105,7 @@ options_of() { # TOOL
 # Options of cli.md that later pieces of work bring.
 later_options() { # TOOL
 	case $1 in
-	mb-collect) echo "rotate-wait pin strict adopt timeout max-retries ticks" ;;
+	mb-collect) echo "rotate-wait pin strict adopt ticks" ;;
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;

@@ -136,9 +136,6 @@ status 64'
 	has "$output" --no-such-option
 	run mb-collect -j no/such/j.mbj in.csv
 	is "$status $output" "64 mb-collect: no/such/j.mbj: no such directory"
-	run mb-collect -j j.mbj in.csv -- cat
-	is "$status" 64
-	has "$output" "-- cat"
 	# Nothing was made by any of them.
 	[ ! -e j.mbj ]
 }

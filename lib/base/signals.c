@@ -6,8 +6,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* The one mutable global: a signal handler has no argument to find it by. */
+/* The only mutable globals: a signal handler has no argument to find them by. */
 static volatile sig_atomic_t count;
+static volatile sig_atomic_t group;
 static int ends[2] = { -1, -1 };
 
 static void
@@ -17,8 +18,14 @@ on_signal(int sig)
 	ssize_t n;
 
 	count++;
-	if (count > 1)
-		_exit(128 + sig);	/* SIGINT, then SIGTERM */
+	if (count > 1) {
+		if (group > 0)
+			kill(-group, sig);
+		/* Blocked here, so it comes when we return. */
+		signal(sig, SIG_DFL);
+		raise(sig);
+		return;
+	}
 	n = write(ends[1], "", 1);
 	(void)n;
 	errno = saved;
@@ -28,7 +35,7 @@ int
 mb_signals_open(struct mb_err *err)
 {
 	struct sigaction sa = {
-		.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_RESETHAND
+		.sa_handler = on_signal, .sa_flags = SA_RESTART
 	};
 	struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
 
@@ -40,6 +47,12 @@ mb_signals_open(struct mb_err *err)
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
 	return 0;
+}
+
+void
+mb_signals_lead(pid_t leader)
+{
+	group = leader;
 }
 
 int

@@ -541,6 +541,28 @@ mb_journal_unlock(struct mb_journal *j, enum mb_journal_lock byte)
 }
 
 int
+mb_journal_lend_pipeline(struct mb_journal *j, struct mb_lock **out,
+    struct mb_err *err)
+{
+	int rc;
+
+	if (mb_lock_open(out, j->dfd, "lock", err) < 0)
+		return mb_wrap(err, "%s.d", j->path);
+	rc = mb_lock_take(*out, MB_LOCK_PIPELINE, true, -1, err);
+	if (rc > 0)
+		return 0;
+	mb_lock_close(*out);
+	*out = NULL;
+	return mb_wrap(err, "%s.d/lock", j->path);
+}
+
+int
+mb_journal_dirfd(const struct mb_journal *j)
+{
+	return j->dfd;
+}
+
+int
 mb_journal_subdir(struct mb_journal *j, const char *name, struct mb_err *err)
 {
 	int fd;

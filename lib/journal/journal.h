@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "durable/lock.h"
 #include "journal/state.h"
 
 struct mb_journal;
@@ -67,6 +68,14 @@ const char *mb_journal_notice(struct mb_journal *j);
 MB_CHECK int mb_journal_lock(struct mb_journal *j, enum mb_journal_lock byte,
     bool is_shared, int64_t wait_us, struct mb_err *err);
 void mb_journal_unlock(struct mb_journal *j, enum mb_journal_lock byte);
+
+/*
+ * A lock of its own on MB_LOCK_PIPELINE, shared, for a process to inherit: it
+ * lasts as long as that one has the descriptor, whatever becomes of us.  The
+ * caller drops and closes it.
+ */
+MB_CHECK int mb_journal_lend_pipeline(struct mb_journal *j,
+    struct mb_lock **out, struct mb_err *err);
 
 /* Read what others have appended, without a lock; cuts nothing. */
 MB_CHECK int mb_journal_refresh(struct mb_journal *j, struct mb_err *err);
@@ -113,6 +122,9 @@ MB_CHECK int mb_journal_run(struct mb_journal *j, uint64_t *run,
  */
 MB_CHECK int mb_journal_tidy(struct mb_journal *j, uint64_t retain,
     struct mb_err *err);
+
+/* <journal>.d; borrowed. */
+int mb_journal_dirfd(const struct mb_journal *j);
 
 /* Open (and make) a directory in <journal>.d; the caller closes it. */
 MB_CHECK int mb_journal_subdir(struct mb_journal *j, const char *name,

@@ -92,6 +92,25 @@ mb_emitter_use(struct mb_emitter *e, uint64_t id, struct mb_content *c)
 }
 
 void
+mb_emitter_to(struct mb_emitter *e, int fd, const char *name)
+{
+	struct mb_outlet old = e->out;
+
+	mb_outlet_release(&e->out);
+	mb_outlet_init(&e->out, fd);
+	e->out.meanwhile = old.meanwhile;
+	e->out.arg = old.arg;
+	e->out.name = name;
+	mb_buf_reset(&e->header);
+}
+
+struct mb_str
+mb_emitter_header(const struct mb_emitter *e)
+{
+	return (struct mb_str){ e->header.p, e->header.len };
+}
+
+void
 mb_emitter_bring(struct mb_emitter *e, struct mb_parcel *parcel)
 {
 	e->parcel = parcel;

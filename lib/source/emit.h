@@ -26,6 +26,15 @@ MB_CHECK int mb_emitter_open(struct mb_emitter **out, struct mb_journal *j,
     int fd, bool is_plain, uint64_t record_limit, struct mb_err *err);
 void mb_emitter_close(struct mb_emitter *e);
 
+/*
+ * Write to fd (borrowed, as its name for messages) from now on, as to a new
+ * reader: with is_plain the header comes again.
+ */
+void mb_emitter_to(struct mb_emitter *e, int fd, const char *name);
+
+/* The header that was written last, with is_plain; empty: none. */
+struct mb_str mb_emitter_header(const struct mb_emitter *e);
+
 /* The stream's first and last line. */
 MB_CHECK int mb_emit_hello(struct mb_emitter *e, uint64_t run, bool is_replay,
     struct mb_err *err);

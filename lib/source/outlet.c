@@ -13,14 +13,12 @@ enum {
 	LEND_FROM = 64 * 1024,	/* less is copied as fast */
 };
 
-static const char name[] = "standard output";
-
 void
 mb_outlet_init(struct mb_outlet *o, int fd)
 {
 	struct stat st;
 
-	*o = (struct mb_outlet){ .fd = fd };
+	*o = (struct mb_outlet){ .fd = fd, .name = "standard output" };
 	o->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 	o->may_lend = o->is_pipe;
 }
@@ -64,7 +62,7 @@ pass_time(struct mb_outlet *o, bool *is_idle, struct mb_err *err)
 	if (!*is_idle)
 		*is_idle = !o->meanwhile(o->arg);
 	else if (poll(&fd, 1, -1) < 0 && errno != EINTR)
-		return mb_fail_sys(err, "poll %s", name);
+		return mb_fail_sys(err, "poll %s", o->name);
 	return 0;
 }
 
@@ -92,7 +90,7 @@ send_all(struct mb_outlet *o, const char *p, size_t len, bool lends,
 		} else if (!waits && is_refusal()) {
 			o->is_pipe = false;
 		} else {
-			return mb_fail_sys(err, "write %s", name);
+			return mb_fail_sys(err, "write %s", o->name);
 		}
 	}
 	return 0;

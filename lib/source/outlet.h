@@ -16,6 +16,7 @@
 
 struct mb_outlet {
 	int fd;
+	const char *name;	/* for messages; "standard output" */
 	bool is_pipe;		/* writes may be asked not to wait */
 	bool may_lend;		/* and pages be lent */
 	struct mb_buf pending;	/* put, and not yet written */
