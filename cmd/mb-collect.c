@@ -37,6 +37,7 @@ enum {
 	KEY_MAX_BYTES = MB_OPT_LONG, KEY_MAX_RECORDS, KEY_ONCE, KEY_FINAL,
 	KEY_RECORD_LIMIT, KEY_STDIN, KEY_RETAIN, KEY_WAIT, KEY_SHARED,
 	KEY_NO_HEADER, KEY_TIMEOUT, KEY_MAX_RETRIES, KEY_PARK_AFTER,
+	KEY_ROTATE_WAIT, KEY_PIN, KEY_STRICT,
 };
 
 /*
@@ -76,6 +77,11 @@ static const struct mb_opt opts[] = {
 	    "again, then stop (default 3)" },
 	{ KEY_PARK_AFTER, "park-after", "N", "park a batch that CMD has failed "
 	    "N times, and go on; 0: never (default 0)" },
+	{ KEY_ROTATE_WAIT, "rotate-wait", "TIME", "how long a file that was "
+	    "rotated away may be silent before it is final (default 5s)" },
+	{ KEY_PIN, "pin", NULL, "link files into FILE.d/pins, so that "
+	    "deleting them loses nothing" },
+	{ KEY_STRICT, "strict", NULL, "stop where bytes are lost" },
 	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
 	    "system" },
 	MB_OPT_COMMON,
@@ -210,6 +216,17 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		case KEY_WAIT:
 			if (mb_parse_duration(&cfg->wait_us, arg, err) < 0)
 				return mb_wrap(err, "--wait");
+			break;
+		case KEY_ROTATE_WAIT:
+			if (mb_parse_duration(&cfg->follow.rotate_wait_us,
+			    arg, err) < 0)
+				return mb_wrap(err, "--rotate-wait");
+			break;
+		case KEY_PIN:
+			cfg->follow.pins = true;
+			break;
+		case KEY_STRICT:
+			cfg->follow.is_strict = true;
 			break;
 		case KEY_SHARED:
 			cfg->is_shared = true;
@@ -507,10 +524,11 @@ cut(struct collector *c, struct mb_err *err)
 	if (rc < 0)
 		goto out;
 	mb_cut_planned(c->cutter);
-	mb_follow_planned(c->follow);
+	rc = mb_follow_planned(c->follow, b.settled, err);
 	if (c->pipe != NULL)
 		mb_pipe_planned(c->pipe);
-	rc = emit_new(c, err);
+	if (rc == 0)
+		rc = emit_new(c, err);
 	if (rc == 0 && c->pipe != NULL)
 		rc = mb_pipe_release(c->pipe, b.settled, err);
 	if (rc == 0)
@@ -615,6 +633,7 @@ run_batches(struct collector *c, struct mb_err *err)
 {
 	const struct config *cfg = c->cfg;
 	int64_t tick = next_tick(cfg);
+	enum mb_follow_more more;
 	bool waits;
 	int rc;
 
@@ -627,8 +646,11 @@ run_batches(struct collector *c, struct mb_err *err)
 			return -1;
 		waits = c->follows ||
 		    (c->pipe != NULL && !mb_pipe_has_ended(c->pipe));
+		more = mb_follow_more(c->follow);
+		/* Files that wait for a place among the open ones are due. */
 		if (rc > 0 || (mb_cut_has_batch(c->cutter) && (!waits ||
-		    cfg->interval_us == 0 || mb_clock_steady_us() >= tick))) {
+		    more == MB_FOLLOW_EAGER || cfg->interval_us == 0 ||
+		    mb_clock_steady_us() >= tick))) {
 			if (rc == 0)
 				tick = next_tick(cfg);
 			rc = cut(c, err);
@@ -638,8 +660,10 @@ run_batches(struct collector *c, struct mb_err *err)
 				return 0;
 			continue;
 		}
-		if (!waits)
+		if (!waits && more == MB_FOLLOW_NOTHING)
 			return 0;
+		if (!waits && more == MB_FOLLOW_EAGER)
+			continue;
 		if (mb_journal_refresh(c->journal, err) < 0 ||
 		    emit_new(c, err) < 0)
 			return -1;
@@ -739,16 +763,26 @@ recover(struct collector *c, char **argv, struct mb_err *err)
 	return 0;
 }
 
-/* Every file that is followed stays open. */
-static void
+/*
+ * How many files may be open: a rotated file and its successor are two, and
+ * some descriptors are for everything else.
+ */
+static size_t
 allow_many_files(void)
 {
+	enum { OTHERS = 32, LEAST = 4, MOST = 1000 };
 	struct rlimit limit;
+	size_t n;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
+		return LEAST;
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max > 2 * MOST + OTHERS)
+		return MOST;
+	n = limit.rlim_max > OTHERS ? (size_t)(limit.rlim_max - OTHERS) / 2 :
+	    0;
+	return n > LEAST ? n : LEAST;
 }
 
 static int
@@ -758,6 +792,7 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 		.cfg = cfg,
 		.is_plain = cfg->command != NULL || isatty(STDOUT_FILENO),
 	};
+	struct mb_follow_options follow = cfg->follow;
 	struct mb_err ignored = { 0 };
 	bool has_said_hello = false;
 	int rc = -1;
@@ -769,7 +804,7 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 	/* A full pipe of 64 KiB costs a wake-up for every chunk. */
 	if (c.command == NULL)
 		(void)fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20);
-	allow_many_files();
+	follow.max_open = allow_many_files();
 	c.progress = mb_progress_open(&cfg->common, cmd.name);
 	if (mb_journal_open(&c.journal, cfg->journal, MB_JOURNAL_CREATE |
 	    (cfg->is_shared ? MB_JOURNAL_SHARED : 0), err) < 0 ||
@@ -781,8 +816,9 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 	mb_emitter_bring(c.emitter, mb_cut_parcel(c.cutter));
 	if (!cfg->once)
 		mb_emitter_meanwhile(c.emitter, scan_ahead, &c);
-	c.follow = mb_follow_open(&cfg->follow, c.journal, c.cutter,
-	    c.emitter);
+	if (mb_follow_open(&c.follow, &follow, c.journal, c.cutter, c.emitter,
+	    err) < 0)
+		goto out;
 	c.next_emit = mb_journal_state(c.journal)->next_batch;
 	c.job = (struct mb_job){
 		.journal = c.journal, .emitter = c.emitter,
@@ -825,6 +861,7 @@ main(int argc, char **argv)
 	struct config cfg = {
 		.interval_us = 2000000, .wait_us = 2000000, .retain = 10000,
 		.max_retries = 3,
+		.follow = { .rotate_wait_us = 5000000 },
 		.cut = {
 			.max_bytes = 64 << 20, .has_header = true,
 			.record_limit = MB_RECORD_LIMIT, .keep = KEEP,

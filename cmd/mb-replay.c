@@ -369,6 +369,31 @@ flush(struct mb_buf *out, struct mb_err *err)
 	return 0;
 }
 
+/* What never came into a batch, because it was gone before. */
+static void
+put_lost(struct replay *r, struct mb_buf *out)
+{
+	const struct mb_state *s = r->state;
+
+	if (s->n_lost == 0)
+		return;
+	if (r->cfg->json) {
+		mb_line_open(out, NULL, '{');
+		mb_line_u64(out, "lost", s->n_lost);
+		mb_line_u64(out, "lost_unknown", s->n_lost_unknown);
+		mb_line_u64(out, "lost_bytes", s->lost_bytes);
+		mb_line_close(out, '}');
+		mb_buf_addc(out, '\n');
+		return;
+	}
+	mb_buf_addf(out, "lost: %" PRIu64 " bytes in %" PRIu64 " places",
+	    s->lost_bytes, s->n_lost - s->n_lost_unknown);
+	if (s->n_lost_unknown > 0)
+		mb_buf_addf(out, ", and an unknown number in %" PRIu64,
+		    s->n_lost_unknown);
+	mb_buf_addc(out, '\n');
+}
+
 static int
 list(struct replay *r, struct mb_err *err)
 {
@@ -389,6 +414,7 @@ list(struct replay *r, struct mb_err *err)
 		if (out.len > 64 * 1024)
 			rc = flush(&out, err);
 	}
+	put_lost(r, &out);
 	if (rc == 0)
 		rc = flush(&out, err);
 	mb_buf_release(&out);

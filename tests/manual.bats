@@ -36,6 +36,9 @@ options_of() { # TOOL
 		--timeout=
 		--max-retries=
 		--park-after=
+		--rotate-wait=
+		--pin
+		--strict
 		--shared
 		-F,--format=
 		-d,--delimiter=
@@ -105,7 +108,7 @@ options_of() { # TOOL
 # Options of cli.md that later pieces of work bring.
 later_options() { # TOOL
 	case $1 in
-	mb-collect) echo "rotate-wait pin strict adopt ticks" ;;
+	mb-collect) echo "adopt ticks" ;;
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;

@@ -26,6 +26,7 @@ struct mb_input {
 	bool is_finished;		/* and the splitter has been told */
 	bool is_exhausted;		/* and the last scan found nothing */
 	bool is_at_end;			/* the last read came to it */
+	uint64_t looked;		/* bytes that were too few for a start */
 	char *old_fields;		/* of the generation before; or NULL */
 	char *old_format;
 
@@ -270,13 +271,14 @@ mb_input_is_read(const struct mb_input *in)
 uint64_t
 mb_input_read(const struct mb_input *in)
 {
-	return in->has_start ? in->split.off : in->g.end;
+	return in->has_start ? in->split.off : in->g.end + in->looked;
 }
 
 uint64_t
 mb_input_rest(const struct mb_input *in)
 {
-	return in->has_start ? in->split.off - in->split.complete : 0;
+	return in->has_start ? in->split.off - in->split.complete :
+	    in->looked;
 }
 
 /*
@@ -470,8 +472,10 @@ skip_hole(struct mb_cutter *c, struct mb_input *in, uint64_t *end,
 				*end += (uint64_t)i;
 				return 1;
 			}
-		if (n < CHUNK)
+		if (n < CHUNK) {
+			*end += (uint64_t)n;
 			return 0;
+		}
 	}
 }
 
@@ -514,6 +518,7 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	n = mb_content_read(in->content, head.p, MAX_HEADER, 0, err);
 	if (n > 0 && head.p[0] == '\0') {
 		rc = skip_hole(c, in, &hole, err);
+		in->looked = hole;
 		if (rc <= 0)
 			goto out;
 		n = mb_content_read(in->content, head.p, MAX_HEADER, hole,
@@ -523,6 +528,7 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	if (n < 0)
 		goto out;
 	head.len = (size_t)n;
+	in->looked = hole + (uint64_t)n;
 	rc = 0;
 	if (n == 0 || (n < 3 && !in->is_final && head.p[n - 1] != '\n'))
 		goto out;
@@ -803,8 +809,10 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 		    find_start(c, in, err);
 		if (rc < 0)
 			return -1;
-		if (!in->has_start)
+		if (!in->has_start) {
+			in->is_at_end = true;
 			return MB_CUT_NOTHING;
+		}
 	}
 	if (in->is_finished || !fits_batch(c, in))
 		return MB_CUT_NOTHING;

@@ -1,163 +1,69 @@
 #include "source/follow.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include "base/io.h"
+#include "base/clock.h"
 #include "base/parse.h"
+#include "journal/lines.h"
+#include "source/pin.h"
 
-struct file {
-	char *path;		/* absolute; its name in the journal */
-	unsigned rank;
-	int fd;
-	int watch;		/* of inotify; -1 */
-	dev_t dev;
-	ino_t ino;
-	struct mb_content *content;
-	struct mb_input *input;
-	bool is_in_use;		/* the emitter reads from our content */
-	bool was_damaged;	/* and the user was told */
+enum {
+	STEP_FREELY = 64,	/* so many chains are looked at each time, */
+	STEP_EVERY = 50000,	/* more of them each so many us */
+	TRY_AGAIN = 500000,	/* us: what couldn't be decided */
+	FORGET_EVERY = 10000000,
+	FORGET_AT_ONCE = 1000,
 };
 
-struct operand {
-	char *text;		/* absolute, may be a pattern */
-	unsigned rank;
-	bool was_refused;	/* and the user was told */
+/* A pin that goes when `until` is settled. */
+struct unpin {
+	struct mb_inode inode;
+	uint64_t until;
 };
 
 struct mb_follow {
 	struct mb_follow_options options;
-	struct mb_journal *journal;
-	struct mb_cutter *cutter;
-	struct mb_emitter *emitter;
-	struct operand *operands;
-	size_t n_operands;
-	struct file *files;
-	size_t n_files;
-	int inotify;
+	struct mb_chain_world world;
+	struct mb_watch *watch;
+	struct mb_chain **chains;
+	size_t n_chains;
+	struct mb_path **queue;		/* to be begun, in order, [next, n) */
+	size_t n_queue, next_queue, cap_queue;
+	struct mb_path **again;		/* to be tried again */
+	size_t n_again, cap_again;
+	int64_t again_us, stepped_us, forgot_us;
+	bool is_crowded;		/* no room for what is queued */
+	bool may_forget;
+	struct unpin *unpins;
+	size_t n_unpins;
 	char **notices;
 	size_t n_notices;
 	char *shown;
+	uint64_t rest;			/* of a file that was closed */
+	char *rest_name;
+	struct mb_err trouble;		/* the first gzip file's */
 };
 
-struct mb_follow *
-mb_follow_open(const struct mb_follow_options *options, struct mb_journal *j,
-    struct mb_cutter *c, struct mb_emitter *e)
-{
-	struct mb_follow *f = mb_alloc(sizeof *f);
-
-	*f = (struct mb_follow){
-		.options = *options, .journal = j, .cutter = c, .emitter = e,
-		.inotify = -1,
-	};
-	if (options->follows)
-		f->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	return f;
-}
-
 static void
-close_file(struct mb_follow *f, struct file *file)
+tell(void *arg, const char *path, const char *what)
 {
-	if (file->is_in_use)
-		mb_emitter_use(f->emitter, mb_input_generation(file->input),
-		    NULL);
-	if (file->input != NULL)
-		mb_input_remove(f->cutter, file->input);
-	mb_content_close(file->content);
-	if (file->watch >= 0)
-		inotify_rm_watch(f->inotify, file->watch);
-	if (file->fd >= 0)
-		close(file->fd);
-	free(file->path);
-}
-
-void
-mb_follow_close(struct mb_follow *f)
-{
-	if (f == NULL)
-		return;
-	for (size_t i = 0; i < f->n_files; i++)
-		close_file(f, &f->files[i]);
-	for (size_t i = 0; i < f->n_operands; i++)
-		free(f->operands[i].text);
-	for (size_t i = 0; i < f->n_notices; i++)
-		free(f->notices[i]);
-	if (f->inotify >= 0)
-		close(f->inotify);
-	free(f->files);
-	free(f->operands);
-	free(f->notices);
-	free(f->shown);
-	free(f);
-}
-
-static void
-tell(struct mb_follow *f, const char *path, const char *what)
-{
+	struct mb_follow *f = arg;
 	struct mb_buf text = { 0 };
 
-	mb_show(&text, mb_str(path));
-	mb_buf_addf(&text, ": %s", what);
+	if (path != NULL) {
+		mb_show(&text, mb_str(path));
+		mb_buf_adds(&text, ": ");
+	}
+	mb_buf_adds(&text, what);
 	f->notices = mb_realloc_array(f->notices, f->n_notices + 1,
 	    sizeof *f->notices);
 	f->notices[f->n_notices++] = mb_buf_take(&text);
 }
 
-/* Damage is told as soon as it is met; an end that is cut off may grow. */
-static void
-tell_damage(struct mb_follow *f)
-{
-	struct mb_buf text = { 0 };
-	const char *why;
-
-	for (size_t i = 0; i < f->n_files; i++) {
-		struct file *file = &f->files[i];
-		bool is_damaged = mb_content_trouble(file->content, &why) ==
-		    MB_GZ_DAMAGED;
-
-		if (is_damaged && !file->was_damaged && f->options.follows) {
-			mb_buf_reset(&text);
-			mb_buf_addf(&text, "%s; what stands before it is "
-			    "taken", why);
-			tell(f, file->path, mb_buf_str(&text));
-		}
-		file->was_damaged = is_damaged;
-	}
-	mb_buf_release(&text);
-}
-
-int
-mb_follow_trouble(struct mb_follow *f, struct mb_err *err)
-{
-	const char *why;
-
-	for (size_t i = 0; i < f->n_files && !f->options.follows; i++) {
-		struct file *file = &f->files[i];
-		enum mb_gz_trouble t = mb_content_trouble(file->content, &why);
-
-		if (t != MB_GZ_FINE && err->code != MB_OK)
-			tell(f, file->path, why);
-		else if (t != MB_GZ_FINE)
-			mb_fail(err, t == MB_GZ_CUT ? MB_EBUSY : MB_EDATA,
-			    "%s: %s", file->path, why);
-	}
-	return err->code == MB_OK ? 0 : -1;
-}
-
 const char *
 mb_follow_notice(struct mb_follow *f)
 {
-	tell_damage(f);
 	free(f->shown);
 	f->shown = NULL;
 	if (f->n_notices == 0)
@@ -169,389 +75,549 @@ mb_follow_notice(struct mb_follow *f)
 }
 
 static bool
-is_pattern(const char *s)
+is_open(void *arg, const struct mb_inode *inode, const struct mb_chain *but)
 {
-	return strpbrk(s, "*?[") != NULL;
-}
+	struct mb_follow *f = arg;
 
-/* Where the file ends for us: now, unless it is followed. */
-static int
-set_end(struct mb_follow *f, struct file *file, struct mb_err *err)
-{
-	if (f->options.follows)
-		return 0;
-	mb_input_final(file->input, f->options.is_final);
-	return mb_content_seal(file->content, UINT64_MAX, err);
+	for (size_t i = 0; i < f->n_chains; i++)
+		if (f->chains[i] != but &&
+		    mb_chain_has_file(f->chains[i], inode))
+			return true;
+	return false;
 }
 
 /*
- * A file that is there but can't be opened: without -f that is an error, or
- * its records would be passed over in silence.
+ * Pins.
  */
+
+static void
+is_done(void *arg, const struct mb_inode *inode)
+{
+	struct mb_follow *f = arg;
+	uint64_t next = mb_journal_state(f->world.journal)->next_batch;
+
+	f->may_forget = true;
+	if (!f->options.pins)
+		return;
+	f->unpins = mb_realloc_array(f->unpins, f->n_unpins + 1,
+	    sizeof *f->unpins);
+	f->unpins[f->n_unpins++] = (struct unpin){ *inode, next };
+}
+
+static bool
+parked_batch_needs(const struct mb_state *s, const struct mb_inode *inode)
+{
+	for (size_t i = 0; i < s->n_batches; i++) {
+		const struct mb_batch *b = &s->batches[i];
+
+		if (b->state != MB_PARKED)
+			continue;
+		for (size_t k = 0; k < b->n_ranges; k++) {
+			const struct mb_generation *g = mb_state_generation(s,
+			    b->ranges[k].generation);
+
+			if (g != NULL && g->dev == inode->dev &&
+			    g->ino == inode->ino)
+				return true;
+		}
+	}
+	return false;
+}
+
 static int
-refuse(struct mb_follow *f, const char *path, bool *was_refused,
+unpin(struct mb_follow *f, uint64_t settled, struct mb_err *err)
+{
+	const struct mb_state *s = mb_journal_state(f->world.journal);
+	size_t kept = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < f->n_unpins; i++) {
+		struct unpin u = f->unpins[i];
+
+		if (rc < 0 || (u.until > 0 && (settled == MB_NONE ||
+		    settled + 1 < u.until)) ||
+		    parked_batch_needs(s, &u.inode))
+			f->unpins[kept++] = u;
+		else if (!is_open(f, &u.inode, NULL))
+			rc = mb_pin_remove(f->world.journal, &u.inode, err);
+	}
+	f->n_unpins = kept;
+	return rc;
+}
+
+/* At the start: what may still be read, or sent again. */
+static bool
+is_pin_needed(void *arg, const struct mb_inode *inode)
+{
+	const struct mb_state *s = mb_journal_state(
+	    ((struct mb_follow *)arg)->world.journal);
+
+	for (size_t i = 0; i < s->n_generations; i++) {
+		const struct mb_generation *g = &s->generations[i];
+
+		if (g->dev != inode->dev || g->ino != inode->ino)
+			continue;
+		if (!g->is_final)
+			return true;
+		for (size_t b = 0; b < s->n_batches; b++)
+			for (size_t k = 0; k < s->batches[b].n_ranges; k++)
+				if (s->batches[b].ranges[k].generation ==
+				    g->id)
+					return true;
+	}
+	return false;
+}
+
+int
+mb_follow_open(struct mb_follow **out, const struct mb_follow_options *options,
+    struct mb_journal *j, struct mb_cutter *c, struct mb_emitter *e,
     struct mb_err *err)
 {
-	if (!f->options.follows)
-		return mb_fail_sys(err, "open %s", path);
-	if (!*was_refused)
-		tell(f, path, strerror(errno));
-	*was_refused = true;
+	struct mb_follow *f = mb_alloc(sizeof *f);
+
+	*f = (struct mb_follow){ .options = *options };
+	f->watch = mb_watch_open(&(struct mb_watch_options){
+		.follows = options->follows, .except = mb_journal_path(j),
+		.tell = tell, .arg = f,
+	});
+	f->world = (struct mb_chain_world){
+		.options = &f->options, .journal = j, .cutter = c,
+		.emitter = e, .known = mb_known_open(j), .watch = f->watch,
+		.arg = f, .tell = tell, .is_open = is_open,
+		.is_done = is_done,
+	};
+	*out = f;
+	if (options->pins && mb_pin_sweep(j, is_pin_needed, f, err) < 0) {
+		mb_follow_close(f);
+		*out = NULL;
+		return -1;
+	}
 	return 0;
 }
 
-/* Make the file an input: the known generation goes on, or a new one. */
-static int
-begin_input(struct mb_follow *f, struct file *file, bool may_continue,
-    struct mb_err *err)
+void
+mb_follow_close(struct mb_follow *f)
 {
-	const struct mb_generation *known = may_continue ? mb_state_newest(
-	    mb_journal_state(f->journal), file->path) : NULL;
-	int rc;
-
-	if (known != NULL && (known->is_final || known->spool != MB_NONE))
-		known = NULL;
-	file->input = mb_input_add(f->cutter, file->rank, file->path, MB_NONE,
-	    file->content, known);
-	mb_input_locate(file->input, file->dev, file->ino, 0, NULL);
-	if (known != NULL) {
-		rc = mb_input_check(file->input, err);
-		if (rc < 0)
-			return -1;
-		if (rc == 0) {
-			tell(f, file->path, "was replaced or truncated; it is "
-			    "read anew from its start");
-			mb_input_remove(f->cutter, file->input);
-			return begin_input(f, file, false, err);
-		}
-	}
-	return set_end(f, file, err);
-}
-
-static struct file *
-find_file(struct mb_follow *f, const char *path, const struct stat *st)
-{
-	for (size_t i = 0; i < f->n_files; i++)
-		if (strcmp(f->files[i].path, path) == 0 || (st != NULL &&
-		    f->files[i].dev == st->st_dev &&
-		    f->files[i].ino == st->st_ino))
-			return &f->files[i];
-	return NULL;
+	if (f == NULL)
+		return;
+	for (size_t i = 0; i < f->n_chains; i++)
+		mb_chain_close(f->chains[i]);
+	for (size_t i = 0; i < f->n_notices; i++)
+		free(f->notices[i]);
+	mb_watch_close(f->watch);
+	mb_known_close(f->world.known);
+	mb_buf_release(&f->world.lines);
+	free(f->chains);
+	free(f->queue);
+	free(f->again);
+	free(f->unpins);
+	free(f->notices);
+	free(f->shown);
+	free(f->rest_name);
+	free(f);
 }
 
 static void
-watch(struct mb_follow *f, struct file *file)
+push(struct mb_path ***v, size_t *n, size_t *cap, struct mb_path *p)
 {
-	file->watch = f->inotify < 0 ? -1 : inotify_add_watch(f->inotify,
-	    file->path, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF |
-	    IN_DELETE_SELF);
+	if (*n == *cap) {
+		*cap = *cap * 2 + 16;
+		*v = mb_realloc_array(*v, *cap, sizeof **v);
+	}
+	(*v)[(*n)++] = p;
 }
 
-/* Open a file that is there: 1, 0 if it isn't (errno says why), -1. */
-static int
-open_path(struct mb_follow *f, const char *path, unsigned rank,
-    struct mb_err *err)
+static void
+try_again(struct mb_follow *f, struct mb_path *p)
 {
-	struct file file = { .rank = rank, .fd = -1, .watch = -1 };
-	struct stat st;
-
-	if (find_file(f, path, NULL) != NULL)
-		return 1;
-	file.fd = mb_openat(AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
-	if (file.fd < 0)
-		return 0;
-	if (fstat(file.fd, &st) < 0) {
-		close(file.fd);
-		return mb_fail_sys(err, "%s", path);
-	}
-	if (find_file(f, path, &st) != NULL) {
-		close(file.fd);		/* the same file by another name */
-		return 1;
-	}
-	if (!S_ISREG(st.st_mode)) {
-		close(file.fd);
-		return mb_fail(err, MB_EUSAGE, "%s: not a regular file", path);
-	}
-	file.path = mb_strdup(path);
-	file.dev = st.st_dev;
-	file.ino = st.st_ino;
-	file.content = mb_content_of_fd(file.fd, file.path,
-	    f->journal);
-	watch(f, &file);
-	f->files = mb_realloc_array(f->files, f->n_files + 1,
-	    sizeof *f->files);
-	f->files[f->n_files++] = file;
-	return begin_input(f, &f->files[f->n_files - 1], true, err) < 0 ? -1 :
-	    1;
+	if (f->n_again == 0)
+		f->again_us = f->world.now_us + TRY_AGAIN;
+	push(&f->again, &f->n_again, &f->cap_again, p);
 }
 
-/* One of an operand's files; it may have gone since it was found. */
-static int
-open_found(struct mb_follow *f, struct operand *o, const char *path,
-    struct mb_err *err)
+static void
+enqueue(struct mb_follow *f, struct mb_path *p)
 {
-	int rc = open_path(f, path, o->rank, err);
-
-	return rc == 0 && errno != ENOENT ?
-	    refuse(f, path, &o->was_refused, err) : rc;
+	if (p->flags & MB_PATH_QUEUED)
+		return;
+	p->flags |= MB_PATH_QUEUED;
+	push(&f->queue, &f->n_queue, &f->cap_queue, p);
 }
 
-static int
-open_matches(struct mb_follow *f, struct operand *o, struct mb_err *err)
+/* No path of ours any more. */
+static void
+drop(struct mb_follow *f, struct mb_path *p)
 {
-	glob_t found;
-	struct stat st;
-	int rc = glob(o->text, 0, NULL, &found);
-
-	if (rc == GLOB_NOMATCH)
-		return 0;
-	if (rc != 0)
-		return mb_fail(err, MB_EIO, "%s: can't list it", o->text);
-	rc = 0;
-	for (size_t i = 0; i < found.gl_pathc && rc >= 0; i++)
-		if (stat(found.gl_pathv[i], &st) == 0 && S_ISREG(st.st_mode))
-			rc = open_found(f, o, found.gl_pathv[i], err);
-	globfree(&found);
-	return rc < 0 ? -1 : 0;
+	f->may_forget = true;
+	for (size_t i = 0; i < f->n_again; i++)
+		if (f->again[i] == p)
+			f->again[i--] = f->again[--f->n_again];
+	if (p->flags & MB_PATH_QUEUED)
+		for (size_t i = f->next_queue; i < f->n_queue; i++)
+			if (f->queue[i] == p)
+				f->queue[i] = NULL;
+	mb_watch_drop(f->watch, p);
 }
 
-static int
-open_directory(struct mb_follow *f, struct operand *o, struct mb_err *err)
+static void
+notice_trouble(struct mb_follow *f, const struct mb_chain *c)
 {
-	struct mb_buf path = { 0 };
-	struct dirent **entries;
-	struct stat st;
-	int n = scandir(o->text, &entries, NULL, NULL), rc = 0;
+	const char *why, *name = mb_chain_path(c)->name;
+	enum mb_gz_trouble t = mb_chain_trouble(c, &why);
 
-	if (n < 0)
-		return mb_fail_sys(err, "read %s", o->text);
-	for (int i = 0; i < n; i++) {
-		mb_buf_reset(&path);
-		mb_buf_addf(&path, "%s/%s", o->text, entries[i]->d_name);
-		if (rc >= 0 && entries[i]->d_name[0] != '.' &&
-		    stat(mb_buf_str(&path), &st) == 0 && S_ISREG(st.st_mode))
-			rc = open_found(f, o, path.p, err);
-		free(entries[i]);
-	}
-	free(entries);
-	mb_buf_release(&path);
-	return rc < 0 ? -1 : 0;
+	if (t == MB_GZ_FINE)
+		return;
+	if (f->trouble.code != MB_OK)
+		tell(f, name, why);
+	else
+		mb_fail(&f->trouble, t == MB_GZ_CUT ? MB_EBUSY : MB_EDATA,
+		    "%s: %s", name, why);
 }
 
-static int
-open_operand(struct mb_follow *f, struct operand *o, struct mb_err *err)
+static void
+close_chain(struct mb_follow *f, size_t i)
 {
-	struct stat st;
-	int rc;
+	struct mb_chain *c = f->chains[i];
+	struct mb_path *p = mb_chain_path(c);
+	uint64_t rest = mb_chain_rest(c);
 
-	if (stat(o->text, &st) == 0) {
-		if (S_ISDIR(st.st_mode))
-			return open_directory(f, o, err);
-		rc = open_path(f, o->text, o->rank, err);
-		if (rc != 0)
-			return rc < 0 ? -1 : 0;
-	} else if (errno == ENOENT && is_pattern(o->text)) {
-		return open_matches(f, o, err);
+	if (!f->options.follows) {
+		p->flags |= MB_PATH_THROUGH;
+		notice_trouble(f, c);
+		if (rest > 0 && f->rest == 0) {
+			f->rest = rest;
+			f->rest_name = mb_strdup(p->name);
+		}
 	}
-	/* Not there, or not to be opened: that is not the same as empty. */
-	if (errno == ENOENT && mb_state_newest(mb_journal_state(f->journal),
-	    o->text) != NULL) {
-		if (!f->options.follows && !o->was_refused)
-			tell(f, o->text, "is not there now; nothing new");
-		o->was_refused = true;
-		return 0;
-	}
-	if (errno == ENOENT && !f->options.follows)
-		return mb_fail(err, MB_EUSAGE, "%s: no such file", o->text);
-	if (errno == ENOENT)
-		return 0;
-	return refuse(f, o->text, &o->was_refused, err);
+	p->user = NULL;
+	f->may_forget = true;
+	mb_chain_close(c);
+	f->n_chains--;
+	memmove(f->chains + i, f->chains + i + 1, (f->n_chains - i) *
+	    sizeof *f->chains);
 }
 
 /*
- * The name is the identity: however the way to it is written, "./a", "../d/a",
- * it has to come out the same.  Absolute, as far as there are directories
- * these are resolved, and a link at its end isn't followed.
+ * A file that stands as the last plan left it, and was not written since then,
+ * has nothing new: the stat alone says so.
  */
-static int
-make_absolute(char **out, const char *path, struct mb_err *err)
+static bool
+is_as_planned(const struct mb_follow *f, struct mb_path *p)
 {
-	struct mb_buf joined = { 0 };
-	char *way, *slash, *real = NULL;
-	const char *rest = path;
-	struct stat st;
+	enum { MARGIN_MS = 2000 };	/* clocks of files are coarse */
+	const struct mb_generation *g = mb_state_newest(
+	    mb_journal_state(f->world.journal), p->name);
 
-	if (*path == '\0')
-		return mb_fail(err, MB_EUSAGE, "an empty file name");
-	/* A directory is only the way to its files. */
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
-	    (*out = realpath(path, NULL)) != NULL)
+	if (g == NULL || g->spool != MB_NONE || g->anchored == 0 ||
+	    g->is_final || !mb_inode_equal(&p->look.inode,
+	    &(struct mb_inode){ g->dev, g->ino, g->born_ns }) ||
+	    p->look.size != g->end ||
+	    p->look.mtime_ns / 1000000 > g->time_ms - MARGIN_MS)
+		return false;
+	p->generation = g->id;
+	return true;
+}
+
+/* A path looks different: is there something to begin? */
+static int
+consider(struct mb_follow *f, struct mb_path *p, struct mb_err *err)
+{
+	bool is_known = mb_state_newest(mb_journal_state(f->world.journal),
+	    p->name) != NULL;
+
+	if (p->user != NULL || (p->flags & MB_PATH_THROUGH))
 		return 0;
-	way = mb_strdup(path);
-	while (real == NULL && (slash = strrchr(way, '/')) != NULL) {
-		*slash = '\0';
-		rest = path + (slash + 1 - way);
-		real = realpath(slash == way ? "/" : way, NULL);
+	switch (p->look.state) {
+	case MB_PATH_ABSENT:
+		if (is_known && p->is_named && !f->options.follows)
+			tell(f, p->name, "is not there now");
+		if (is_known) {
+			enqueue(f, p);
+			return 0;
+		}
+		if (p->is_named && !f->options.follows)
+			return mb_fail(err, MB_EUSAGE, "%s: no such file",
+			    p->name);
+		if (!p->is_named)
+			drop(f, p);
+		return 0;
+	case MB_PATH_HIDDEN:
+	case MB_PATH_FILE:
+		break;
 	}
-	free(way);
-	if (real == NULL) {
-		rest = path;
-		real = realpath(".", NULL);
-	}
-	if (real == NULL)
-		return mb_fail_sys(err, "the working directory");
-	mb_buf_addf(&joined, "%s/%s", strcmp(real, "/") == 0 ? "" : real,
-	    rest);
-	free(real);
-	*out = mb_buf_take(&joined);
-	for (slash = *out; (slash = strstr(slash, "//")) != NULL; )
-		memmove(slash, slash + 1, strlen(slash));
+	if (p->look.state == MB_PATH_FILE && !p->look.is_regular &&
+	    !p->is_named)
+		return 0;
+	if (p->look.state == MB_PATH_FILE && p->look.is_regular &&
+	    ((p->look.size == 0 && !is_known) || is_as_planned(f, p)))
+		return 0;
+	enqueue(f, p);
 	return 0;
+}
+
+/* Close one in which nothing happens.  The one that has been so longest. */
+static bool
+make_room(struct mb_follow *f)
+{
+	size_t best = SIZE_MAX;
+
+	for (size_t i = 0; i < f->n_chains; i++)
+		if (mb_chain_is_settled(f->chains[i]) &&
+		    mb_chain_is_caught_up(f->chains[i]) &&
+		    (best == SIZE_MAX || mb_chain_grown_us(f->chains[i]) <
+		    mb_chain_grown_us(f->chains[best])))
+			best = i;
+	if (best == SIZE_MAX)
+		return false;
+	/* Whatever happens to the file from now on looks different. */
+	close_chain(f, best);
+	return true;
+}
+
+static int
+begin(struct mb_follow *f, struct mb_path *p, struct mb_err *err)
+{
+	struct mb_chain *c;
+	int rc;
+
+	p->flags &= (uint8_t)~MB_PATH_QUEUED;
+	if (f->options.follows)
+		mb_watch_look(p);
+	rc = mb_chain_begin(&c, &f->world, p, err);
+	switch (rc) {
+	case MB_CHAIN_READS:
+		f->chains = mb_realloc_array(f->chains, f->n_chains + 1,
+		    sizeof *f->chains);
+		f->chains[f->n_chains++] = c;
+		p->user = c;
+		return 0;
+	case MB_CHAIN_AGAIN:
+		if (f->options.follows)
+			try_again(f, p);
+		return 0;
+	case MB_CHAIN_GONE:
+		drop(f, p);
+		return 0;
+	case MB_CHAIN_IDLE:
+		return 0;
+	default:
+		return -1;
+	}
+}
+
+static int
+begin_queued(struct mb_follow *f, struct mb_err *err)
+{
+	f->is_crowded = false;
+	while (f->next_queue < f->n_queue) {
+		struct mb_path *p = f->queue[f->next_queue];
+
+		if (f->n_chains >= f->options.max_open && !make_room(f)) {
+			f->is_crowded = true;
+			return 0;
+		}
+		f->next_queue++;
+		if (p != NULL && begin(f, p, err) < 0)
+			return -1;
+	}
+	f->next_queue = f->n_queue = 0;
+	return 0;
+}
+
+/* One chain; *i moves on to the next. */
+static int
+step(struct mb_follow *f, size_t *i, int rc)
+{
+	struct mb_path *p = mb_chain_path(f->chains[*i]);
+
+	if (rc == MB_CHAIN_READS) {
+		++*i;
+		return 0;
+	}
+	if (rc < 0)
+		return -1;
+	close_chain(f, *i);
+	if (rc == MB_CHAIN_AGAIN)
+		try_again(f, p);
+	else if (f->options.follows)
+		mb_watch_again(f->watch, p);
+	return 0;
+}
+
+static int
+step_chains(struct mb_follow *f, struct mb_err *err)
+{
+	if (f->n_chains > STEP_FREELY && f->options.follows &&
+	    f->world.now_us - f->stepped_us < STEP_EVERY)
+		return 0;
+	f->stepped_us = f->world.now_us;
+	for (size_t i = 0; i < f->n_chains; )
+		if (step(f, &i, mb_chain_step(f->chains[i], err)) < 0)
+			return -1;
+	return 0;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Generations that are final and that no path has any more.  The newest of a
+ * path that may come again stays: what is rotated after it is its successor.
+ */
+static void
+forget(struct mb_follow *f)
+{
+	const struct mb_state *s = mb_journal_state(f->world.journal);
+	size_t n = mb_watch_count(f->watch), n_gone = 0;
+	uint64_t *ids, *gone;
+
+	if (!f->may_forget || f->next_queue < f->n_queue || f->n_again > 0 ||
+	    (f->options.follows &&
+	    f->world.now_us - f->forgot_us < FORGET_EVERY))
+		return;
+	f->forgot_us = f->world.now_us;
+	f->may_forget = false;
+	ids = mb_realloc_array(NULL, n, sizeof *ids);
+	gone = mb_realloc_array(NULL, FORGET_AT_ONCE, sizeof *gone);
+	for (size_t i = 0; i < n; i++)
+		ids[i] = mb_watch_at(f->watch, i)->generation;
+	qsort(ids, n, sizeof *ids, compare_ids);
+	for (size_t i = 0; i < s->n_generations; i++) {
+		const struct mb_generation *g = &s->generations[i];
+
+		if (!g->is_final || g->is_forgotten || g->spool != MB_NONE ||
+		    bsearch(&g->id, ids, n, sizeof *ids, compare_ids) !=
+		    NULL || (mb_state_newest(s, g->source) == g &&
+		    mb_watch_find(f->watch, g->source) != NULL))
+			continue;
+		if (n_gone == FORGET_AT_ONCE) {
+			f->may_forget = true;
+			break;
+		}
+		gone[n_gone++] = g->id;
+	}
+	if (n_gone > 0)
+		mb_put_forget(&f->world.lines, gone, n_gone);
+	free(ids);
+	free(gone);
+}
+
+/* What the chains have to say.  Not synced: it would be found again. */
+static int
+write_lines(struct mb_follow *f, struct mb_err *err)
+{
+	int rc;
+
+	if (f->world.lines.len == 0)
+		return 0;
+	rc = mb_journal_append(f->world.journal, &f->world.lines, err);
+	mb_buf_reset(&f->world.lines);
+	return rc;
+}
+
+static void
+set_clocks(struct mb_follow *f)
+{
+	f->world.now_us = mb_clock_steady_us();
+	f->world.wall_ns = mb_clock_wall_us() * 1000;
+}
+
+int
+mb_follow_refresh(struct mb_follow *f, struct mb_err *err)
+{
+	struct mb_path *p;
+
+	set_clocks(f);
+	if (f->n_again > 0 && f->world.now_us >= f->again_us) {
+		for (size_t i = 0; i < f->n_again; i++)
+			enqueue(f, f->again[i]);
+		f->n_again = 0;
+	}
+	if (mb_watch_refresh(f->watch, f->world.now_us, err) < 0)
+		return -1;
+	while ((p = mb_watch_next(f->watch)) != NULL)
+		if (consider(f, p, err) < 0)
+			return -1;
+	if (step_chains(f, err) < 0 || begin_queued(f, err) < 0)
+		return -1;
+	forget(f);
+	return write_lines(f, err);
 }
 
 int
 mb_follow_add(struct mb_follow *f, unsigned rank, const char *operand,
     struct mb_err *err)
 {
-	struct operand o = { .rank = rank };
+	struct mb_path *named;
 
-	if (make_absolute(&o.text, operand, err) < 0)
-		return -1;
-	while (strlen(o.text) > 1 && o.text[strlen(o.text) - 1] == '/')
-		o.text[strlen(o.text) - 1] = '\0';
-	f->operands = mb_realloc_array(f->operands, f->n_operands + 1,
-	    sizeof *f->operands);
-	f->operands[f->n_operands++] = o;
-	return open_operand(f, &f->operands[f->n_operands - 1], err);
-}
-
-static struct file *
-file_of(struct mb_follow *f, const struct mb_input *in)
-{
-	for (size_t i = 0; i < f->n_files; i++)
-		if (f->files[i].input == in)
-			return &f->files[i];
-	return NULL;
-}
-
-static int
-renew(struct mb_follow *f, struct file *file, struct mb_err *err)
-{
-	tell(f, file->path, "was replaced or truncated; it is read anew from "
-	    "its start");
-	if (file->is_in_use)
-		mb_emitter_use(f->emitter, mb_input_generation(file->input),
-		    NULL);
-	file->is_in_use = false;
-	mb_input_remove(f->cutter, file->input);
-	return begin_input(f, file, false, err);
+	return mb_watch_add(f->watch, rank, operand, &named, err);
 }
 
 int
 mb_follow_renew(struct mb_follow *f, struct mb_input *in, struct mb_err *err)
 {
-	struct file *file = file_of(f, in);
+	size_t i = 0;
+	int rc;
 
-	if (file == NULL)
+	set_clocks(f);
+	while (i < f->n_chains && !mb_chain_has(f->chains[i], in))
+		i++;
+	if (i == f->n_chains)
 		return mb_fail(err, MB_EBUG, "%s: an input without a file",
 		    mb_input_source(in));
-	return renew(f, file, err);
-}
-
-/*
- * The name leads to another file now.  What we hold open is read to its end
- * first; then the next one's turn comes.
- */
-static int
-move_on(struct mb_follow *f, size_t i, struct mb_err *err)
-{
-	struct file *file = &f->files[i];
-
-	if (mb_content_seal(file->content, UINT64_MAX, err) < 0)
-		return -1;
-	mb_input_final(file->input, true);
-	if (!mb_input_is_done(file->input))
-		return 0;
-	close_file(f, file);
-	f->n_files--;
-	memmove(f->files + i, f->files + i + 1,
-	    (f->n_files - i) * sizeof *f->files);
-	return 1;
-}
-
-static int
-refresh_file(struct mb_follow *f, size_t i, struct mb_err *err)
-{
-	struct file *file = &f->files[i];
-	struct stat st;
-	int rc = mb_content_reaches(file->content, mb_input_planned(
-	    file->input) + mb_input_rest(file->input), err);
-
-	if (rc <= 0)
-		return rc < 0 ? -1 : renew(f, file, err);
-	if (stat(file->path, &st) == 0 && (st.st_dev != file->dev ||
-	    st.st_ino != file->ino))
-		return move_on(f, i, err);
-	return 0;
+	rc = mb_chain_renew(f->chains[i], in, err);
+	return rc == 0 ? 0 : step(f, &i, rc);
 }
 
 int
-mb_follow_refresh(struct mb_follow *f, struct mb_err *err)
+mb_follow_planned(struct mb_follow *f, uint64_t settled, struct mb_err *err)
 {
-	if (!f->options.follows)
-		return 0;
-	for (size_t i = 0; i < f->n_files; ) {
-		int rc = refresh_file(f, i, err);
-
-		if (rc < 0)
-			return -1;
-		i += rc == 0;
-	}
-	for (size_t i = 0; i < f->n_operands; i++)
-		if (open_operand(f, &f->operands[i], err) < 0)
-			return -1;
-	return 0;
+	for (size_t i = 0; i < f->n_chains; i++)
+		mb_chain_planned(f->chains[i]);
+	return f->n_unpins > 0 ? unpin(f, settled, err) : 0;
 }
 
-void
-mb_follow_planned(struct mb_follow *f)
+enum mb_follow_more
+mb_follow_more(const struct mb_follow *f)
 {
-	for (size_t i = 0; i < f->n_files; i++) {
-		struct file *file = &f->files[i];
-		uint64_t id = mb_input_generation(file->input);
-
-		if (!file->is_in_use && id != MB_NONE) {
-			mb_emitter_use(f->emitter, id, file->content);
-			file->is_in_use = true;
-		}
-	}
+	if (f->next_queue < f->n_queue)
+		return MB_FOLLOW_EAGER;
+	if (f->options.follows)
+		return MB_FOLLOW_NOTHING;
+	for (size_t i = 0; i < f->n_chains; i++)
+		if (mb_chain_waits(f->chains[i]))
+			return MB_FOLLOW_WAITING;
+	return f->n_chains > 0 ? MB_FOLLOW_EAGER : MB_FOLLOW_NOTHING;
 }
 
 int
 mb_follow_fd(const struct mb_follow *f)
 {
-	return f->inotify;
+	return mb_watch_fd(f->watch);
 }
 
 void
 mb_follow_drain(struct mb_follow *f)
 {
-	char events[4096];
-
-	while (f->inotify >= 0 && read(f->inotify, events, sizeof events) > 0)
-		;
+	mb_watch_drain(f->watch);
 }
 
 uint64_t
 mb_follow_rest(const struct mb_follow *f, const char **name)
 {
-	for (size_t i = 0; i < f->n_files; i++) {
-		uint64_t rest = mb_input_rest(f->files[i].input);
+	*name = f->rest_name;
+	return f->rest;
+}
 
-		if (rest > 0 && mb_input_is_read(f->files[i].input)) {
-			*name = f->files[i].path;
-			return rest;
-		}
-	}
-	return 0;
+int
+mb_follow_trouble(struct mb_follow *f, struct mb_err *err)
+{
+	if (f->trouble.code == MB_OK)
+		return 0;
+	return mb_fail(err, f->trouble.code, "%s", f->trouble.msg);
 }

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -245,42 +246,90 @@ struct sibling {
 	int64_t mtime_ns;
 };
 
-static bool
-comes_before(const char *base, const struct sibling *a,
-    const struct sibling *b)
+static struct mb_rotated
+rotated(const struct sibling *s)
 {
-	return mb_is_successor(base,
-	    &(struct mb_rotated){ a->name, a->mtime_ns },
-	    &(struct mb_rotated){ b->name, b->mtime_ns });
+	return (struct mb_rotated){ s->name, s->mtime_ns };
 }
 
-/* Oldest first.  Few, and nearly sorted: by insertion. */
-static void
-add_sibling(struct sibling **v, size_t *n, const char *base, const char *name,
-    int64_t mtime_ns)
+/* The siblings that rotation has made.  *at: the one with this inode. */
+static size_t
+list_siblings(struct sibling **out, DIR *d, const char *base,
+    const struct mb_inode *inode, size_t *at)
 {
-	struct sibling new = { mb_strdup(name), mtime_ns };
-	size_t i = *n;
+	struct dirent *e;
+	size_t n = 0;
 
-	*v = mb_realloc_array(*v, *n + 1, sizeof **v);
-	for (; i > 0 && comes_before(base, &new, &(*v)[i - 1]); i--)
-		(*v)[i] = (*v)[i - 1];
-	(*v)[i] = new;
-	++*n;
+	*out = NULL;
+	*at = SIZE_MAX;
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		struct mb_look look;
+
+		if (!mb_looks_rotated(base, e->d_name))
+			continue;
+		look = mb_look_in(dirfd(d), e->d_name);
+		if (look.state != MB_PATH_FILE || !look.is_regular)
+			continue;
+		if (inode != NULL && mb_inode_equal(inode, &look.inode))
+			*at = n;
+		*out = mb_realloc_array(*out, n + 1, sizeof **out);
+		(*out)[n++] = (struct sibling){
+			mb_strdup(e->d_name), look.mtime_ns
+		};
+	}
+	return n;
+}
+
+/* gzip is at it, as long as the original is there. */
+static bool
+is_being_compressed(const struct sibling *v, size_t n, size_t i)
+{
+	size_t len = strlen(v[i].name);
+
+	if (len < 3 || strcmp(v[i].name + len - 3, ".gz") != 0)
+		return false;
+	for (size_t k = 0; k < n; k++)
+		if (v[k].name != NULL && strncmp(v[k].name, v[i].name,
+		    len - 3) == 0 && v[k].name[len - 3] == '\0')
+			return true;
+	return false;
+}
+
+/* Of those not taken yet that came after `after`, the oldest; SIZE_MAX. */
+static size_t
+oldest(const struct sibling *v, size_t n, const char *base,
+    const struct mb_rotated *after)
+{
+	size_t best = SIZE_MAX;
+
+	for (size_t i = 0; i < n; i++) {
+		struct mb_rotated it = rotated(&v[i]), old;
+
+		if (it.name == NULL || !mb_is_successor(base, after, &it) ||
+		    is_being_compressed(v, n, i))
+			continue;
+		if (best != SIZE_MAX) {
+			old = rotated(&v[best]);
+			if (!mb_is_successor(base, &it, &old))
+				continue;
+		}
+		best = i;
+	}
+	return best;
 }
 
 enum mb_locate_result
 mb_locate_next(struct mb_located *out, struct mb_journal *j,
-    const char *path, const struct mb_rotated *after,
+    const char *path, const struct mb_inode *inode, int64_t mtime_ns,
     int (*is_known)(void *arg, const struct mb_located *l), void *arg,
     struct mb_buf *why)
 {
 	const char *base = mb_base_name(path);
-	size_t dir_len = (size_t)(base - path), n = 0;
+	size_t dir_len = (size_t)(base - path), n, at, next;
 	enum mb_locate_result result = MB_LOCATE_GONE;
-	struct sibling *v = NULL;
-	struct mb_buf name = { 0 };
-	struct dirent *e;
+	struct mb_rotated after = { NULL, mtime_ns };
+	struct mb_buf name = { 0 }, after_name = { 0 };
+	struct sibling *v;
 	DIR *d;
 
 	*out = (struct mb_located){ .fd = -1 };
@@ -288,45 +337,48 @@ mb_locate_next(struct mb_located *out, struct mb_journal *j,
 	d = opendir(dir_len > 0 ? mb_buf_str(&name) : ".");
 	if (d == NULL && errno != ENOENT && errno != ENOTDIR)
 		result = hide(why, mb_buf_str(&name), strerror(errno));
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		struct mb_look look;
-
-		if (!mb_looks_rotated(base, e->d_name))
-			continue;
-		look = mb_look_in(dirfd(d), e->d_name);
-		if (look.state == MB_PATH_FILE && look.is_regular &&
-		    mb_is_successor(base, after, &(struct mb_rotated){
-		    e->d_name, look.mtime_ns }))
-			add_sibling(&v, &n, base, e->d_name, look.mtime_ns);
-	}
+	n = list_siblings(&v, d, base, inode, &at);
 	if (d != NULL)
 		closedir(d);
-	for (size_t i = 0; i < n; i++) {
+	if (at != SIZE_MAX) {
+		mb_buf_adds(&after_name, v[at].name);
+		after.name = mb_buf_str(&after_name);
+	}
+	while (result == MB_LOCATE_GONE &&
+	    (next = oldest(v, n, base, &after)) != SIZE_MAX) {
 		int known;
 
 		name.len = dir_len;
-		mb_buf_adds(&name, v[i].name);
-		free(v[i].name);
-		if (result != MB_LOCATE_GONE)
-			continue;
+		mb_buf_adds(&name, v[next].name);
+		free(v[next].name);
+		v[next].name = NULL;
 		result = mb_locate_open(out, j, mb_buf_str(&name), why);
 		if (result != MB_LOCATE_FOUND)
 			continue;
 		known = is_known(arg, out);
 		if (known == 0)
-			continue;
+			break;
+		if (known == 2) {
+			mb_located_release(out);
+			result = MB_LOCATE_GONE;
+			break;
+		}
 		result = known > 0 ? MB_LOCATE_GONE :
 		    hide(why, out->path, "can't be compared");
 		mb_located_release(out);
 	}
+	for (size_t i = 0; i < n; i++)
+		free(v[i].name);
 	free(v);
 	mb_buf_release(&name);
+	mb_buf_release(&after_name);
 	return result;
 }
 
 /*
  * For the emitter.  Where nothing is surely it, what stands under the name is
- * read: the checksum of the range decides.
+ * read, unless that is known to be its successor: the checksum of the range
+ * decides.
  */
 int
 mb_content_open(struct mb_content **out, struct mb_journal *j,
@@ -347,7 +399,7 @@ mb_content_open(struct mb_content **out, struct mb_journal *j,
 		return 1;
 	}
 	found = mb_locate(&l, j, &what, false, &why);
-	if (found == MB_LOCATE_GONE)
+	if (found == MB_LOCATE_GONE && !g->is_final)
 		found = mb_locate_open(&l, j, g->source, &why);
 	if (found == MB_LOCATE_UNSURE)
 		mb_fail(err, MB_EIO, "%s", mb_buf_str(&why));

@@ -60,12 +60,14 @@ enum mb_locate_result mb_locate(struct mb_located *out, struct mb_journal *j,
     const struct mb_sought *what, bool elsewhere, struct mb_buf *why);
 
 /*
- * The oldest rotated sibling of `path` that was live after `after` and that
- * `is_known` (1, 0; -1 can't say) doesn't know: it was never read.
+ * The oldest rotated sibling of `path` that was live after the file with this
+ * inode (NULL: not known which), last written at mtime_ns, and that `is_known`
+ * (1, 0; -1 can't say) doesn't know: it was never read.  2 from is_known: this
+ * one is where the search ends, GONE.
  */
 enum mb_locate_result mb_locate_next(struct mb_located *out,
-    struct mb_journal *j, const char *path, const struct mb_rotated *after,
-    int (*is_known)(void *arg, const struct mb_located *l), void *arg,
+    struct mb_journal *j, const char *path, const struct mb_inode *inode,
+    int64_t mtime_ns, int (*is_known)(void *arg, const struct mb_located *l), void *arg,
     struct mb_buf *why);
 
 /* The name in `path`, behind the last slash. */

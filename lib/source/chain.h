@@ -1,0 +1,116 @@
+/*
+ * chain.h - one path that is read: its generations, one after the other.
+ *
+ *	LIVE	the path leads to the file
+ *	LEAVING	it was rotated away, or is a copy of what was: read to its end
+ *	ENDING	and quiet for --rotate-wait: half a line is a record now
+ *
+ *	LIVE -> LEAVING		[turn] the path leads elsewhere
+ *				[find_copy] truncated, and a copy is there
+ *	LEAVING -> ENDING	[end_stream]
+ *	ENDING -> LEAVING	[finish] it has grown all the same
+ *	ENDING -> (none)	[finish] everything is in batches: `final`
+ *
+ * The successor begins when the last file was read to its end and no half line
+ * waits there; the last file is still read beside it until it is ENDING.  So
+ * every generation's records are in order, and those of a successor behind
+ * what its predecessor had when it was rotated.
+ */
+#ifndef MB_SOURCE_CHAIN_H
+#define MB_SOURCE_CHAIN_H
+
+#include "source/cut.h"
+#include "source/emit.h"
+#include "source/known.h"
+#include "source/watch.h"
+
+struct mb_chain;
+
+struct mb_follow_options {
+	bool follows;		/* -f: files may come and grow */
+	bool is_final;		/* --final */
+	bool pins;		/* --pin */
+	bool is_strict;		/* --strict */
+	int64_t rotate_wait_us;
+	size_t max_open;	/* files, about */
+};
+
+/* What all chains share; borrowed. */
+struct mb_chain_world {
+	const struct mb_follow_options *options;
+	struct mb_journal *journal;
+	struct mb_cutter *cutter;
+	struct mb_emitter *emitter;
+	struct mb_known *known;
+	struct mb_watch *watch;
+	struct mb_buf lines;	/* for the journal */
+	int64_t now_us, wall_ns;
+	void *arg;		/* of: */
+	void (*tell)(void *arg, const char *path, const char *what);
+	/* Has a chain but `but` this file open? */
+	bool (*is_open)(void *arg, const struct mb_inode *inode,
+	    const struct mb_chain *but);
+	/* A file is read to its end: its pin isn't needed much longer. */
+	void (*is_done)(void *arg, const struct mb_inode *inode);
+};
+
+/* In mb_path.flags. */
+enum {
+	MB_PATH_TOLD = 1,	/* that it can't be observed */
+	MB_PATH_QUEUED = 2,	/* it will be begun */
+	MB_PATH_THROUGH = 4,	/* without -f: it was read */
+};
+
+enum mb_chain_result {
+	MB_CHAIN_IDLE,		/* nothing to read now */
+	MB_CHAIN_READS,
+	MB_CHAIN_AGAIN,		/* something can't be observed: try later */
+	MB_CHAIN_GONE,		/* no file, and none is waited for */
+};
+
+/*
+ * Begin with the path as it is now.  READS, and a chain; or another result
+ * and none.  -1: MB_EDATA with --strict, MB_EUSAGE: not a regular file, MB_EIO
+ * without -f where it can't be observed.
+ */
+MB_CHECK int mb_chain_begin(struct mb_chain **out, struct mb_chain_world *w,
+    struct mb_path *p, struct mb_err *err);
+
+/*
+ * Look what has become of it.  READS: go on; other results: it may be closed.
+ */
+MB_CHECK int mb_chain_step(struct mb_chain *c, struct mb_err *err);
+
+void mb_chain_close(struct mb_chain *c);
+
+struct mb_path *mb_chain_path(const struct mb_chain *c);
+
+/* Is it the chain of this input? */
+bool mb_chain_has(const struct mb_chain *c, const struct mb_input *in);
+bool mb_chain_has_file(const struct mb_chain *c, const struct mb_inode *i);
+
+/*
+ * The input doesn't hold what was read of it: find where that is.  As
+ * mb_chain_step.
+ */
+MB_CHECK int mb_chain_renew(struct mb_chain *c, struct mb_input *in,
+    struct mb_err *err);
+
+/* Read to the end, caught up, nothing in the batch in the making? */
+bool mb_chain_is_caught_up(const struct mb_chain *c);
+/* Does the path lead to the file that is read? */
+bool mb_chain_is_settled(const struct mb_chain *c);
+/* Does it wait, for a rotated file to become quiet, say? */
+bool mb_chain_waits(const struct mb_chain *c);
+/* Steady time of the last growth. */
+int64_t mb_chain_grown_us(const struct mb_chain *c);
+
+/* A batch was planned: let the emitter read from what is open. */
+void mb_chain_planned(struct mb_chain *c);
+
+/* Of its files: bytes of half a line; what is wrong with a gzip file. */
+uint64_t mb_chain_rest(const struct mb_chain *c);
+enum mb_gz_trouble mb_chain_trouble(const struct mb_chain *c,
+    const char **why);
+
+#endif

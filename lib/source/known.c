@@ -1,0 +1,220 @@
+#include "source/known.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parse.h"
+
+/* Ids by inode number: open addressing; several may have the same. */
+struct mb_known {
+	struct mb_journal *journal;
+	struct slot {
+		uint64_t ino, id;	/* id MB_NONE: free */
+	} *slots;
+	size_t n, cap;
+};
+
+static size_t
+start(const struct mb_known *k, uint64_t ino)
+{
+	return (size_t)mb_hash64(&ino, sizeof ino, 0) & (k->cap - 1);
+}
+
+static void
+insert(struct mb_known *k, uint64_t ino, uint64_t id)
+{
+	size_t i = start(k, ino);
+
+	while (k->slots[i].id != MB_NONE)
+		i = (i + 1) & (k->cap - 1);
+	k->slots[i] = (struct slot){ ino, id };
+	k->n++;
+}
+
+/* Anew, with what is still in the state. */
+static void
+rebuild(struct mb_known *k)
+{
+	const struct mb_state *s = mb_journal_state(k->journal);
+
+	k->cap = 64;
+	while (k->cap < 4 * (s->n_generations + 1))
+		k->cap *= 2;
+	k->slots = mb_realloc_array(k->slots, k->cap, sizeof *k->slots);
+	for (size_t i = 0; i < k->cap; i++)
+		k->slots[i].id = MB_NONE;
+	k->n = 0;
+	for (size_t i = 0; i < s->n_generations; i++)
+		if (s->generations[i].spool == MB_NONE)
+			insert(k, s->generations[i].ino,
+			    s->generations[i].id);
+}
+
+struct mb_known *
+mb_known_open(struct mb_journal *j)
+{
+	struct mb_known *k = mb_alloc(sizeof *k);
+
+	*k = (struct mb_known){ .journal = j };
+	rebuild(k);
+	return k;
+}
+
+void
+mb_known_close(struct mb_known *k)
+{
+	if (k == NULL)
+		return;
+	free(k->slots);
+	free(k);
+}
+
+void
+mb_known_add(struct mb_known *k, const struct mb_generation *g)
+{
+	if (2 * (k->n + 1) > k->cap)
+		rebuild(k);	/* it has g already */
+	else
+		insert(k, g->ino, g->id);
+}
+
+struct match {
+	struct mb_known *known;
+	const struct mb_located *file;
+	int64_t now_ns;
+	const struct mb_generation *found, *perhaps;
+	bool was_hidden;
+	struct mb_buf *why;
+};
+
+enum { COPYING_S = 10 };	/* no copy pauses for longer */
+
+/*
+ * cp and gzip are seen in the middle: it begins as the generation does, and is
+ * shorter.  If it stays so, it is something else.  Less than 4 KiB they write
+ * at once.
+ */
+static bool
+is_being_copied(const struct match *m, const struct mb_generation *g)
+{
+	const struct mb_look *look = &m->file->look;
+	int64_t changed = look->mtime_ns > look->ctime_ns ? look->mtime_ns :
+	    look->ctime_ns;
+	struct mb_err ignored = { 0 };
+	struct mb_hash head, tail;
+
+	return m->now_ns - changed < (int64_t)COPYING_S * 1000000000 &&
+	    g->anchored >= MB_ANCHOR &&
+	    mb_content_reaches(m->file->content, g->end, &ignored) == 0 &&
+	    mb_content_anchors(m->file->content, MB_ANCHOR, &head, &tail,
+	    &ignored) > 0 && strcmp(head.hex, g->head.hex) == 0;
+}
+
+static bool
+try_generation(struct match *m, const struct mb_generation *g,
+    enum mb_place place)
+{
+	struct mb_sought what = mb_sought_generation(g);
+	enum mb_identity is = mb_locate_judge(&what, m->file, place, m->why);
+
+	if (is == MB_IDENTITY_SAME)
+		m->found = g;
+	if (is == MB_IDENTITY_PERHAPS && m->perhaps == NULL)
+		m->perhaps = g;
+	if (is == MB_IDENTITY_OTHER && place == MB_PLACE_SIBLING &&
+	    is_being_copied(m, g)) {
+		is = MB_IDENTITY_UNSURE;
+		mb_buf_reset(m->why);
+		mb_show(m->why, mb_str(m->file->path));
+		mb_buf_adds(m->why, ": a copy in the making?");
+	}
+	m->was_hidden |= is == MB_IDENTITY_UNSURE;
+	return m->found != NULL;
+}
+
+/* All of one source, the newest first. */
+static int
+try_source(struct match *m, const char *source, enum mb_place place)
+{
+	const struct mb_state *s = mb_journal_state(m->known->journal);
+	const struct mb_generation *g = mb_state_newest(s, source);
+
+	for (; g != NULL; g = mb_state_elder(s, g))
+		if (!g->is_forgotten && try_generation(m, g, place))
+			return 1;
+	return 0;
+}
+
+static int
+try_base(void *arg, const char *base)
+{
+	return try_source(arg, base, MB_PLACE_SIBLING);
+}
+
+int
+mb_known_bases(const char *path, int (*each)(void *arg, const char *base),
+    void *arg)
+{
+	char *base = mb_strdup(path);
+	size_t first = (size_t)(mb_base_name(base) - base) + 1;
+	int rc = 0;
+
+	for (size_t i = strlen(base); rc == 0 && i-- > first; )
+		if ((base[i] == '.' || base[i] == '-') && path[i + 1] != '\0') {
+			base[i] = '\0';
+			rc = each(arg, base);
+		}
+	free(base);
+	return rc;
+}
+
+/*
+ * A few equal bytes, and a name that rotation could have given: it is that
+ * generation only if no other file is.
+ */
+static bool
+is_nowhere_else(const struct match *m, const struct mb_generation *g)
+{
+	struct mb_sought what = mb_sought_generation(g);
+	struct mb_located l;
+	bool is;
+
+	if (mb_locate(&l, m->known->journal, &what, false, m->why) !=
+	    MB_LOCATE_FOUND)
+		return true;
+	is = mb_inode_equal(&l.look.inode, &m->file->look.inode);
+	mb_located_release(&l);
+	return is;
+}
+
+int
+mb_known_find(struct mb_known *k, const char *path,
+    const struct mb_located *l, int64_t now_ns,
+    const struct mb_generation **out, struct mb_buf *why)
+{
+	const struct mb_state *s = mb_journal_state(k->journal);
+	struct match m = {
+		.known = k, .file = l, .why = why, .now_ns = now_ns
+	};
+	uint64_t ino = l->look.inode.ino;
+
+	*out = NULL;
+	(void)try_source(&m, path, MB_PLACE_NAME);
+	for (size_t i = start(k, ino); m.found == NULL &&
+	    k->slots[i].id != MB_NONE; i = (i + 1) & (k->cap - 1)) {
+		const struct mb_generation *g;
+
+		if (k->slots[i].ino != ino)
+			continue;
+		g = mb_state_generation(s, k->slots[i].id);
+		if (g != NULL && !g->is_forgotten)
+			(void)try_generation(&m, g, MB_PLACE_ELSEWHERE);
+	}
+	if (m.found == NULL)
+		(void)mb_known_bases(path, try_base, &m);
+	*out = m.found;
+	if (m.found == NULL && m.perhaps != NULL && !m.was_hidden &&
+	    is_nowhere_else(&m, m.perhaps))
+		*out = m.perhaps;
+	return *out != NULL ? 1 : m.was_hidden ? -1 : 0;
+}

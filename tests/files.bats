@@ -1,0 +1,730 @@
+#!/usr/bin/env bats
+# The scenarios 1 to 24 (../shared/scenarios.md), under their numbers: files
+# that grow, rotate and vanish.  Each is played twice: undisturbed, and with
+# kills at random moments and restarts in the middle.  Each ends with the same
+# check: the records in the sink are those that were written, each once, and
+# mb-replay --verify finds nothing.
+
+load helpers
+
+set_up() {
+	seed=${MB_SEED-$((RANDOM * 32768 + RANDOM))}
+	echo "seed $seed" >&2
+	RANDOM=$((seed % 32768))
+	so=$BATS_TEST_DIRNAME/../build/tests/fault.so
+	[ -e "$so" ] || {
+		echo "make tests has not been run: no $so" >&2
+		return 1
+	}
+	mounted=()
+}
+
+tear_down() {
+	local m
+
+	cd /
+	for m in "${mounted[@]}"; do
+		umount -l "$m" || true
+	done
+}
+
+# Play a scenario undisturbed, then disturbed.
+twice() { # FUNCTION
+	local mode
+
+	for mode in quiet killed; do
+		mkdir $mode
+		cd $mode
+		disturbed=$([ $mode = killed ] && echo yes || echo no)
+		options= sources=app.log sink=dir:out
+		: >written
+		echo "$1, $mode" >&2
+		"$1"
+		stop
+		cd ..
+	done
+}
+
+# What a writer writes is what the sink must have.
+write() { # FILE LINE...
+	local file=$1
+
+	shift
+	printf '%s\n' "$@" | tee -a "$file" >>written
+}
+
+# One run of the pipeline, as from cron; when disturbed, after one or two that
+# are killed somewhere.  $said is what the last one told.
+once() { # [STATUS OF mb-collect]
+	local i program
+
+	if [ $disturbed = yes ]; then
+		for ((i = 0; i <= RANDOM % 2; i++)); do
+			program=$((RANDOM % 3))
+			program=$([ $program = 0 ] && echo mb-commit || echo mb-collect)
+			env LD_PRELOAD="$so" MB_FAULT_PROG=$program MB_FAULT_MODE=die \
+				MB_FAULT_AT=$((RANDOM % 60 + 1)) \
+				ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 \
+				bash -c "mb-collect -j j.mbj --rotate-wait 300ms $options $sources |
+					mb-commit --retry-for 0 $sink" >>killed.said 2>&1 || true
+		done
+	fi
+	run timeout 60 bash -c "mb-collect -j j.mbj --rotate-wait 300ms $options $sources |
+		mb-commit $sink; echo \"status \${PIPESTATUS[*]}\""
+	said=$output
+	[[ $said == *"status ${1-0} "* ]] || {
+		echo "$said" >&2
+		return 1
+	}
+}
+
+# Follow; when disturbed, something is killed now and then until `stop`.
+follow() {
+	live="mb-collect -j j.mbj -f -i 50ms --rotate-wait 300ms $options $sources | mb-commit $sink"
+	start "$live"
+	follower=$leader
+}
+
+# In the middle of things: kill the collector, or all of it, and start again.
+hurt() {
+	local pid
+
+	[ $disturbed = yes ] || return 0
+	if [ $((RANDOM % 2)) = 0 ]; then
+		pid=$(pgrep -g "$follower" -x mb-collect) && kill -KILL "$pid"
+	else
+		kill -KILL -- "-$follower" 2>/dev/null
+	fi || true
+	wait "$follower" 2>/dev/null || true
+	start "$live"
+	follower=$leader
+}
+
+stop() {
+	[ -n "${follower-}" ] || return 0
+	kill -TERM "$(pgrep -g "$follower" -x mb-collect)" || true
+	wait "$follower" || true
+	follower=
+}
+
+n_rows() {
+	rows out 2>/dev/null | wc -l
+}
+
+has_rows() { # N
+	[ "$(n_rows)" -ge "$1" ]
+}
+
+# Until everything that was written is in the sink.
+all_in() {
+	eventually has_rows "$(wc -l <written)" || {
+		echo "$(n_rows) rows of $(wc -l <written)" >&2
+		tail -n 5 err >&2
+		return 1
+	}
+}
+
+# The check.
+complete() {
+	same_records written out j.mbj || {
+		diff expected.sorted got.sorted | head -n 20 >&2
+		return 1
+	}
+}
+
+# In this order, too.
+in_order() {
+	is "$(rows out)" "$(cat written)"
+}
+
+n_lost() {
+	grep -c '"mb":"lost"' j.mbj || true
+}
+
+# Rename the files on, as logrotate does: app.log.1 to .2, app.log to .1.
+rotate() {
+	local i
+
+	for i in 4 3 2 1; do
+		[ ! -e app.log.$i ] || mv app.log.$i app.log.$((i + 1))
+		[ ! -e app.log.$i.gz ] || mv app.log.$i.gz app.log.$((i + 1)).gz
+	done
+	mv app.log app.log.1
+}
+
+lines_of() { # WORD FROM TO
+	local i
+
+	for ((i = $2; i <= $3; i++)); do
+		echo "$1 $i"
+	done
+}
+
+scenario_1() {
+	write app.log a b c
+	once
+	write app.log d e
+	once
+	is "$(counts j.mbj)" "3 2"
+	in_order
+	complete
+}
+
+@test "1 append 3 lines, run once, append 2, run once" {
+	twice scenario_1
+}
+
+scenario_2() {
+	write app.log one
+	printf half >>app.log
+	once
+	has "$said" "app.log: 4 bytes after the last whole record wait"
+	echo ' line' >>app.log
+	echo 'half line' >>written
+	once
+	is "$(counts j.mbj)" "1 1"
+	in_order
+	complete
+}
+
+@test "2 a last line without newline appears once, whole, in the second batch" {
+	twice scenario_2
+}
+
+scenario_3() {
+	follow
+	write app.log one
+	printf half >>app.log
+	all_in
+	hurt
+	rotate
+	write app.log next
+	hurt
+	echo half >>written
+	all_in
+	# The half line is a record of its own, before those of the next file.
+	is "$(rows out | xargs)" "one half next"
+	grep -q '"partial":true' j.mbj
+	complete
+}
+
+@test "3 half a line, rotated away: a record of its own after --rotate-wait" {
+	twice scenario_3
+}
+
+scenario_4() {
+	options='--rotate-wait 3s'
+	follow
+	exec 7>>app.log
+	write app.log one
+	printf half >&7
+	all_in
+	rotate
+	echo next >>app.log
+	hurt
+	sleep 0.5
+	echo ' a line' >&7
+	exec 7>&-
+	echo 'half a line' >>written
+	echo next >>written
+	all_in
+	in_order
+	complete
+}
+
+@test "4 half a line, rotated away, finished by a writer who has the file open" {
+	twice scenario_4
+}
+
+scenario_5() {
+	local i
+
+	follow
+	# What was rotated before anybody looked is not ours.
+	write app.log begin
+	all_in
+	for ((i = 0; i < 100; i++)); do
+		# As many as there are; the writer waits for none of them.
+		lines_of "$i" 1 20 | tee -a written >>app.log
+		mv app.log "app.log.$(date +%s%N)"
+		[ $((i % 30)) != 17 ] || hurt
+	done
+	write app.log end
+	all_in
+	complete
+	# The order within each file.
+	for ((i = 0; i < 100; i++)); do
+		is "$(rows out | grep "^$i " | cut -d' ' -f2 | xargs)" "$(seq 20 | xargs)"
+	done
+	is "$(n_lost)" 0
+}
+
+@test "5 a hundred rotations at full rate" {
+	twice scenario_5
+}
+
+scenario_6() {
+	write app.log $(lines_of a 1 5 | tr ' ' -)
+	once
+	write app.log b1 b2
+	rotate
+	write app.log c1 c2
+	rotate
+	write app.log d1
+	once
+	in_order
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "6 two rotations while nobody looked: .2 from the offset, .1, then the current" {
+	twice scenario_6
+}
+
+scenario_7() {
+	write app.log $(seq 1000 2000)
+	once
+	write app.log b1 b2
+	rotate
+	gzip app.log.1
+	write app.log c1
+	once
+	in_order
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "7 the rotated file was compressed: the rest is read from the .gz" {
+	twice scenario_7
+}
+
+# A new file with the inode number of the one that is deleted: the file system
+# gives it away again soon, or it is written over in place.
+replace() { # FILE LINE...
+	local file=$1 inode i
+
+	shift
+	inode=$(stat -c %i "$file")
+	rm "$file"
+	for ((i = 0; i < 200; i++)); do
+		: >new.$i
+		[ "$(stat -c %i new.$i)" != "$inode" ] || break
+	done
+	if [ $i -lt 200 ]; then
+		mv new.$i app.log
+	else
+		: >app.log
+	fi
+	rm -f new.*
+	write app.log "$@"
+}
+
+scenario_8() {
+	write app.log $(lines_of old 1 50 | tr ' ' -)
+	once
+	lines_of unread 1 5 >>app.log
+	replace app.log new1 new2
+	once
+	has "$said$(cat killed.said 2>/dev/null)" "app.log: was replaced or truncated; it is read anew from its start, and what it had behind byte 341"
+	is "$(n_lost)" 1
+	in_order
+	complete
+	write app.log new3
+	once
+	in_order
+	complete
+	is "$(n_lost)" 1
+}
+
+@test "8 deleted, and a new file, shorter, with the same inode: lost is recorded" {
+	twice scenario_8
+}
+
+scenario_9() {
+	write app.log $(lines_of old 1 50 | tr ' ' -)
+	once
+	lines_of unread 1 5 >>app.log
+	replace app.log $(lines_of new 1 100 | tr ' ' -)
+	once
+	is "$(n_lost)" 1
+	in_order
+	complete
+	has "$(mb-replay -j j.mbj)" "lost: "
+	has "$(mb-replay -j j.mbj --json | tail -n 1)" '"lost":1,"lost_unknown":1,"lost_bytes":0'
+}
+
+@test "9 deleted, and a new file, longer, with the same inode: read from 0" {
+	twice scenario_9
+}
+
+scenario_10() {
+	options=--pin
+	write app.log $(lines_of old 1 50 | tr ' ' -)
+	once
+	write app.log unread1 unread2
+	rm app.log
+	write app.log new1
+	once
+	is "$(n_lost)" 0
+	in_order
+	complete
+	# Once it is final and settled, it is not needed any more.
+	sleep 0.4
+	once
+	write app.log new2
+	once
+	in_order
+	is "$(ls j.mbj.d/pins | wc -l)" 1
+}
+
+@test "10 deleted, but pinned: nothing is lost" {
+	twice scenario_10
+}
+
+copytruncate() {
+	cp app.log app.log.1
+	: >app.log
+}
+
+scenario_11() {
+	follow
+	write app.log $(lines_of a 1 50 | tr ' ' -)
+	all_in
+	hurt
+	copytruncate
+	write app.log b1
+	all_in
+	in_order
+	complete
+	is "$(n_lost)" 0
+	stop
+	sources="app.log 'app.log.*'"
+	once
+	in_order
+	complete
+}
+
+@test "11 copied and truncated, caught up: the copy is not read again" {
+	twice scenario_11
+}
+
+scenario_12() {
+	write app.log $(lines_of a 1 50 | tr ' ' -)
+	once
+	write app.log b1 b2
+	copytruncate
+	write app.log c1
+	once
+	in_order
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "12 copied and truncated, with unread bytes: from the copy, then from 0" {
+	twice scenario_12
+}
+
+scenario_13() {
+	write app.log $(seq 1000 2000)
+	once
+	write app.log b1 b2
+	copytruncate
+	gzip app.log.1
+	write app.log c1
+	once
+	in_order
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "13 copied, truncated and compressed: from the .gz" {
+	twice scenario_13
+}
+
+scenario_14() {
+	write app.log $(lines_of a 1 50 | tr ' ' -)
+	once
+	echo unread >>app.log
+	copytruncate
+	rm app.log.1
+	write app.log b1
+	options=--strict
+	run bash -c "mb-collect -j j.mbj --strict app.log | mb-commit dir:out; echo status \${PIPESTATUS[*]}"
+	has "$output" "app.log: was replaced or truncated" "is lost (--strict)" "status 65 "
+	options=
+	once
+	is "$(n_lost)" 1
+	in_order
+	complete
+}
+
+@test "14 copied and truncated, the copy deleted: lost, and --strict stops" {
+	twice scenario_14
+}
+
+scenario_15() {
+	follow
+	write app.log $(lines_of a 1 50 | tr ' ' -)
+	all_in
+	hurt
+	# In one write: nobody can look in between.
+	lines_of b 1 100 | tee -a written | dd of=app.log bs=1M conv=fsync status=none
+	all_in
+	in_order
+	complete
+}
+
+@test "15 truncated and written anew beyond the old offset between two looks" {
+	twice scenario_15
+}
+
+scenario_16() {
+	follow
+	exec 7>app.log
+	lines_of a 1 50 | tee -a written >&7
+	all_in
+	hurt
+	: >app.log
+	lines_of b 1 3 | tee -a written >&7
+	all_in
+	lines_of c 1 3 | tee -a written >&7
+	exec 7>&-
+	all_in
+	in_order
+	grep -q '"reason":"a hole: [0-9]* NUL bytes"' j.mbj
+	complete
+}
+
+@test "16 a writer who doesn't append leaves a hole: skipped and journalled" {
+	twice scenario_16
+}
+
+scenario_17() {
+	sources="'*.log'"
+	lines_of same 1 1500 | tee a.log >b.log
+	write a.log a1
+	write b.log b1 b2
+	lines_of same 1 1500 >>written
+	lines_of same 1 1500 >>written
+	once
+	complete
+	write b.log b3
+	write a.log a2
+	once
+	complete
+}
+
+@test "17 two files with the same first 10 kB: both are read" {
+	twice scenario_17
+}
+
+scenario_18() {
+	sources=.
+	sources=logs
+	mkdir logs
+	: >logs/empty
+	printf x >logs/one
+	write logs/short a b
+	once
+	echo yz >>logs/one
+	echo xyz >>written
+	write logs/empty first
+	write logs/short $(seq 5000)
+	once
+	write logs/short last
+	once
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "18 files of 0 and 1 bytes, and one that outgrows its anchor" {
+	twice scenario_18
+}
+
+other_fs() {
+	mkdir -p other
+	mount -t tmpfs none other 2>/dev/null || {
+		echo "no tmpfs can be mounted" >&2
+		return 1
+	}
+	mounted+=("$PWD/other")
+}
+
+scenario_19() {
+	mkdir here
+	other_fs
+	ln -s here d
+	sources=d/app.log
+	write here/app.log $(lines_of a 1 50 | tr ' ' -)
+	follow
+	all_in
+	hurt
+	# The name is resolved at the start: so mount over it, in effect.
+	stop
+	mv here/app.log other/app.log
+	mount --bind other here
+	mounted+=("$PWD/here")
+	write here/app.log b1 b2
+	once
+	in_order
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "19 moved to another file system, same name: the same generation goes on" {
+	twice scenario_19
+}
+
+scenario_20() {
+	mkdir real here
+	other_fs
+	cp /dev/null other/app.log
+	mount --bind other here
+	mounted+=("$PWD/here")
+	sources=here/app.log
+	write here/app.log $(lines_of a 1 50 | tr ' ' -)
+	once
+	# Another device number for the same content and inode number.
+	dd if=/dev/zero of=image bs=1M count=4 status=none
+	umount here
+	cp -p other/app.log real/
+	write real/app.log b1
+	mount --bind real here
+	once
+	in_order
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "20 the device has another number: the same generation goes on" {
+	twice scenario_20
+}
+
+scenario_21() {
+	sources="current.log 2026-11-2*.log"
+	ln -s 2026-11-23.log current.log
+	follow
+	write 2026-11-23.log a1 a2
+	all_in
+	hurt
+	write 2026-11-24.log b1
+	ln -sfn 2026-11-24.log current.log
+	write 2026-11-23.log a3
+	write 2026-11-24.log b2
+	hurt
+	all_in
+	complete
+	stop
+	# By the link alone, also while nobody looks.
+	rm -r j.mbj* out
+	: >written
+	rm 2026-11-2*.log
+	ln -sfn 2026-11-25.log current.log
+	sources=current.log
+	write 2026-11-25.log c1
+	once
+	write 2026-11-25.log c2
+	ln -sfn 2026-11-26.log current.log
+	write 2026-11-26.log d1
+	once
+	in_order
+	complete
+}
+
+@test "21 a link that moves on; the same file by two paths is read once" {
+	twice scenario_21
+}
+
+as_nobody() {
+	setpriv --reuid 65534 --clear-groups "$@"
+}
+
+scenario_22() {
+	# Of a file: without -f an error, with -f told and tried again.  root can
+	# read everything, so the tools run as somebody else.
+	write app.log a1 a2
+	chown -R 65534 .
+	chmod 711 . .. ../.. ../../..
+	live="setpriv --reuid 65534 --clear-groups bash -c '
+		mb-collect -j j.mbj -f -i 50ms app.log | mb-commit dir:out'"
+	start "$live"
+	follower=$leader
+	all_in
+	mv app.log app.log.1
+	: >app.log
+	chmod 0 app.log
+	write app.log b1
+	eventually grep -q "app.log: Permission denied" err
+	hurt
+	write app.log.1 a3
+	sleep 0.3
+	chmod 644 app.log
+	all_in
+	complete
+	is "$(n_lost)" 0
+	stop
+	# Too few descriptors for a moment.
+	chmod 644 j.mbj
+}
+
+@test "22 not to be opened for a while, then back: nothing dropped, nothing again" {
+	twice scenario_22
+}
+
+scenario_23() {
+	options='--record-limit 1M'
+	write app.log before
+	head -c 20000000 /dev/zero | tr '\0' x >>app.log
+	echo >>app.log
+	printf 'a\0b\0\0c\n' | tee -a written >>app.log
+	printf 'with CR\r\n' | tee -a written >>app.log
+	# Two bytes of one character on two sides of a read of 128 KiB.
+	head -c 131071 /dev/zero | tr '\0' y | tee -a written >>app.log
+	printf '\303\244\n' | tee -a written >>app.log
+	write app.log after
+	once
+	write app.log later
+	once
+	in_order 2>/dev/null || cmp <(rows out) written
+	grep -q '"start":7,"end":20000008,"reason":' j.mbj
+	complete
+}
+
+@test "23 a line that is far too long, NULs, CRLF, UTF-8 cut by a read" {
+	twice scenario_23
+}
+
+scenario_24() {
+	options='--record-limit 64K -F csv'
+	sources=app.log
+	follow
+	echo x,y >app.log
+	printf '1,"a\nb' >>app.log
+	sleep 0.2
+	hurt
+	printf '\nc"\n2,d\n' >>app.log
+	printf '1,"a\nb\nc"\n2,d\n' >>written
+	all_in
+	# Straddling the rotation: the writer finishes it in the old file.
+	exec 7>>app.log
+	printf '3,"e\n' >&7
+	sleep 0.2
+	rotate
+	echo x,y >app.log
+	write app.log 4,g
+	printf 'f"\n' >&7
+	exec 7>&-
+	printf '3,"e\nf"\n' >>written
+	all_in
+	# Longer than the read buffer, and one that is never closed.
+	printf '5,"%s\nh"\n' "$(head -c 60000 /dev/zero | tr '\0' z)" | tee -a written >>app.log
+	printf '6,"never\n' >>app.log
+	write app.log $(seq -f '7,%.0f' 20000)
+	all_in
+	complete
+	grep -q '"reason":"[^"]*quote' j.mbj || grep -q '"rejects":' j.mbj
+}
+
+@test "24 newlines in quotes across cuts, rotation and reads; a quote never closed" {
+	twice scenario_24
+}
