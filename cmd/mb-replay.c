@@ -379,7 +379,7 @@ put_lost(struct replay *r, struct mb_buf *out)
 		return;
 	if (r->cfg->json) {
 		mb_line_open(out, NULL, '{');
-		mb_line_u64(out, "lost", s->n_lost);
+		mb_line_u64(out, "lost_places", s->n_lost);
 		mb_line_u64(out, "lost_unknown", s->n_lost_unknown);
 		mb_line_u64(out, "lost_bytes", s->lost_bytes);
 		mb_line_close(out, '}');

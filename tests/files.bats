@@ -350,7 +350,7 @@ scenario_9() {
 	in_order
 	complete
 	has "$(mb-replay -j j.mbj)" "lost: "
-	has "$(mb-replay -j j.mbj --json | tail -n 1)" '"lost":1,"lost_unknown":1,"lost_bytes":0'
+	has "$(mb-replay -j j.mbj --json | tail -n 1)" '"lost_places":1,"lost_unknown":1,"lost_bytes":0'
 }
 
 @test "9 deleted, and a new file, longer, with the same inode: read from 0" {

@@ -96,12 +96,12 @@ gone() {
 
 # The batches of a journal, "0 committed 1 planned".
 states() { # JOURNAL
-	mb-replay -j "$1" | awk 'NR > 1 { printf "%s%s %s", sep, $1, $2; sep = " " }'
+	mb-replay -j "$1" | awk '$1 ~ /^[0-9]/ { printf "%s%s %s", sep, $1, $2; sep = " " }'
 }
 
 # The records of each batch, "3 2".
 counts() { # JOURNAL
-	mb-replay -j "$1" | awk 'NR > 1 { printf "%s%s", sep, $4; sep = " " }'
+	mb-replay -j "$1" | awk '$1 ~ /^[0-9]/ { printf "%s%s", sep, $4; sep = " " }'
 }
 
 # Is every batch of the journal committed?
