@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -100,6 +101,9 @@ struct committer {
 	struct mb_session *session;
 	uint64_t run;
 	struct mb_progress *progress;
+	const char *format;		/* of a plain stream; NULL: to be seen */
+	bool has_header;
+	bool is_inside;			/* mb-collect -- CMD */
 	struct mb_arena arena;		/* hello */
 
 	/* The batch in hand. */
@@ -258,21 +262,31 @@ open_sink(struct committer *c, struct mb_err *err)
 }
 
 static int
+open_journal_at(struct committer *c, const char *path, int flags,
+    struct mb_err *err)
+{
+	const char *notice;
+
+	if (mb_journal_open(&c->journal, path, flags, err) < 0)
+		return -1;
+	while ((notice = mb_journal_notice(c->journal)) != NULL)
+		mb_progress_say(c->progress, notice);
+	return 0;
+}
+
+static int
 open_journal(struct committer *c, struct mb_err *err)
 {
-	const char *path, *notice;
+	const char *path = mb_journal_choose(c->cfg->journal,
+	    getenv("MB_JOURNAL"), c->hello->journal);
 
-	path = mb_journal_choose(c->cfg->journal, getenv("MB_JOURNAL"),
-	    c->hello->journal);
 	if (path == NULL)
 		return mb_fail(err, MB_EUSAGE, "%s: no such journal here, or "
 		    "another user's: give -j FILE", c->hello->journal);
 	/* What is replayed may have been settled long ago. */
-	if (mb_journal_open(&c->journal, path, c->hello->is_replay ?
-	    MB_JOURNAL_ALL : 0, err) < 0)
+	if (open_journal_at(c, path, c->hello->is_replay ? MB_JOURNAL_ALL : 0,
+	    err) < 0)
 		return -1;
-	while ((notice = mb_journal_notice(c->journal)) != NULL)
-		mb_progress_say(c->progress, notice);
 	if (strcmp(mb_journal_state(c->journal)->id, c->hello->id) != 0)
 		return mb_fail(err, MB_EUSAGE, "%s: is journal %.8s, but the "
 		    "frames are of %.8s", mb_journal_path(c->journal),
@@ -292,7 +306,7 @@ open_session(struct committer *c, struct mb_err *err)
 	struct mb_session_options o = {
 		.journal = c->journal, .sink = c->sink, .run = c->run,
 		.has_no_marker = strcmp(c->cfg->target, "-") == 0,
-		.accepts_new = c->cfg->sink.accepts_new,
+		.is_copy = c->is_inside, .accepts_new = c->cfg->sink.accepts_new,
 		.redoes = c->cfg->redoes,
 		.is_ordered = is_ordered(c->cfg),
 		.park_after = c->cfg->park_after,
@@ -595,15 +609,15 @@ find_start(struct committer *c, struct mb_str head, bool is_all,
 	if (head.len < 3 && !is_all)
 		return 0;
 	*used = mb_bom_len(head);
-	if (cfg->format == NULL)
+	if (c->format == NULL)
 		format = mb_format_of_content(head);
-	else if (mb_format_parse(&format, cfg->format, err) < 0)
+	else if (mb_format_parse(&format, c->format, err) < 0)
 		return -1;
 	b->format = mb_format_name(format);
 	b->delimiter = format == MB_CSV && cfg->delimiter != '\0' ?
 	    cfg->delimiter : mb_delimiter_of(format);
 	b->record_limit = MB_RECORD_LIMIT;
-	if (!mb_format_has_header(format) || !cfg->has_header)
+	if (!mb_format_has_header(format) || !c->has_header)
 		return 1;
 	mb_split_init(&c->split, format, b->delimiter, 0, *used);
 	if (mb_split_scan(&c->split, head.p + *used, head.len - *used, 1, &n) ==
@@ -620,27 +634,19 @@ find_start(struct committer *c, struct mb_str head, bool is_all,
 	return 1;
 }
 
-/* A stream without frames is one batch, under the next free number. */
+/* Commit a stream without frames as the batch b. */
 static int
-commit_plain(struct committer *c, struct mb_err *err)
+commit_rows(struct committer *c, struct mb_begin *b, struct mb_err *err)
 {
-	struct mb_begin b = { .settled = MB_NONE };
 	struct mb_names names = { 0 };
 	struct mb_field *fields = NULL;
-	const struct mb_marker *marker;
 	struct mb_frame_event ev;
 	size_t used;
 	int rc;
 
-	if (open_sink(c, err) < 0 || open_session(c, err) < 0)
-		return -1;
-	marker = mb_session_marker(c->session);
-	b.batch = marker->exists ? marker->last + 1 : 0;
-	b.time_ms = mb_clock_wall_ms();
-	b.digest = mb_hash_bytes("plain", 5);
 	while ((rc = mb_frame_next(c->in, &ev, err)) > 0) {
 		if (c->begin == NULL) {
-			rc = find_start(c, ev.data, ev.is_last, &b, &names,
+			rc = find_start(c, ev.data, ev.is_last, b, &names,
 			    &used, err);
 			if (rc == 0)
 				continue;
@@ -652,9 +658,9 @@ commit_plain(struct committer *c, struct mb_err *err)
 				fields[i] = (struct mb_field){
 					.name = names.v[i].p
 				};
-			b.fields = fields;
-			b.n_fields = names.n;
-			rc = on_begin(c, &b, err);
+			b->fields = fields;
+			b->n_fields = names.n;
+			rc = on_begin(c, b, err);
 			if (rc < 0)
 				break;
 			mb_frame_consume(c->in, used);
@@ -665,11 +671,85 @@ commit_plain(struct committer *c, struct mb_err *err)
 		if (rc < 0)
 			break;
 	}
-	if (rc == 0)
+	/* Nothing at all has no rows either. */
+	if (rc == 0 && c->begin != NULL)
 		rc = on_end(c, err);
 	mb_names_release(&names);
 	free(fields);
 	return rc;
+}
+
+/* A stream without frames is one batch, under the next free number. */
+static int
+commit_plain(struct committer *c, struct mb_err *err)
+{
+	struct mb_begin b = {
+		.settled = MB_NONE, .time_ms = mb_clock_wall_ms(),
+		.digest = mb_hash_bytes("plain", 5),
+	};
+	const struct mb_marker *marker;
+
+	c->format = c->cfg->format;
+	c->has_header = c->cfg->has_header;
+	if (open_sink(c, err) < 0 || open_session(c, err) < 0)
+		return -1;
+	marker = mb_session_marker(c->session);
+	b.batch = marker->exists ? marker->last + 1 : 0;
+	return commit_rows(c, &b, err);
+}
+
+/* Are we in a command that mb-collect runs for a batch? */
+static bool
+is_inside_command(void)
+{
+	return getenv("MB_TOKEN") != NULL && getenv("MB_BATCH") != NULL &&
+	    getenv("MB_JOURNAL") != NULL;
+}
+
+/*
+ * Inside mb-collect -- CMD the rows are those of its batch: they are there
+ * once, however often CMD is run.  The journal is mb-collect's to write.
+ */
+static int
+commit_inside(struct committer *c, struct mb_err *err)
+{
+	const char *header = getenv("MB_HEADER");
+	struct mb_begin b = { .settled = MB_NONE };
+	const struct mb_batch *known;
+	struct stat st;
+
+	/* A plain pipe whose writer has died looks like one that is done. */
+	if (fstat(STDIN_FILENO, &st) < 0 || !S_ISREG(st.st_mode))
+		return mb_fail(err, MB_EUSAGE, "standard input: a pipe may "
+		    "end early unnoticed: write the rows into a file first, "
+		    "or give --plain (at-least-once)");
+	if (st.st_size > 0 && mb_frame_is_empty(c->in))
+		return mb_fail(err, MB_EUSAGE, "standard input: another "
+		    "program has read it");
+	if (mb_parse_count(&b.batch, getenv("MB_BATCH"), err) < 0)
+		return mb_wrap(err, "$MB_BATCH");
+	if (open_journal_at(c, c->cfg->journal != NULL ? c->cfg->journal :
+	    getenv("MB_JOURNAL"), 0, err) < 0)
+		return -1;
+	known = mb_state_batch(mb_journal_state(c->journal), b.batch);
+	if (known == NULL || strcmp(known->digest.hex, getenv("MB_TOKEN")) !=
+	    0)
+		return mb_fail(err, MB_EUSAGE, "%s: has no open batch %"
+		    PRIu64 " with this $MB_TOKEN", mb_journal_path(c->journal),
+		    b.batch);
+	b.digest = known->digest;
+	b.time_ms = known->time_ms;
+	b.records = mb_batch_records(known);
+	c->is_inside = true;
+	c->format = c->cfg->format;
+	c->has_header = c->cfg->has_header;
+	if (c->format == NULL) {
+		c->format = getenv("MB_FORMAT");
+		c->has_header &= header == NULL || *header != '\0';
+	}
+	if (open_sink(c, err) < 0 || open_session(c, err) < 0)
+		return -1;
+	return commit_rows(c, &b, err);
 }
 
 static int
@@ -689,6 +769,8 @@ commit(const struct config *cfg, char **argv, struct mb_err *err)
 			rc = commit_frames(&c, argv, err);
 	} else if (rc == 0 && cfg->is_plain) {
 		rc = commit_plain(&c, err);
+	} else if (rc == 0 && is_inside_command()) {
+		rc = commit_inside(&c, err);
 	} else if (rc == 0 && mb_frame_is_empty(c.in)) {
 		rc = mb_fail(err, MB_EBUSY, "standard input is empty: what is "
 		    "upstream has died");

@@ -284,3 +284,59 @@ $(seq 21 25)
 status 0 0"
 	is "$(ls j.mbj.d/spool | wc -l)" 1
 }
+
+@test "mb-commit as the command, or in it, commits each batch once, however often it is run" {
+	printf 'a,b\n1,2\n3,4\n' >in.csv
+	for target in dir:out 'sqlite:x.db#t'; do
+		rm -rf j.mbj* tries
+		# The first attempt of each batch fails behind the commit.
+		line "mb-collect -j j.mbj --max-records 1 in.csv -- sh -c 'mb-commit \"$target\" || exit; echo \$MB_BATCH >>tries; [ \$(grep -cx \$MB_BATCH tries) = 2 ]'"
+		is "$output" "mb-collect: batch 0: sh: exit status 1; trying again
+mb-commit: batch 0: is committed already; dropped
+mb-collect: batch 1: sh: exit status 1; trying again
+mb-commit: batch 1: is committed already; dropped
+status 0"
+		is "$(states j.mbj)" "0 committed 1 committed"
+		# It has left the journal to mb-collect.
+		is "$(grep -c '"mb":"commit"' j.mbj) $(grep -c '"role":"commit"' j.mbj)" "2 0"
+	done
+	is "$(rows out | xargs)" "1,2 3,4"
+	is "$(sqlite3 x.db 'SELECT a, b FROM t')" $'1|2\n3|4'
+	is "$(sqlite3 x.db 'SELECT first, last, holes FROM mb_commits')" "0|1|"
+	# By itself, two targets, and rows that another tool has made.
+	line 'mb-collect -j k.mbj in.csv -- mb-commit dir:out2'
+	is "$output" "status 0"
+	is "$(rows out2 | xargs)" "1,2 3,4"
+	line "mb-collect -j l.mbj in.csv -- sh -c 'cat >all.csv && mb-agg -a sum:a all.csv >agg && mb-commit dir:sums <agg && mb-commit dir:all <all.csv'"
+	is "$output" "status 0"
+	is "$(cat sums/* all/* | xargs)" "a_sum 4 a,b 1,2 3,4"
+	# No rows: nothing to commit, and the batch is done.
+	line "mb-collect -j m.mbj in.csv -- sh -c ': >none && mb-commit dir:none.out <none'"
+	is "$output" "status 0"
+	is "$(states m.mbj)" "0 committed"
+}
+
+@test "in a command mb-commit takes no pipe, which may end early, no other token, and no old target" {
+	line "mb-collect -j j.mbj --max-retries 0 in.csv -- sh -c 'cat | mb-commit dir:out'"
+	has "$output" "mb-commit: standard input: a pipe may end early unnoticed" "status 64"
+	[ ! -e out ]
+	line "mb-collect -j j.mbj --max-retries 0 in.csv -- sh -c 'MB_TOKEN=x mb-commit dir:out'"
+	has "$output" 'has no open batch 0 with this $MB_TOKEN' "status 64"
+	line "mb-collect -j j.mbj --max-retries 0 in.csv -- sh -c 'cat >/dev/null; mb-commit dir:out'"
+	has "$output" "standard input: another program has read it" "status 64"
+	line "mb-collect -j j.mbj --max-retries 0 in.csv -- sh -c 'cat | mb-commit --plain -'"
+	is "$output" "a,b
+1,2
+3,4
+5,6
+status 0"
+	# A target that a copy of the journal has filled.
+	cp -r j.mbj copy.mbj
+	cp -r j.mbj.d copy.mbj.d
+	printf 'a,b\n7,8\n' >other.csv
+	line "mb-collect -j copy.mbj other.csv -- mb-commit dir:out"
+	is "$output" "status 0"
+	echo 9,9 >>in.csv
+	line "mb-collect -j j.mbj --max-retries 0 in.csv -- mb-commit dir:out"
+	has "$output" "the journal is a copy or was restored from an older one" "status 65"
+}

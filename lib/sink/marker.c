@@ -244,6 +244,8 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 
 	if (g->marker->exists && compare_history(g, err) < 0)
 		return -1;
+	if (g->is_copy)
+		return MB_COPY;
 	if (is_other && g->is_replay && strcmp(s->target, g->target) != 0)
 		return MB_COPY;
 	if (g->accepts_new)

@@ -78,6 +78,7 @@ struct mb_greeting {
 	const char *target;	/* as given: "dir:/abs/out" */
 	const char *target_id;	/* NULL: the target isn't there yet */
 	bool is_replay;
+	bool is_copy;		/* it settles nothing, whatever the target is */
 	bool has_no_marker;	/* standard output: nothing to compare */
 	bool accepts_new;	/* --new-target */
 	bool redoes;		/* --redo: what is missing will be put back */

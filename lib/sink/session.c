@@ -55,7 +55,7 @@ compare(struct mb_session *s, struct mb_err *err)
 		.state = state_of(s), .marker = &s->marker,
 		.target = mb_sink_target(s->o.sink),
 		.target_id = mb_sink_target_id(s->o.sink),
-		.is_replay = s->o.is_replay,
+		.is_replay = s->o.is_replay, .is_copy = s->o.is_copy,
 		.has_no_marker = s->o.has_no_marker,
 		/* Once a batch is there it is the one. */
 		.accepts_new = s->o.accepts_new && !s->has_committed,

@@ -60,6 +60,8 @@ struct mb_session_options {
 	uint64_t run;			/* ours */
 	uint64_t hello_run;		/* the stream's */
 	bool is_replay;
+	bool is_copy;			/* inside mb-collect -- CMD: CMD's
+					   status settles the batch */
 	bool has_no_marker;		/* standard output */
 	bool accepts_new;		/* --new-target */
 	bool redoes;			/* --redo: replays write committed
