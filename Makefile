@@ -50,7 +50,8 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/watch.o source/keep.o source/outlet.o source/emit.o source/cut.o \
 	source/chain.o source/follow.o source/pipe.o \
 	source/command.o source/job.o
-AGG = agg/expr.o agg/column.o agg/accum.o agg/query.o agg/group.o agg/crew.o \
+AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/query.o \
+	agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/snappy.o parquet/lz4.o parquet/codec.o parquet/dictionary.o \

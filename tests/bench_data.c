@@ -173,6 +173,10 @@ main(int argc, char **argv)
 		if (strcmp(argv[1], kinds[k].name) != 0)
 			continue;
 		fputs(kinds[k].header, stdout);
+		if (ftello(stdout) < 0) {
+			perror("bench_data: a file is needed");
+			return 64;
+		}
 		for (uint64_t i = 0; ftello(stdout) < size; i += 100)
 			for (uint64_t n = i; n < i + 100; n++)
 				kinds[k].put(n);

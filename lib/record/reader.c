@@ -525,13 +525,15 @@ read_wanted_members(struct mb_reader *r, struct mb_row *row)
 		r->wanted[i].as_key = r->wanted[i].as_head = NOWHERE;
 	for (size_t i = 0; i < r->members.n; i++) {
 		const struct key *key = find_key(r, i, &r->members.v[i]);
-		const struct use *use = r->uses + key->first_use;
 
-		for (uint32_t k = 0; k < key->n_uses; k++, use++)
+		for (uint32_t k = 0; k < key->n_uses; k++) {
+			const struct use *use = &r->uses[key->first_use + k];
+
 			if (use->is_head)
 				r->wanted[use->i].as_head = i;
 			else
 				r->wanted[use->i].as_key = i;
+		}
 	}
 	for (size_t i = 0; i < r->n_wanted; i++) {
 		w = &r->wanted[i];
