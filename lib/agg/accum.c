@@ -172,8 +172,9 @@ set_squares(struct decimals *d, mb_int128 units)
 static mb_int128
 to_places(const struct decimals *d, mb_int128 units, unsigned power)
 {
-	return units / (mb_int128)mb_power_of_ten(power *
-	    (scale_of(d->head) - most_of(d->head)));
+	unsigned n = power * (scale_of(d->head) - most_of(d->head));
+
+	return n == 0 ? units : units / (mb_int128)mb_power_of_ten(n);
 }
 
 /* The wide state of what a narrow one holds. */

@@ -208,8 +208,10 @@ table_reserve(struct table *t, size_t n_entries)
 	if (n_entries + 1 <= t->size / 5 * 3)
 		return false;
 	assert(n_entries < UINT32_MAX);
+	/* What is there is used again: fresh memory costs more than filling. */
+	if (t->size > 0)
+		memset(t->cells.p, 0, t->size * sizeof(struct cell));
 	t->size = t->size == 0 ? 64 : t->size * 2;
-	mb_region_release(&t->cells);
 	mb_region_grow(&t->cells, t->size * sizeof(struct cell));
 	return true;
 }
@@ -428,6 +430,26 @@ look_up_rows(struct mb_groups *g, size_t n)
 			g->entries[i] = look_up(g, i);
 }
 
+/* Place all groups; their cells are fetched some rounds ahead. */
+static void
+fill_table(struct mb_groups *g)
+{
+	enum { AHEAD = 16 };
+	const struct cell *cells = cells_of(&g->table);
+	size_t mask = g->table.size - 1;
+	uint64_t hashes[AHEAD];
+
+	for (size_t i = 0; i < g->n + AHEAD; i++) {
+		if (i >= AHEAD)
+			table_place(&g->table, hashes[i % AHEAD], i - AHEAD);
+		if (i < g->n) {
+			hashes[i % AHEAD] = hash_group(g, group_at(g, i));
+			__builtin_prefetch(&cells[hashes[i % AHEAD] & mask],
+			    1);
+		}
+	}
+}
+
 /* A new group with this hash, in the table, all zeros; its entry. */
 static uint32_t
 append_group(struct mb_groups *g, uint64_t hash)
@@ -437,9 +459,7 @@ append_group(struct mb_groups *g, uint64_t hash)
 	if (size > g->groups.size)
 		mb_region_grow(&g->groups, 2 * size);
 	if (table_reserve(&g->table, g->n))
-		for (size_t i = 0; i < g->n; i++)
-			table_place(&g->table, hash_group(g, group_at(g, i)),
-			    i);
+		fill_table(g);
 	table_place(&g->table, hash, g->n);
 	return (uint32_t)++g->n;
 }

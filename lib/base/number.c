@@ -329,9 +329,14 @@ mb_number_format(struct mb_buf *out, const struct mb_number *n)
 	}
 	rest = n->units < 0 ? -(mb_uint128)n->units : (mb_uint128)n->units;
 	do {
-		/* 128-bit division is slow: 19 digits at a time. */
-		part = (uint64_t)(rest % small_power[19]);
-		rest /= small_power[19];
+		/* 128-bit division is slow: 19 digits at a time, if at all. */
+		if (rest < small_power[19]) {
+			part = (uint64_t)rest;
+			rest = 0;
+		} else {
+			part = (uint64_t)(rest % small_power[19]);
+			rest /= small_power[19];
+		}
 		for (int k = 0; k < 19 && (rest > 0 || part > 0 ||
 		    n_digits <= n->places); k++) {
 			if (n_digits == n->places && n->places > 0)

@@ -749,6 +749,9 @@ set_views(struct mb_reader *r)
 	for (size_t f = 0; f < r->n_wanted; f++) {
 		struct mb_view *view = rows->view + f * MB_ROWS;
 		size_t column = r->wanted[f].column;
+		bool is_line = r->format == MB_LINES;
+		const uint8_t kinds[2] = { is_line ? MB_TEXT : MB_NULL,
+			is_line ? MB_TEXT : MB_PLAIN };
 
 		for (size_t i = 0; i < n; i++) {
 			const uint16_t *end = mark + first[i] + column;
@@ -757,8 +760,7 @@ set_views(struct mb_reader *r)
 			uint16_t len = (uint16_t)(*end - start);
 
 			view[i] = (struct mb_view){ .start = start - delta,
-				.len = len, .kind = r->format == MB_LINES ?
-				MB_TEXT : len > 0 ? MB_PLAIN : MB_NULL };
+				.len = len, .kind = kinds[len > 0] };
 		}
 		if (m->has_quotes || m->has_cr || m->has_escapes ||
 		    r->n_nulls > 0)
