@@ -67,10 +67,11 @@ SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/held.o sink/deltamark.o sink/deltafiles.o sink/delta.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
-mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
+mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE) \
+	$(PARQUET) $(DELTA) $(SINK)
 mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
 mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(PARQUET) $(DELTA) $(SINK)
-mb-replay_ROOMS = $(mb-collect_ROOMS)
+mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread
 ifeq ($(SQLITE),yes)
@@ -84,6 +85,7 @@ else
 MB_CFLAGS += -DMB_NO_ZSTD
 endif
 mb-commit_LIBS = $(SQLITE_LIBS) $(ZSTD_LIBS)
+mb-collect_LIBS = $(mb-commit_LIBS)
 
 all: $(PROGRAMS:%=$(BUILD)/bin/%)
 

@@ -27,6 +27,7 @@
 #include "journal/journal.h"
 #include "journal/lines.h"
 #include "record/split.h"
+#include "sink/positions.h"
 #include "source/cut.h"
 #include "source/emit.h"
 #include "source/follow.h"
@@ -37,7 +38,7 @@ enum {
 	KEY_MAX_BYTES = MB_OPT_LONG, KEY_MAX_RECORDS, KEY_ONCE, KEY_FINAL,
 	KEY_RECORD_LIMIT, KEY_STDIN, KEY_RETAIN, KEY_WAIT, KEY_SHARED,
 	KEY_NO_HEADER, KEY_TIMEOUT, KEY_MAX_RETRIES, KEY_PARK_AFTER,
-	KEY_ROTATE_WAIT, KEY_PIN, KEY_STRICT,
+	KEY_ROTATE_WAIT, KEY_PIN, KEY_STRICT, KEY_ADOPT,
 };
 
 /*
@@ -82,6 +83,8 @@ static const struct mb_opt opts[] = {
 	{ KEY_PIN, "pin", NULL, "link files into FILE.d/pins, so that "
 	    "deleting them loses nothing" },
 	{ KEY_STRICT, "strict", NULL, "stop where bytes are lost" },
+	{ KEY_ADOPT, "adopt", "TARGET", "the journal was lost: make it from "
+	    "what TARGET knows of it" },
 	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
 	    "system" },
 	MB_OPT_COMMON,
@@ -97,7 +100,7 @@ static const struct mb_cmd cmd = {
 };
 
 struct config {
-	const char *journal;
+	const char *journal, *adopt;
 	struct mb_cut_options cut;
 	struct mb_follow_options follow;
 	int64_t interval_us, wait_us;
@@ -227,6 +230,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			break;
 		case KEY_STRICT:
 			cfg->follow.is_strict = true;
+			break;
+		case KEY_ADOPT:
+			cfg->adopt = arg;
 			break;
 		case KEY_SHARED:
 			cfg->is_shared = true;
@@ -785,6 +791,45 @@ allow_many_files(void)
 	return n > LEAST ? n : LEAST;
 }
 
+/* --adopt: the journal was lost, and the target knows how far it had come. */
+static int
+adopt(struct collector *c, int flags, struct mb_err *err)
+{
+	struct mb_buf text = { 0 };
+	struct mb_found found = { 0 };
+	struct mb_state s = { 0 };
+	char *path = NULL;
+	int rc = -1;
+
+	if (mb_journal_absolute(&path, c->cfg->journal, err) < 0 ||
+	    mb_sink_find(&found, c->cfg->adopt, path, err) < 0 ||
+	    mb_positions_adopt(&s, &found, mb_clock_wall_ms(), err) < 0)
+		goto out;
+	mb_buf_addf(&text, "%s: journal %.8s, by what %s has: batches up to %"
+	    PRIu64 ", %zu of them not there and parked", path, s.id,
+	    found.target, found.marker.last, s.n_batches);
+	rc = mb_journal_adopt(&c->journal, path, flags, &s, err);
+	if (rc > 0)
+		say(c, mb_buf_str(&text));
+out:
+	mb_buf_release(&text);
+	mb_found_release(&found);
+	mb_state_release(&s);
+	free(path);
+	return rc < 0 ? mb_wrap(err, "--adopt") : 0;
+}
+
+static int
+open_journal(struct collector *c, struct mb_err *err)
+{
+	int flags = MB_JOURNAL_CREATE |
+	    (c->cfg->is_shared ? MB_JOURNAL_SHARED : 0);
+
+	if (c->cfg->adopt != NULL)
+		return adopt(c, flags, err);
+	return mb_journal_open(&c->journal, c->cfg->journal, flags, err);
+}
+
 static int
 collect(const struct config *cfg, char **argv, struct mb_err *err)
 {
@@ -806,8 +851,7 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 		(void)fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20);
 	follow.max_open = allow_many_files();
 	c.progress = mb_progress_open(&cfg->common, cmd.name);
-	if (mb_journal_open(&c.journal, cfg->journal, MB_JOURNAL_CREATE |
-	    (cfg->is_shared ? MB_JOURNAL_SHARED : 0), err) < 0 ||
+	if (open_journal(&c, err) < 0 ||
 	    recover(&c, argv, err) < 0 ||
 	    mb_emitter_open(&c.emitter, c.journal, STDOUT_FILENO, c.is_plain,
 	    cfg->cut.record_limit, err) < 0)

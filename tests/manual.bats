@@ -40,6 +40,7 @@ options_of() { # TOOL
 		--pin
 		--strict
 		--shared
+		--adopt=
 		-F,--format=
 		-d,--delimiter=
 		--no-header
@@ -108,7 +109,7 @@ options_of() { # TOOL
 # Options of cli.md that later pieces of work bring.
 later_options() { # TOOL
 	case $1 in
-	mb-collect) echo "adopt ticks" ;;
+	mb-collect) echo "ticks" ;;
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;

@@ -121,6 +121,69 @@ f.write(bytes([b[0] ^ 4]))"
 	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "30|30"
 }
 
+@test "J6 a lost journal: --adopt goes on where the target ended" {
+	for sink in dir:out 'sqlite:x.db#t'; do
+		pipeline j.mbj "'$sink'"
+		for gone in j.mbj "j.mbj j.mbj.d"; do
+			rm -r $gone
+			expr "$(tail -n 1 in.log)" + 1 >>in.log
+			for i in 1 2; do
+				line "mb-collect -j j.mbj --adopt '$sink' --max-records 10 in.log |
+					mb-commit '$sink'"
+				has "$output" "status 0 0"
+			done
+		done
+		line "mb-collect -j other.mbj --adopt '$sink' in.log"
+		has "$output" "--adopt: " "has no batches of a journal at $PWD/other.mbj" "status 64"
+		rm -r j.mbj*
+		mb-collect -j j.mbj in.log >/dev/null
+		line "mb-collect -j j.mbj --adopt '$sink' in.log | cat"
+		has "$output" "j.mbj: is there, journal" ": nothing to adopt" "status 64"
+		rm -r j.mbj*
+		if [ "$sink" = dir:out ]; then
+			same_records in.log out
+		fi
+		seq 30 >in.log
+	done
+	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "32|32"
+}
+
+@test "J6 what was parked when the journal was lost is parked again, and comes in once" {
+	for sink in dir:out 'sqlite:x.db#t'; do
+		mb-collect -j j.mbj --max-records 10 in.log >/dev/null
+		mb-replay -j j.mbj --park 0-1 >/dev/null
+		mb-replay -j j.mbj --requeue 0 >/dev/null
+		mb-replay -j j.mbj --park 3 >/dev/null
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		is "$(states j.mbj)" "0 void 1 parked 2 committed 3 parked"
+		rm -r j.mbj*
+		seq 31 35 >>in.log
+		line "mb-collect -j j.mbj --adopt '$sink' in.log | mb-commit '$sink'"
+		has "$output" "batches up to 2, 2 of them not there and parked" "status 0 0"
+		is "$(states j.mbj)" "0 parked 1 parked 3 committed"
+		mb-replay -j j.mbj --requeue 1 >/dev/null
+		line "mb-replay -j j.mbj --failed | mb-commit '$sink'"
+		is "$output" "status 0 0"
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		[ "$sink" != dir:out ] || same_records in.log out j.mbj
+		rm -r j.mbj*
+		seq 30 >in.log
+	done
+	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "35|35"
+}
+
+@test "J6 a pipe's journal is lost, and the sender starts over" {
+	line 'mb-collect -j j.mbj --stdin again --max-records 10 <in.log | mb-commit dir:out'
+	cat in.log | mb-collect -j p.mbj --stdin again --max-records 10 | mb-commit dir:pipe
+	rm -r p.mbj*
+	seq 31 35 >>in.log
+	line 'cat in.log | mb-collect -j p.mbj --adopt dir:pipe --stdin again | mb-commit dir:pipe'
+	has "$output" "status 0 0 0"
+	same_records in.log pipe
+}
+
 @test "J7 a marker that is found is made durable before it is believed" {
 	pipeline j.mbj dir:out
 	is "$output" "status 0 0"

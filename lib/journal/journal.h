@@ -55,6 +55,18 @@ MB_CHECK int mb_journal_open(struct mb_journal **out, const char *path,
     int flags, struct mb_err *err);
 void mb_journal_close(struct mb_journal *j);
 
+/*
+ * The same with MB_JOURNAL_CREATE; but a journal that isn't there is not a new
+ * one: it has this state, and its id: 1.  One that is there must be it, and is
+ * left as it is: 0.  MB_EUSAGE: another one is there.
+ */
+MB_CHECK int mb_journal_adopt(struct mb_journal **out, const char *path,
+    int flags, const struct mb_state *s, struct mb_err *err);
+
+/* The absolute path of a journal that need not be there; the caller frees. */
+MB_CHECK int mb_journal_absolute(char **out, const char *path,
+    struct mb_err *err);
+
 const struct mb_state *mb_journal_state(const struct mb_journal *j);
 const char *mb_journal_path(const struct mb_journal *j);	/* absolute */
 

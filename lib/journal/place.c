@@ -39,7 +39,8 @@ copy_file(struct mb_journal *j, struct mb_err *err)
  * the journal was lost, or that a directory was copied.
  */
 static int
-check_owner(struct mb_journal *j, bool exists, struct mb_err *err)
+check_owner(struct mb_journal *j, bool exists, const struct mb_state *adopted,
+    struct mb_err *err)
 {
 	int fd = mb_lock_fd(j->lock);
 	struct mb_buf line = { 0 };
@@ -57,10 +58,16 @@ check_owner(struct mb_journal *j, bool exists, struct mb_err *err)
 		    err) < 0)
 			return -1;
 		(void)mb_node_str(mb_doc_root(doc), "journal", &id);
-		if (!exists)
+		if (!exists && adopted != NULL)
+			rc = strcmp(id, adopted->id) == 0 ? 0 :
+			    mb_fail(err, MB_EUSAGE, "%s: the target is of "
+			    "journal %.8s, but %s.d of %.8s", j->path,
+			    adopted->id, j->path, id);
+		else if (!exists)
 			rc = mb_fail(err, MB_ECORRUPT, "%s: the journal is "
 			    "gone, but %s.d of journal %.8s is there; restore "
-			    "it, or remove %s.d to begin a new stream",
+			    "it, make it anew from the target (mb-collect "
+			    "--adopt), or remove %s.d to begin a new stream",
 			    j->path, j->path, id, j->path);
 		else if (strcmp(id, j->state.id) != 0)
 			rc = mb_fail(err, MB_ECORRUPT, "%s.d belongs to "
@@ -91,20 +98,34 @@ check_owner(struct mb_journal *j, bool exists, struct mb_err *err)
 }
 
 static int
-create(struct mb_journal *j, struct mb_err *err)
+create(struct mb_journal *j, const struct mb_state *adopted,
+    struct mb_err *err)
 {
 	struct mb_stage *stage;
 	struct mb_buf line = { 0 };
 	char id[MB_ID_LEN + 1];
+	uint64_t base = 0;
 	int rc = -1;
 
-	if (check_owner(j, false, err) < 0 ||
+	if (check_owner(j, false, adopted, err) < 0 ||
 	    mb_random_hex(id, MB_ID_LEN / 2, err) < 0 ||
 	    mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0)
 		return -1;
-	mb_journal_put_open(&line, id, 0);
+	if (adopted != NULL) {
+		/*
+		 * Whoever still has the lost one open must not take its
+		 * offsets for this one's: milliseconds since the epoch are
+		 * more than it can have had bytes.
+		 */
+		memcpy(id, adopted->id, sizeof id);
+		base = (uint64_t)adopted->time_ms;
+	}
+	mb_journal_put_open(&line, id, base);
+	if (adopted != NULL)
+		mb_put_checkpoint(&line, adopted, base);
 	if (mb_stage_write(stage, line.p, line.len, err) == 0)
 		rc = mb_stage_publish(stage, err);
+	j->is_new = rc == 0;
 	mb_stage_close(stage);
 	mb_buf_release(&line);
 	return rc < 0 ? mb_wrap(err, "%s", j->path) : 0;
@@ -169,9 +190,9 @@ resolve(struct mb_journal *j, const char *path, struct mb_err *err)
 	return 0;
 }
 
-int
-mb_journal_open(struct mb_journal **out, const char *path, int flags,
-    struct mb_err *err)
+static int
+open_journal(struct mb_journal **out, const char *path, int flags,
+    const struct mb_state *adopted, struct mb_err *err)
 {
 	struct mb_journal *j = mb_zalloc(sizeof *j);
 	struct mb_buf d = { 0 };
@@ -213,9 +234,9 @@ mb_journal_open(struct mb_journal **out, const char *path, int flags,
 	j->has_entered = true;
 	if ((flags & MB_JOURNAL_CREATE) && mb_stage_sweep(j->dfd, err) < 0)
 		goto fail;
-	if (fstatat(j->dirfd, j->name, &st, 0) < 0 && create(j, err) < 0)
+	if (fstatat(j->dirfd, j->name, &st, 0) < 0 && create(j, adopted, err) < 0)
 		goto fail;
-	if (mb_journal_catch_up(j, err) < 0 || check_owner(j, true, err) < 0)
+	if (mb_journal_catch_up(j, err) < 0 || check_owner(j, true, NULL, err) < 0)
 		goto fail;
 	mb_journal_leave(j);
 	mb_buf_release(&d);
@@ -225,6 +246,39 @@ fail:
 	mb_buf_release(&d);
 	mb_journal_close(j);
 	return -1;
+}
+
+int
+mb_journal_open(struct mb_journal **out, const char *path, int flags,
+    struct mb_err *err)
+{
+	return open_journal(out, path, flags, NULL, err);
+}
+
+int
+mb_journal_adopt(struct mb_journal **out, const char *path, int flags,
+    const struct mb_state *s, struct mb_err *err)
+{
+	if (open_journal(out, path, flags | MB_JOURNAL_CREATE, s, err) < 0)
+		return -1;
+	if (strcmp((*out)->state.id, s->id) == 0)
+		return (*out)->is_new;
+	mb_fail(err, MB_EUSAGE, "%s: is there, journal %.8s: nothing to adopt",
+	    (*out)->path, (*out)->state.id);
+	mb_journal_close(*out);
+	*out = NULL;
+	return -1;
+}
+
+int
+mb_journal_absolute(char **out, const char *path, struct mb_err *err)
+{
+	struct mb_journal j = { 0 };
+	int rc = resolve(&j, path, err);
+
+	free(j.name);
+	*out = j.path;
+	return rc;
 }
 
 void

@@ -31,6 +31,7 @@ struct mb_journal {
 	uint64_t synced;	/* logical: known to be durable */
 	uint64_t checkpoint_pos;	/* logical end of the last checkpoint */
 	uint64_t checkpoint_len;
+	bool is_new;		/* made by us, now */
 	bool has_entered;
 	bool has_synced_names;	/* in <journal>.d, by this process */
 	struct mb_buf notice;
