@@ -27,7 +27,7 @@ enum {
 	KEY_GZIP = MB_OPT_LONG, KEY_MERGE_ON, KEY_MERGE, KEY_SCHEMA,
 	KEY_ON_BAD, KEY_RETRY_FOR, KEY_PLAIN, KEY_NEW_TARGET, KEY_NULL,
 	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO, KEY_CODEC,
-	KEY_EVOLVE,
+	KEY_EVOLVE, KEY_COMPACT_TO, KEY_VACUUM,
 };
 
 static const struct mb_opt opts[] = {
@@ -46,6 +46,10 @@ static const struct mb_opt opts[] = {
 	    "that is there (delta:)" },
 	{ KEY_CODEC, "codec", "CODEC", "zstd, gzip, snappy or none, for the "
 	    "files of delta: (default: the table's, else zstd)" },
+	{ KEY_COMPACT_TO, "compact-to", "SIZE", "join small files of this "
+	    "pipeline up to about SIZE (delta:)" },
+	{ KEY_VACUUM, "vacuum", NULL, "remove files and log that no version "
+	    "needs any more (delta:)" },
 	{ KEY_ON_BAD, "on-bad", "reject|skip|fail", "records that don't fit "
 	    "(default reject)" },
 	{ KEY_NULL, "null", "TEXT", "a field that is TEXT is null; may be "
@@ -159,6 +163,14 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			break;
 		case KEY_CODEC:
 			cfg->sink.codec = arg;
+			break;
+		case KEY_COMPACT_TO:
+			if (mb_parse_size(&cfg->sink.compact_to, arg,
+			    err) < 0)
+				return mb_wrap(err, "--compact-to");
+			break;
+		case KEY_VACUUM:
+			cfg->sink.vacuums = true;
 			break;
 		case KEY_ON_BAD:
 			if (mb_sink_parse_on_bad(&cfg->sink.on_bad, arg,

@@ -278,3 +278,82 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	is "$("$dump" t | tail -1)" '{"n":300000,"t":"a text that makes the rows long enough to be spilt to a file 300000"}'
 	is "$("$dump" t | wc -l)" 300000
 }
+
+@test "delta: small files are joined, and what others changed stays changed" {
+	seq 100 | sed 's/.*/&,text &/; 1i n,t' >n.csv
+	line 'mb-collect -j j.mbj --max-records 2 n.csv | mb-commit --compact-to 1M delta:t'
+	is "$output" 'status 0 0'
+	is "$("$dump" t | jq .n | md5sum)" "$(seq 100 | md5sum)"
+	# 50 batches: 3 joined of 16 each, 2 as they came.
+	is "$(ls t/_delta_log/*.json | wc -l)" 53
+	joins=$(grep -l OPTIMIZE t/_delta_log/*.json)
+	is "$(wc -w <<<"$joins")" 3
+	is "$(jq -c 'select(.add or .remove) | .add // .remove | .dataChange' $joins | sort -u)" false
+	is "$(jq -c 'select(.add).add.tags["mb.joined"] | split("/")[1]' $joins | sort -u)" '"1"'
+	# Somebody removes one of the files, and a batch comes: nothing comes back.
+	last=$(jq -r 'select(.add).add.path' t/_delta_log/00000000000000000052.json)
+	jq -cn --arg p "$last" '{remove: {path: $p, deletionTimestamp: 1, dataChange: true}}' |
+		version t 53
+	seq 101 140 | sed 's/.*/&,text &/' >>n.csv
+	line 'mb-collect -j j.mbj --max-records 2 n.csv | mb-commit --compact-to 1M delta:t'
+	is "$output" 'status 0 0'
+	is "$("$dump" t | jq .n | md5sum)" "$( (seq 98; seq 101 140) | md5sum)"
+	# Another journal's files are its own affair.
+	line 'mb-collect -j k.mbj --max-records 2 n.csv | mb-commit --compact-to 1M delta:t'
+	is "$("$dump" t | wc -l)" $((138 + 140))
+	is "$(jq -r 'select(.add).add.tags["mb.joined"] // empty' t/_delta_log/*.json |
+		cut -d/ -f1 | sort -u | wc -l)" 2
+}
+
+@test "delta: joining, and being killed all the time" {
+	seq 120 | sed 's/.*/&,text &/; 1i n,t' >n.csv
+	for ((i = 0; i < 25; i++)); do
+		mb-collect -j j.mbj --max-records 1 n.csv 2>/dev/null |
+			timeout -s KILL "0.0$((RANDOM % 9 + 1))" mb-commit --compact-to 1M delta:t || true
+	done
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --compact-to 1M delta:t'
+	[[ $output == *'status 0 0' ]]
+	is "$("$dump" t | jq .n | md5sum)" "$(seq 120 | md5sum)"
+	is "$(ls -A t/_mb)" ''
+}
+
+@test "delta: --vacuum removes what no version needs, and no more" {
+	seq 40 | sed 's/.*/&,text &/; 1i n,t' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --compact-to 1M delta:t'
+	files=$(ls t/*.parquet | wc -l)
+	cp "$(ls t/*.parquet | head -1)" t/part-00000-orphan-c000.parquet
+	touch t/part-00000-young-c000.parquet
+	# Eight days later, by the tombstones and the files.
+	sed -i -E 's/("deletionTimestamp":)[0-9]+/\11000/' t/_delta_log/*.json
+	rm -f t/_delta_log/_last_checkpoint t/_delta_log/*.parquet
+	touch -d '8 days ago' t/part-*[0-9a-f]-c000.zstd.parquet t/part-00000-orphan-c000.parquet
+	echo 41,x >>n.csv
+	line 'mb-collect -j j.mbj n.csv | mb-commit --vacuum delta:t'
+	is "$output" 'status 0 0'
+	is "$("$dump" t | jq .n | md5sum)" "$(seq 41 | md5sum)"
+	[ ! -e t/part-00000-orphan-c000.parquet ]
+	[ -e t/part-00000-young-c000.parquet ]
+	# 40 were made and 2 by joining; 32 of them went, 1 came.
+	is "$(ls t/part-*.zstd.parquet | wc -l)" $((files - 32 + 1))
+	# The log, when a checkpoint that old covers it.
+	seq 42 70 | sed 's/.*/&,x/' >>n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	last=$(jq .version t/_delta_log/_last_checkpoint)
+	touch -d '31 days ago' t/_delta_log/*
+	seq 71 75 | sed 's/.*/&,x/' >>n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --vacuum delta:t'
+	is "$output" 'status 0 0'
+	is "$(ls t/_delta_log/*.json | head -1)" "t/_delta_log/$(printf %020d "$last").json"
+	is "$("$dump" t | jq .n | md5sum)" "$(seq 75 | md5sum)"
+	line 'mb-collect -j j.mbj n.csv | mb-commit --vacuum dir:d'
+	ended 64 '--vacuum: not for dir:'
+	# Checkpoints: one an hour.
+	seq 300 | sed '1i n' >m.csv
+	line 'mb-collect -j m.mbj --max-records 1 m.csv | mb-commit delta:u'
+	[ "$(ls u/_delta_log/*.parquet | wc -l)" -gt 3 ]
+	touch -d '2 hours ago' u/_delta_log/*.parquet
+	echo 301 >>m.csv
+	line 'mb-collect -j m.mbj m.csv | mb-commit --vacuum delta:u'
+	is "$(ls u/_delta_log/*.parquet | wc -l)" 2
+	is "$("$dump" u | jq .n | sort -n | md5sum)" "$(seq 301 | md5sum)"
+}

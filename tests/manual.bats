@@ -75,6 +75,8 @@ options_of() { # TOOL
 		--schema=
 		--evolve
 		--codec=
+		--compact-to=
+		--vacuum
 		--on-bad=
 		--retry-for=
 		--plain
@@ -113,7 +115,7 @@ later_options() { # TOOL
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
-	mb-commit) echo "partition-by delete-when dry-run compact-to vacuum" ;;
+	mb-commit) echo "partition-by delete-when dry-run" ;;
 	mb-replay) echo "prune repair" ;;
 	esac
 }

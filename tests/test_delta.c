@@ -23,6 +23,7 @@
 #include "delta/state.h"
 #include "delta/stats.h"
 #include "sink/deltamark.h"
+#include "sink/deltasmall.h"
 #include "sink/held.h"
 
 #define SCHEMA(fields) "{\\\"type\\\":\\\"struct\\\",\\\"fields\\\":[" fields \
@@ -835,6 +836,105 @@ test_marker_that_is_not_whole(void **state)
 	}
 }
 
+/* Add or remove file `n` of a level; more is put into the object. */
+static void
+tell(struct mb_deltasmall *s, const char *verb, int n, const char *size,
+    const char *more)
+{
+	struct mb_delta_observer *o = mb_deltasmall_observer(s);
+	struct mb_buf line = { 0 };
+	struct mb_err err = { 0 };
+
+	mb_buf_addf(&line, "{\"%s\":{\"path\":\"f%d\",\"size\":%s,"
+	    "\"partitionValues\":{}%s}}", verb, n, size, more);
+	assert_int_equal(o->line(o->arg, (struct mb_str){ line.p, line.len },
+	    &err), 0);
+	mb_buf_release(&line);
+}
+
+static void
+test_small_files(void **state)
+{
+	static const char batch[] = ",\"tags\":{\"mb.batch\":"
+	    "\"0123456789abcdef0123456789abcdef/7\"}";
+	static const char joined[] = ",\"tags\":{\"mb.joined\":"
+	    "\"0123456789abcdef0123456789abcdef/1\"}";
+	struct mb_deltasmall_file v[MB_DELTA_JOIN];
+	struct mb_deltasmall *s;
+
+	(void)state;
+	mb_deltasmall_open(&s, "0123456789abcdef0123456789abcdef", 1000);
+	for (int i = 0; i < 15; i++)
+		tell(s, "add", i, "10", batch);
+	/* None of these counts. */
+	tell(s, "add", 100, "500", batch);	/* large enough */
+	tell(s, "add", 101, "10", "");
+	tell(s, "add", 102, "10", ",\"tags\":{\"mb.batch\":"
+	    "\"0123456789abcdef0123456789abcdee/7\"}");
+	tell(s, "add", 103, "10", ",\"deletionVector\":{\"storageType\":"
+	    "\"u\"},\"tags\":{\"mb.batch\":"
+	    "\"0123456789abcdef0123456789abcdef/7\"}");
+	tell(s, "add", 104, "10", joined);	/* of another level */
+	assert_int_equal(mb_deltasmall_n(s), 16);
+	assert_int_equal(mb_deltasmall_choose(s, 1000, v), 0);
+	tell(s, "add", 15, "10", batch);
+	assert_int_equal(mb_deltasmall_choose(s, 1000, v), 16);
+	assert_int_equal(v[0].level, 0);
+	assert_non_null(strstr(v[0].action.p, "\"f0\""));
+	assert_non_null(strstr(v[15].action.p, "\"f15\""));
+	/* What the budget allows, if that is worth it. */
+	assert_int_equal(mb_deltasmall_choose(s, 45, v), 4);
+	assert_int_equal(mb_deltasmall_choose(s, 35, v), 0);
+	/* One that has gone is not joined; one that comes again comes last. */
+	assert_true(mb_deltasmall_has(s, MB_STR("{\"path\":\"f3\"}")));
+	tell(s, "remove", 3, "10", "");
+	assert_false(mb_deltasmall_has(s, MB_STR("{\"path\":\"f3\"}")));
+	assert_int_equal(mb_deltasmall_choose(s, 1000, v), 0);
+	tell(s, "add", 3, "10", batch);
+	assert_int_equal(mb_deltasmall_choose(s, 1000, v), 16);
+	/* Few large ones are enough. */
+	for (int i = 200; i < 203; i++)
+		tell(s, "add", i, "400", ",\"tags\":{\"mb.joined\":"
+		    "\"0123456789abcdef0123456789abcdef/2\"}");
+	for (int i = 0; i < 16; i++)
+		tell(s, "remove", i, "10", "");
+	assert_int_equal(mb_deltasmall_choose(s, 2000, v), 3);
+	assert_int_equal(v[0].level, 2);
+	/* Memory is that of what is there. */
+	for (int i = 1000; i < 9000; i++) {
+		tell(s, "add", i, "10", batch);
+		tell(s, "remove", i, "10", "");
+	}
+	assert_int_equal(mb_deltasmall_n(s), 4);
+	assert_int_equal(mb_deltasmall_choose(s, 2000, v), 3);
+	mb_deltasmall_close(s);
+}
+
+static void
+test_paths(void **state)
+{
+	static const struct {
+		const char *uri, *path;
+	} cases[] = {
+		{ "part-1.parquet", "part-1.parquet" },
+		{ "p=a%2520b/f", "p=a%20b/f" }, { "p=%C3%A9/f", "p=\303\251/f" },
+		{ "a%2", "a%2" }, { "/abs", NULL }, { "", NULL },
+		{ "s3://b/f", NULL }, { "../f", NULL }, { "a/../f", NULL },
+		{ "%2e%2e/f", NULL }, { "a%00b", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char *path;
+		bool ok = mb_delta_path_decode(&path, cases[i].uri);
+
+		if (ok != (cases[i].path != NULL) ||
+		    (ok && strcmp(path, cases[i].path) != 0))
+			fail_msg("%s: %s", cases[i].uri, path);
+		free(path);
+	}
+}
+
 static void
 test_held_rows(void **state)
 {
@@ -891,6 +991,8 @@ main(void)
 		cmocka_unit_test(test_partition_values),
 		cmocka_unit_test(test_marker_in_transactions),
 		cmocka_unit_test(test_marker_that_is_not_whole),
+		cmocka_unit_test(test_small_files),
+		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_held_rows),
 	};
 

@@ -144,11 +144,40 @@ mb_delta_put_add(struct mb_buf *out, const struct mb_delta_add *add)
 	mb_put_bool(out, "dataChange", add->is_change);
 	if (add->stats != NULL)
 		mb_put_text(out, "stats", mb_str(add->stats));
-	if (add->tag != NULL) {
+	if (add->tag_name != NULL) {
 		mb_put_name(out, "tags");
 		mb_buf_addc(out, '{');
-		mb_put_text(out, "mb.batch", mb_str(add->tag));
+		mb_put_text(out, add->tag_name, mb_str(add->tag));
 		mb_buf_addc(out, '}');
 	}
 	end(out);
+}
+
+void
+mb_delta_put_remove(struct mb_buf *out, struct mb_str add, bool is_change,
+    int64_t time_ms)
+{
+	static const char *const kept[] = { "partitionValues", "size",
+		"deletionVector", "baseRowId", "defaultRowCommitVersion" };
+	struct mb_fields f = { 0 };
+	struct mb_buf path = { 0 };
+	struct mb_json v;
+
+	if (mb_fields_set(&f, add) != NULL)
+		f.m.n = 0;	/* was parsed before */
+	(void)mb_fields_text(&f, "path", &path);
+	begin(out, "remove");
+	mb_put_text(out, "path", (struct mb_str){ path.p == NULL ? "" : path.p,
+	    path.len });
+	mb_put_int(out, "deletionTimestamp", time_ms);
+	mb_put_bool(out, "dataChange", is_change);
+	mb_put_bool(out, "extendedFileMetadata", true);
+	for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+		if (mb_fields_get(&f, kept[i], &v)) {
+			mb_put_name(out, kept[i]);
+			mb_buf_add(out, v.text.p, v.text.len);
+		}
+	end(out);
+	mb_fields_release(&f);
+	mb_buf_release(&path);
 }

@@ -17,7 +17,8 @@ MB_CHECK int mb_delta_uuid(char out[MB_UUID_LEN + 1], struct mb_err *err);
 struct mb_delta_info {
 	int64_t time_ms;
 	const char *operation;	/* "WRITE", "CREATE TABLE", "OPTIMIZE" */
-	bool is_append;		/* adds rows and has read none */
+	bool is_append;		/* adds rows and has read none; else it moves
+				   rows between files */
 	const char *txn_id;	/* by which the commit is known again */
 	const char *version;	/* of mb */
 	/* What mb says for people who audit: a batch; NULL: nothing. */
@@ -47,9 +48,17 @@ struct mb_delta_add {
 	int64_t time_ms;
 	bool is_change;		/* dataChange */
 	const char *stats;	/* JSON; NULL: none */
-	const char *tag;	/* of mb.batch; NULL: none */
+	const char *tag_name;	/* NULL: no tag */
+	const char *tag;
 };
 
 void mb_delta_put_add(struct mb_buf *out, const struct mb_delta_add *add);
+
+/*
+ * Remove the file that the object of an add names; is_change: its rows are
+ * gone, not elsewhere.
+ */
+void mb_delta_put_remove(struct mb_buf *out, struct mb_str add,
+    bool is_change, int64_t time_ms);
 
 #endif

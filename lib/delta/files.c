@@ -34,8 +34,9 @@ mb_delta_file_of_line(struct mb_str line, struct mb_str *action,
  * path and the unique id of the deletion vector.  Two spellings of one path
  * (percent signs) would be two files; each engine repeats what it read.
  */
-static int
-put_key(struct mb_buf *out, struct mb_str action, struct mb_err *err)
+int
+mb_delta_file_key(struct mb_buf *out, struct mb_str action,
+    struct mb_err *err)
 {
 	struct mb_fields f = { 0 }, dv = { 0 };
 	struct mb_buf part = { 0 };
@@ -75,7 +76,7 @@ mb_delta_files_apply(struct mb_delta_files *f, struct mb_str line,
 
 	if (rc <= 0)
 		return rc;
-	if (put_key(&key, action, err) < 0) {
+	if (mb_delta_file_key(&key, action, err) < 0) {
 		mb_buf_release(&key);
 		return -1;
 	}
@@ -101,7 +102,7 @@ mb_delta_files_has(const struct mb_delta_files *f, struct mb_str action,
     bool *has, struct mb_err *err)
 {
 	struct mb_buf key = { 0 };
-	int rc = put_key(&key, action, err);
+	int rc = mb_delta_file_key(&key, action, err);
 
 	*has = rc == 0 && mb_names_index(&f->keys, (struct mb_str){ key.p,
 	    key.len }) >= 0;
@@ -146,6 +147,33 @@ mb_delta_files_load(struct mb_delta_files *f, const struct mb_delta_state *s,
 		rc = mb_fail(err, MB_EIO, "%s: the checkpoint of version %"
 		    PRId64 " has gone", l->place, s->checkpoint.version);
 	return rc < 0 ? -1 : mb_delta_files_read_tail(f, s, l, err);
+}
+
+static int
+hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ?
+	    c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool
+mb_delta_path_decode(char **out, const char *uri)
+{
+	struct mb_buf path = { 0 };
+	bool ok = *uri != '/' && *uri != '\0' && strstr(uri, "://") == NULL;
+
+	for (; *uri != '\0'; uri++)
+		if (*uri == '%' && hex(uri[1]) >= 0 && hex(uri[2]) >= 0) {
+			mb_buf_addc(&path, (char)(hex(uri[1]) * 16 +
+			    hex(uri[2])));
+			uri += 2;
+		} else {
+			mb_buf_addc(&path, *uri);
+		}
+	ok &= strlen(mb_buf_str(&path)) == path.len &&
+	    strncmp(path.p, "../", 3) != 0 && strstr(path.p, "/../") == NULL;
+	*out = mb_buf_take(&path);
+	return ok;
 }
 
 void

@@ -50,6 +50,18 @@ MB_CHECK int mb_delta_files_load(struct mb_delta_files *f,
     const struct mb_delta_state *s, const struct mb_delta_log *l,
     struct mb_err *err);
 
+/*
+ * Append what identifies the logical file of an action.
+ */
+MB_CHECK int mb_delta_file_key(struct mb_buf *out, struct mb_str action,
+    struct mb_err *err);
+
+/*
+ * The path of an action is a URI: *out, which the caller frees, is where the
+ * file is below the table.  False: it leads out of the table, or elsewhere.
+ */
+bool mb_delta_path_decode(char **out, const char *uri);
+
 void mb_delta_files_release(struct mb_delta_files *f);
 
 #endif

@@ -129,6 +129,7 @@ apply_action(struct mb_delta_state *s, const struct mb_json_member *m,
 static int
 apply_line(void *arg, struct mb_str line, struct mb_err *err)
 {
+	struct mb_delta_state *s = arg;
 	struct mb_json_members m = { 0 };
 	const char *why = mb_json_object(&m, line);
 	int rc = 0;
@@ -136,7 +137,9 @@ apply_line(void *arg, struct mb_str line, struct mb_err *err)
 	if (why != NULL)
 		rc = mb_fail(err, MB_ECORRUPT, "not an action: %s", why);
 	for (size_t i = 0; rc == 0 && i < m.n; i++)
-		rc = apply_action(arg, &m.v[i], err);
+		rc = apply_action(s, &m.v[i], err);
+	if (rc == 0 && s->observer != NULL)
+		rc = s->observer->line(s->observer->arg, line, err);
 	mb_json_members_release(&m);
 	return rc;
 }
@@ -216,8 +219,9 @@ begin_at(struct mb_delta_state *s, const struct mb_delta_log *l,
 	int rc;
 
 	mb_delta_state_release(s);
-	rc = mb_delta_checkpoint_read(l, c, MB_DELTA_WANTS_STATE, apply_line,
-	    s, &why);
+	rc = mb_delta_checkpoint_read(l, c, MB_DELTA_WANTS_STATE |
+	    (s->observer != NULL ? MB_DELTA_WANTS_FILES : 0), apply_line, s,
+	    &why);
 	if (rc > 0 && (s->protocol.text == NULL || s->meta.text == NULL))
 		rc = mb_fail(&why, MB_ECORRUPT, "%s: the checkpoint of "
 		    "version %" PRId64 " has no protocol or metaData action",
@@ -397,8 +401,11 @@ mb_delta_state_apply(struct mb_delta_state *s, const struct mb_delta_log *l,
 void
 mb_delta_state_release(struct mb_delta_state *s)
 {
+	struct mb_delta_observer *observer = s->observer;
 	const char *awaits = s->awaits;
 
+	if (observer != NULL)
+		observer->reset(observer->arg);
 	mb_delta_protocol_release(&s->protocol);
 	mb_delta_meta_release(&s->meta);
 	mb_delta_schema_release(&s->schema);
@@ -409,7 +416,8 @@ mb_delta_state_release(struct mb_delta_state *s)
 	mb_names_release(&s->apps);
 	mb_names_release(&s->domains);
 	*s = (struct mb_delta_state){ .version = -1,
-		.checkpoint = { .version = -1 }, .awaits = awaits };
+		.checkpoint = { .version = -1 }, .observer = observer,
+		.awaits = awaits };
 }
 
 bool

@@ -21,6 +21,13 @@ struct mb_delta_txn {
 	int64_t updated_ms;	/* lastUpdated; -1: not said */
 };
 
+/* Of what a table consists, for somebody who wants to know. */
+struct mb_delta_observer {
+	void (*reset)(void *arg);	/* reading begins anew */
+	mb_delta_line_fn *line;		/* a line of a checkpoint or commit */
+	void *arg;
+};
+
 struct mb_delta_state {
 	int64_t version;	/* -1: there is no table */
 	struct mb_delta_file_id id;	/* of its commit */
@@ -40,6 +47,10 @@ struct mb_delta_state {
 	/* Where reading begins; version -1: at version 0. */
 	struct mb_delta_checkpoint checkpoint;
 	uint64_t tail_bytes;	/* of the commits behind it */
+
+	/* Set by the caller: who is told of every line that is read, those of
+	   files, too. */
+	struct mb_delta_observer *observer;
 
 	/* Set by the caller: was a commit with this txnId among those read? */
 	const char *awaits;

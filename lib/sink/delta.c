@@ -41,6 +41,7 @@
 #include "durable/stage.h"
 #include "sink/deltafiles.h"
 #include "sink/deltamark.h"
+#include "sink/deltatidy.h"
 #include "sink/held.h"
 #include "sink/intake.h"
 
@@ -51,6 +52,10 @@ enum {
 	MAX_COLUMNS = 10000,
 	MAX_RACES = 50,			/* then mb-commit waits a little */
 	FIRST_WAIT_US = 1000, LAST_WAIT_US = 100000,
+	LEAST_BUDGET = 4 * 1024 * 1024,	/* bytes to be joined at a time … */
+	FIRST_RATE = 10000,		/* … and by ms, till it is known */
+	LONGEST_MS = 60000,
+	VACUUM_MS = 3600000,
 };
 
 enum stage { IDLE, STAGING, STAGED };
@@ -65,6 +70,13 @@ struct delta_sink {
 	bool is_fresh;		/* state can be advanced, not only loaded */
 	bool is_poisoned;	/* nobody knows what is durable */
 	bool is_unknown;	/* a commit of this batch may have happened */
+
+	/* Tidying. */
+	struct mb_deltasmall *small;	/* NULL: without --compact-to */
+	bool has_stuck;			/* they can't be joined */
+	int64_t batch_ms, interval_ms;	/* of the last batch */
+	uint64_t rate;			/* bytes joined by ms */
+	int64_t vacuum_ms;		/* when it was; 0: not yet */
 
 	/* The batch, and the table as it is to be with it. */
 	enum stage stage;
@@ -466,6 +478,8 @@ begin(struct mb_sink *sink, const struct mb_begin *b, struct mb_err *err)
 	    mb_delta_uuid(s->txn_id, err) < 0)
 		return -1;
 	s->stage = STAGING;
+	s->interval_ms = s->batch_ms == 0 ? 0 : b->time_ms - s->batch_ms;
+	s->batch_ms = b->time_ms;
 	s->batch = b->batch;
 	s->digest = b->digest;
 	s->columns.had_table = has_table(s);
@@ -742,7 +756,7 @@ put_adds(const struct delta_sink *s, struct mb_buf *out, int64_t now_ms)
 		mb_delta_put_add(out, &(struct mb_delta_add){
 			.path = f.path, .partition = f.partition,
 			.size = f.size, .time_ms = now_ms, .is_change = true,
-			.stats = f.stats, .tag = tag,
+			.stats = f.stats, .tag_name = "mb.batch", .tag = tag,
 		});
 	}
 }
@@ -831,17 +845,63 @@ wait_a_little(int64_t *span_us)
 }
 
 /*
+ * Join at most as much as takes half of the time from one batch to the next,
+ * by what it took so far.
+ */
+static uint64_t
+budget(const struct delta_sink *s)
+{
+	int64_t ms = s->interval_ms < LONGEST_MS ? s->interval_ms :
+	    LONGEST_MS;
+	uint64_t bytes = ms <= 0 ? 0 : s->rate * (uint64_t)ms / 2;
+
+	return bytes < LEAST_BUDGET ? LEAST_BUDGET : bytes;
+}
+
+static void
+join_files(struct delta_sink *s, struct mb_deltatidy *t)
+{
+	int64_t started = mb_clock_steady_us(), took;
+	struct mb_err err = { 0 };
+	int rc = mb_deltatidy_join(t, budget(s), mb_clock_wall_ms(), &err);
+
+	took = (mb_clock_steady_us() - started) / 1000;
+	if (rc > 0 && took > 0)
+		s->rate = (s->rate + t->joined_bytes / (uint64_t)took) / 2 + 1;
+	if (rc >= 0)
+		return;
+	s->has_stuck = err.code == MB_EDATA;
+	s->is_fresh = false;
+	s->is_poisoned |= t->is_unknown;
+}
+
+/*
  * The batch is committed.  What isn't done now is done after another commit,
  * so a failure here is none of the batch.
  */
 static void
 tidy(struct delta_sink *s)
 {
+	struct mb_deltatidy t = { .rootfd = s->rootfd, .log = &s->log,
+		.state = &s->state, .small = s->small,
+		.journal = s->head.options->journal };
+	int64_t now_ms = mb_clock_wall_ms();
 	struct mb_err ignored = { 0 };
+	uint64_t n;
 
-	if (s->is_fresh && mb_delta_save_is_due(&s->state))
-		(void)(mb_delta_save(&s->state, &s->log, mb_clock_wall_ms(),
-		    &ignored) < 0);
+	if (choose_codec(s, &t.codec, &ignored) < 0)
+		return;
+	if (s->is_fresh && s->small != NULL && !s->has_stuck)
+		join_files(s, &t);
+	if (s->is_fresh && mb_delta_save_is_due(&s->state) &&
+	    mb_delta_save(&s->state, &s->log, now_ms, &ignored) < 0)
+		return;
+	if (s->is_fresh && s->head.options->vacuums &&
+	    now_ms - s->vacuum_ms >= VACUUM_MS) {
+		s->vacuum_ms = now_ms;
+		s->is_fresh = mb_deltatidy_vacuum(&t, now_ms, &n,
+		    &ignored) == 0;
+	}
 }
 
 static int
@@ -884,6 +944,7 @@ close_sink(struct mb_sink *sink)
 
 	clear_batch(s);
 	mb_delta_state_release(&s->state);
+	mb_deltasmall_close(s->small);
 	mb_columns_release(&s->columns);
 	mb_intake_release(&s->intake);
 	mb_held_release(&s->held);
@@ -960,6 +1021,12 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 		.place = s->place, .limit_of = "mb", .limit = MAX_COLUMNS,
 		.can_grow = options->evolves, .needs_digits = true };
 	s->intake.columns = &s->columns;
+	s->rate = FIRST_RATE;
+	if (options->compact_to > 0 && options->journal != NULL) {
+		mb_deltasmall_open(&s->small, options->journal,
+		    options->compact_to);
+		s->state.observer = mb_deltasmall_observer(s->small);
+	}
 	if (refresh(s, err) < 0 || check_gate(s, err) < 0)
 		goto fail;
 	*out = &s->head;

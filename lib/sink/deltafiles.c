@@ -10,16 +10,11 @@
 
 #include "base/io.h"
 #include "base/line.h"
-#include "base/opt.h"
-#include "delta/commit.h"
 #include "delta/fields.h"
 #include "delta/stats.h"
-#include "durable/stage.h"
+#include "sink/datafile.h"
 
-enum {
-	MAX_PARTITIONS = 512,	/* of one batch: each is an open file */
-	GROUP_BYTES = 64 * 1024 * 1024,	/* raw: memory stays bounded */
-};
+enum { MAX_PARTITIONS = 512 };	/* of one batch: each is an open file */
 
 /* A column of the table: where its value is, and where it goes. */
 struct route {
@@ -29,16 +24,12 @@ struct route {
 	bool is_absent;		/* not in the batch: null */
 };
 
+/* The file of a partition. */
 struct file {
-	char name[96];
+	struct mb_datafile data;
 	int dirfd;		/* where it is; the table's own is borrowed */
 	char *path;		/* as it stands in the log */
-	char *partition, *stats;
-	struct mb_stage *stage;
-	struct mb_parquet_writer *writer;
-	struct mb_parquet_column **columns;
-	uint64_t size, rows;
-	bool is_published;
+	char *partition;
 };
 
 struct mb_deltafiles {
@@ -103,12 +94,6 @@ mb_deltafiles_open(struct mb_deltafiles **out,
 	*out = NULL;
 	return mb_fail(err, MB_EUSAGE, "%s: has no column that could be "
 	    "written", options->place);
-}
-
-static int
-write_stage(void *arg, const void *p, size_t len, struct mb_err *err)
-{
-	return mb_stage_write(arg, p, len, err);
 }
 
 /*
@@ -196,50 +181,24 @@ open_directory(struct mb_deltafiles *f, int *fd, struct mb_err *err)
 static int
 open_file(struct mb_deltafiles *f, struct file *file, struct mb_err *err)
 {
-	static const char *const endings[] = {
-		[MB_PARQUET_CODEC_NONE] = "", [MB_PARQUET_CODEC_SNAPPY] =
-		    ".snappy", [MB_PARQUET_CODEC_GZIP] = ".gz",
-		[MB_PARQUET_CODEC_ZSTD] = ".zstd",
-	};
-	struct mb_parquet_options o = { .codec = f->o.codec,
-		.group_bytes = GROUP_BYTES, .version = MB_VERSION,
-		.n_schema = f->n_data };
-	struct mb_parquet_node *nodes = mb_realloc_array(NULL, f->n_data,
-	    sizeof *nodes);
-	char uuid[MB_UUID_LEN + 1];
-	int rc = -1;
+	struct mb_datafile_column *columns = mb_realloc_array(NULL, f->n_data,
+	    sizeof *columns);
+	int rc;
 
 	for (size_t i = 0; i < f->n_data; i++)
-		nodes[i] = (struct mb_parquet_node){
-			.name = f->data[i].to->name,
-			.repetition = MB_PARQUET_OPTIONAL,
-			.type = f->data[i].to->type,
+		columns[i] = (struct mb_datafile_column){
+			f->data[i].to->name, f->data[i].to->type
 		};
-	o.schema = nodes;
-	if (mb_delta_uuid(uuid, err) < 0 ||
-	    mb_random(&o.seed, sizeof o.seed, err) < 0)
-		goto out;
-	snprintf(file->name, sizeof file->name, "part-%05zu-%s-c000%s.parquet",
-	    f->n - 1, uuid, endings[f->o.codec]);
+	rc = open_directory(f, &file->dirfd, err);
+	if (rc == 0)
+		rc = mb_datafile_open(&file->data, file->dirfd, f->o.tmpfd,
+		    (unsigned)f->n - 1, columns, f->n_data, f->o.codec, err);
+	free(columns);
 	mb_buf_reset(&f->value);
 	put_uri(&f->value, (struct mb_str){ f->dir.p == NULL ? "" : f->dir.p,
 	    f->dir.len });
-	mb_buf_adds(&f->value, file->name);
+	mb_buf_adds(&f->value, file->data.name);
 	file->path = mb_strdup(mb_buf_str(&f->value));
-	if (open_directory(f, &file->dirfd, err) < 0 ||
-	    mb_stage_open_in(&file->stage, f->o.tmpfd, file->dirfd,
-	    file->name, 0666, err) < 0)
-		goto out;
-	rc = mb_parquet_writer_open(&file->writer, &o, write_stage,
-	    file->stage, err);
-	if (rc < 0)
-		goto out;
-	file->columns = mb_realloc_array(NULL, f->n_data,
-	    sizeof (struct mb_parquet_column *));
-	for (size_t i = 0; i < f->n_data; i++)
-		file->columns[i] = mb_parquet_column(file->writer, i);
-out:
-	free(nodes);
 	return rc < 0 ? mb_wrap(err, "%s", f->o.place) : 0;
 }
 
@@ -390,96 +349,60 @@ mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
 		const struct route *r = &f->data[i];
 
 		if (r->is_absent) {
-			mb_parquet_put_null(file->columns[i]);
+			mb_parquet_put_null(file->data.columns[i]);
 			continue;
 		}
 		*why = convert(r, values[r->from], &v, &is_null);
 		if (*why != NULL) {
 			*column = r->from;
-			mb_parquet_drop_row(file->writer);
+			mb_parquet_drop_row(file->data.writer);
 			return 0;
 		}
 		if (is_null)
-			mb_parquet_put_null(file->columns[i]);
+			mb_parquet_put_null(file->data.columns[i]);
 		else
-			put(file->columns[i], r->to->type.kind, &v);
+			put(file->data.columns[i], r->to->type.kind, &v);
 	}
-	if (mb_parquet_end_row(file->writer, err) < 0)
+	if (mb_parquet_end_row(file->data.writer, err) < 0)
 		return mb_wrap(err, "%s", f->o.place);
-	file->rows++;
+	file->data.rows++;
 	return 1;
-}
-
-static int
-finish_file(struct mb_deltafiles *f, struct file *file, struct mb_err *err)
-{
-	struct mb_delta_stat *columns = mb_realloc_array(NULL, f->n_data,
-	    sizeof *columns);
-	struct mb_parquet_file done;
-	struct mb_buf stats = { 0 };
-	int rc = mb_parquet_finish(file->writer, &done, err);
-
-	for (size_t i = 0; rc == 0 && i < f->n_data; i++)
-		columns[i] = (struct mb_delta_stat){
-			.name = f->data[i].to->name,
-			.type = f->data[i].to->type, .stats = &done.stats[i],
-		};
-	if (rc == 0) {
-		mb_delta_stats_put(&stats, done.rows, columns, f->n_data,
-		    f->o.meta);
-		file->stats = mb_buf_take(&stats);
-		file->size = done.size;
-		rc = mb_stage_sync(file->stage, err);
-	}
-	free(columns);
-	mb_parquet_writer_close(file->writer);
-	file->writer = NULL;
-	free(file->columns);
-	file->columns = NULL;
-	return rc < 0 ? mb_wrap(err, "%s", f->o.place) : 0;
 }
 
 static void
 close_file(struct mb_deltafiles *f, struct file *file)
 {
-	mb_parquet_writer_close(file->writer);
-	mb_stage_close(file->stage);
+	mb_datafile_close(&file->data);
 	if (file->dirfd != f->o.dirfd)
 		close(file->dirfd);
-	free(file->columns);
 	free(file->path);
 	free(file->partition);
-	free(file->stats);
 }
 
 int
 mb_deltafiles_finish(struct mb_deltafiles *f, struct mb_err *err)
 {
-	for (size_t i = 0; i < f->n; i++)
-		if (f->v[i].rows > 0 && finish_file(f, &f->v[i], err) < 0)
-			return -1;
+	size_t kept = 0;
+
 	/* A partition of which all rows were rejected is none. */
 	for (size_t i = 0; i < f->n; i++)
-		if (f->v[i].rows == 0) {
+		if (f->v[i].data.rows > 0)
+			f->v[kept++] = f->v[i];
+		else
 			close_file(f, &f->v[i]);
-			memmove(&f->v[i], &f->v[i + 1],
-			    (f->n - i - 1) * sizeof *f->v);
-			f->n--;
-			i--;
-		}
+	f->n = kept;
+	for (size_t i = 0; i < f->n; i++)
+		if (mb_datafile_finish(&f->v[i].data, f->o.meta, err) < 0)
+			return mb_wrap(err, "%s", f->o.place);
 	return 0;
 }
 
 int
 mb_deltafiles_publish(struct mb_deltafiles *f, struct mb_err *err)
 {
-	for (size_t i = 0; i < f->n; i++) {
-		if (f->v[i].is_published)
-			continue;
-		if (mb_stage_publish(f->v[i].stage, err) < 0)
+	for (size_t i = 0; i < f->n; i++)
+		if (mb_datafile_publish(&f->v[i].data, err) < 0)
 			return mb_wrap(err, "%s", f->o.place);
-		f->v[i].is_published = true;
-	}
 	return 0;
 }
 
@@ -487,8 +410,7 @@ void
 mb_deltafiles_unpublish(struct mb_deltafiles *f)
 {
 	for (size_t i = 0; i < f->n; i++)
-		if (f->v[i].is_published)
-			unlinkat(f->v[i].dirfd, f->v[i].name, 0);
+		mb_datafile_unpublish(&f->v[i].data);
 }
 
 size_t
@@ -503,8 +425,8 @@ mb_deltafiles_at(const struct mb_deltafiles *f, size_t i)
 	const struct file *file = &f->v[i];
 
 	return (struct mb_deltafile){ .path = file->path,
-		.partition = file->partition, .stats = file->stats,
-		.size = file->size, .rows = file->rows };
+		.partition = file->partition, .stats = file->data.stats,
+		.size = file->data.size, .rows = file->data.rows };
 }
 
 void

@@ -61,6 +61,8 @@ struct mb_sink_options {
 	const char *codec;		/* --codec; NULL: the table's, or the
 					   best there is */
 	bool evolves;			/* --evolve */
+	uint64_t compact_to;		/* --compact-to; 0: no file is joined */
+	bool vacuums;			/* --vacuum */
 	enum mb_on_bad on_bad;
 	bool accepts_new;		/* --new-target */
 	const char *const *partition_by;	/* fields; dir: alone */

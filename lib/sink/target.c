@@ -36,6 +36,10 @@ check_options(const struct kind *k, const struct mb_sink_options *o,
 		option = "--codec";
 	else if (o->evolves && !k->is_lake)
 		option = "--evolve";
+	else if (o->compact_to > 0 && !k->is_lake)
+		option = "--compact-to";
+	else if (o->vacuums && !k->is_lake)
+		option = "--vacuum";
 	if (option == NULL)
 		return 0;
 	return mb_fail(err, MB_EUSAGE, "%s: not for %s", option, k->prefix);

@@ -1,0 +1,57 @@
+/*
+ * datafile.h - one Parquet file of a Delta table, from its first row to its
+ * name.
+ *
+ *	WRITING -> FINISHED [finish: durable, without a name]
+ *	FINISHED -> PUBLISHED [publish: named, durable]
+ *
+ * Its name is random and leads nowhere until a commit names it.
+ */
+#ifndef MB_SINK_DATAFILE_H
+#define MB_SINK_DATAFILE_H
+
+#include "delta/meta.h"
+#include "durable/stage.h"
+#include "parquet/writer.h"
+
+struct mb_datafile_column {
+	const char *name;	/* borrowed until finish */
+	struct mb_parquet_type type;
+};
+
+/* {0} is one that isn't open. */
+struct mb_datafile {
+	char name[96];
+	int dirfd;		/* where it is; borrowed */
+	struct mb_stage *stage;
+	struct mb_parquet_writer *writer;
+	struct mb_parquet_column **columns;	/* to put values into */
+	struct mb_datafile_column *shape;
+	size_t n_columns;
+	uint64_t rows;		/* counted by whoever puts them */
+
+	/* Once it is finished. */
+	char *stats;		/* JSON, for the log */
+	uint64_t size;
+	bool is_published;
+};
+
+/* tmpfd: for files without a name; number: of the file in its batch. */
+MB_CHECK int mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
+    unsigned number, const struct mb_datafile_column *columns, size_t n,
+    enum mb_parquet_codec codec, struct mb_err *err);
+
+/* m: the table's properties choose the columns of the statistics. */
+MB_CHECK int mb_datafile_finish(struct mb_datafile *f,
+    const struct mb_delta_meta *m, struct mb_err *err);
+
+/* Give it its name, unless it has it. */
+MB_CHECK int mb_datafile_publish(struct mb_datafile *f, struct mb_err *err);
+
+/* Take the name back: no commit leads to it, for certain. */
+void mb_datafile_unpublish(struct mb_datafile *f);
+
+/* What has no name is removed. */
+void mb_datafile_close(struct mb_datafile *f);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * deltatidy.h - keeping a Delta table that is appended to all the time fit to
+ * be read: joining small files, removing what nobody needs.
+ *
+ * None of it is part of a batch, and all of it may fail, or be killed, at any
+ * point: what isn't done is done another time.
+ */
+#ifndef MB_SINK_DELTATIDY_H
+#define MB_SINK_DELTATIDY_H
+
+#include "delta/state.h"
+#include "parquet/types.h"
+#include "sink/deltasmall.h"
+
+struct mb_deltatidy {
+	/* All borrowed. */
+	int rootfd;			/* of the table */
+	const struct mb_delta_log *log;
+	struct mb_delta_state *state;
+	struct mb_deltasmall *small;	/* the state's observer */
+	const char *journal;
+	enum mb_parquet_codec codec;
+
+	/* Set by join: a commit was tried, and nobody knows whether it came
+	   through; and bytes that were read for it. */
+	bool is_unknown;
+	uint64_t joined_bytes;
+};
+
+/*
+ * Join files, if there are some to be joined within `budget` bytes, in a
+ * version that changes no rows (dataChange false).  The state is advanced.
+ * 1 joined, 0 there was nothing to do, or others were in the way.
+ *
+ * MB_EDATA: a file can't be read; trying again soon won't help.
+ */
+MB_CHECK int mb_deltatidy_join(struct mb_deltatidy *t, uint64_t budget,
+    int64_t now_ms, struct mb_err *err);
+
+/*
+ * Remove data files that no version needs any more: those that were removed
+ * longer ago than delta.deletedFileRetentionDuration (1 week), and those as
+ * old as that which no version has ever named.  And of the log what is older
+ * than delta.logRetentionDuration (30 days), as far as a checkpoint that is
+ * older than that covers it; and checkpoints, but one an hour.  *n_files: how
+ * many were removed.
+ */
+MB_CHECK int mb_deltatidy_vacuum(struct mb_deltatidy *t, int64_t now_ms,
+    uint64_t *n_files, struct mb_err *err);
+
+#endif
