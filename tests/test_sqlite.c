@@ -65,6 +65,12 @@ test_cells(void **state)
 		{ "int", "-9223372036854775808", INT64_MIN, true },
 		{ "int", "9223372036854775808", 0, false },
 		{ "int", "3.00", 3, true }, { "int", "3.5", 0, false },
+		{ "int", "-123456789012345", -123456789012345, true },
+		{ "int", "-1234567890123456", -1234567890123456, true },
+		{ "int", "-", 0, false }, { "int", "1.2.3", 0, false },
+		{ "int", "--1", 0, false }, { "int", "-0", 0, true },
+		{ "int", " 7", 7, true }, { "int", "7.", 7, true },
+		{ "int", "+7", 7, true }, { "int", "1_000", 0, false },
 		{ "int", "1e3", 1000, true }, { "int", "1e19", 0, false },
 		{ "int", "abc", 0, false }, { "int", "0x10", 0, false },
 		{ "int32", "2147483648", 0, false },
@@ -80,6 +86,14 @@ test_cells(void **state)
 		{ "date", "2026-11-23 ", 0, false },
 		{ "date", "0001-01-01", -719162, true },
 		{ "timestamp", "1970-01-01T00:00:01.5Z", 1500000, true },
+		{ "timestamp", "2026-11-23T12:34:56.789Z", 1795437296789000,
+		    true },
+		{ "timestamp", "1969-12-31T23:59:59.999Z", -1000, true },
+		{ "timestamp", "2026-11-23T12:34:60.789Z", 0, false },
+		{ "timestamp", "2026-11-31T12:34:56.789Z", 0, false },
+		{ "timestamp", "2026-11-23T12:34:5:.789Z", 0, false },
+		{ "timestamp", "2026-11-23T12:34:56.78/Z", 0, false },
+		{ "timestamp_ntz", "2026-11-23T12:34:56.789Z", 0, false },
 		{ "timestamp", "1970-01-01 00:00", 0, true },
 		{ "timestamp", "1970-01-01T01:00:00+01:00", 0, true },
 		{ "timestamp", "1970-01-01T01:00:00.000001-0030",
@@ -108,6 +122,38 @@ test_cells(void **state)
 			fail_msg("%s \"%s\": %s, %lld", cases[i].type,
 			    cases[i].in, why == NULL ? "fits" : why,
 			    (long long)cell.i);
+	}
+}
+
+/* However it is written and read, a double is the nearest. */
+static void
+test_doubles_are_nearest(void **state)
+{
+	static const struct mb_type type = { .kind = MB_TYPE_DOUBLE };
+	uint64_t seed = 88172645463325252u;
+	char text[64];
+
+	(void)state;
+	for (int i = 0; i < 200000; i++) {
+		struct mb_cell cell;
+		int places;
+
+		seed ^= seed << 13;
+		seed ^= seed >> 7;
+		seed ^= seed << 17;
+		places = (int)(seed % 17);
+		snprintf(text, sizeof text, "%s%llu", seed >> 40 & 1 ? "-" :
+		    "", (unsigned long long)(seed >> seed % 50));
+		if (places > 0 && strlen(text) > (size_t)places) {
+			char *at = text + strlen(text) - places;
+
+			memmove(at + 1, at, strlen(at) + 1);
+			*at = '.';
+		}
+		if (mb_cell_set(&cell, type, plain(text)) != NULL)
+			continue;	/* "-.5" */
+		if (cell.kind != MB_CELL_REAL || cell.d != strtod(text, NULL))
+			fail_msg("%s: %.17g", text, cell.d);
 	}
 }
 
@@ -1532,6 +1578,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_type_names),
 		cmocka_unit_test(test_cells),
+		cmocka_unit_test(test_doubles_are_nearest),
 		cmocka_unit_test(test_decimals_fit),
 		cmocka_unit_test(test_guess),
 		cmocka_unit_test(test_merge_check),
@@ -1576,6 +1623,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_type_names),
 		cmocka_unit_test(test_cells),
+		cmocka_unit_test(test_doubles_are_nearest),
 		cmocka_unit_test(test_decimals_fit),
 		cmocka_unit_test(test_guess),
 		cmocka_unit_test(test_merge_check),

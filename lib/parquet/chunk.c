@@ -250,6 +250,19 @@ entry_value(const struct mb_dictionary *d, size_t code, enum mb_order order,
 		*is_nan = !mb_slot_value(v, order, slot);
 }
 
+/* The first eight, as a number that compares as they do, unless equal. */
+static inline uint64_t
+first_bytes(const char *p, size_t len)
+{
+	uint64_t v = 0;
+
+	if (len >= sizeof v)
+		memcpy(&v, p, sizeof v);
+	else if (len > 0)
+		memcpy(&v, p, len);
+	return __builtin_bswap64(v);
+}
+
 /* Each code counts when the page has it for the first time. */
 static size_t
 bound_codes(struct mb_chunk *c, const struct slice *s,
@@ -258,6 +271,7 @@ bound_codes(struct mb_chunk *c, const struct slice *s,
 	const uint32_t *codes = c->codes + s->value;
 	union mb_parquet_value v;
 	size_t n_nans = 0, n = c->dictionary.n;
+	uint64_t head, low = 0, high = 0;
 	bool is_nan, has_nan = false;
 
 	if (t->n_seen < n || t->page == UINT32_MAX) {
@@ -271,30 +285,24 @@ bound_codes(struct mb_chunk *c, const struct slice *s,
 		if (t->seen[codes[i]] == t->page)
 			continue;
 		t->seen[codes[i]] = t->page;
+		head = __builtin_bswap64(c->dictionary.v[codes[i]].a);
+		if (is_bytes(c) && b->has && head > low && head < high)
+			continue;	/* most */
 		entry_value(&c->dictionary, codes[i], c->order, &v, &is_nan);
 		if (is_nan)
 			has_nan = true;
 		else
 			mb_bounds_add(b, c->order, &v);
+		if (is_bytes(c)) {
+			low = first_bytes(b->min.bytes.p, b->min.bytes.len);
+			high = first_bytes(b->max.bytes.p, b->max.bytes.len);
+		}
 	}
 	for (size_t i = 0; has_nan && i < s->n_values; i++) {
 		entry_value(&c->dictionary, codes[i], c->order, &v, &is_nan);
 		n_nans += is_nan;
 	}
 	return n_nans;
-}
-
-/* The first eight, as a number that compares as they do, unless equal. */
-static inline uint64_t
-first_bytes(const char *p, size_t len)
-{
-	uint64_t v = 0;
-
-	if (len >= sizeof v)
-		memcpy(&v, p, sizeof v);
-	else if (len > 0)
-		memcpy(&v, p, len);
-	return __builtin_bswap64(v);
 }
 
 static size_t
@@ -473,6 +481,14 @@ find_slice(const struct mb_chunk *c, struct slice *s)
 	size_t i = s->entry;
 
 	s->n_values = s->n_bytes = s->n_rows = 0;
+	if (!c->has_repeats && max_bytes == SIZE_MAX) {
+		i += c->page_rows < c->held_entries - i ? c->page_rows :
+		    c->held_entries - i;
+		s->n_entries = s->n_rows = s->n_values = i - s->entry;
+		for (size_t k = s->entry; c->top > 0 && k < i; k++)
+			s->n_values -= levels[k] != c->top;
+		return s->n_rows == c->page_rows;
+	}
 	for (; i < c->held_entries; i++) {
 		bool starts = !c->has_repeats || levels[i] < 0x80;
 

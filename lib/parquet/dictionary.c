@@ -114,6 +114,41 @@ add_value(struct mb_dictionary *d, size_t at, uint64_t hash,
 	return code;
 }
 
+/* Of more than 16 bytes, of which the first are the same. */
+static inline bool
+is_same_tail(const char *a, const char *b, size_t len)
+{
+	if (len > 32)
+		return memcmp(a + 16, b + 16, len - 16) == 0;
+	return load(a + len - 16) == load(b + len - 16) &&
+	    load(a + len - 8) == load(b + len - 8);
+}
+
+/*
+ * A table beyond the caches is waited for twice: for its word and for the
+ * entry that this names.  So a piece's words are asked for together, then
+ * its entries.
+ */
+static inline void
+prefetch_word(const struct mb_dictionary *d, uint64_t hash)
+{
+	__builtin_prefetch(&d->table[(size_t)(hash >> 32) &
+	    (d->table_size - 1)]);
+}
+
+static void
+prefetch_entries(const struct mb_dictionary *d, const uint64_t *hashes,
+    size_t n)
+{
+	uint32_t code;
+
+	for (size_t i = 0; i < n; i++) {
+		code = (uint32_t)d->table[(size_t)(hashes[i] >> 32) &
+		    (d->table_size - 1)];
+		__builtin_prefetch(&d->v[code > 0 ? code - 1 : 0]);
+	}
+}
+
 static inline __attribute__((always_inline)) uint32_t
 find(struct mb_dictionary *d, uint64_t hash,
     const struct mb_dictionary_entry *e, const char *p, enum mb_shape shape)
@@ -134,8 +169,7 @@ find(struct mb_dictionary *d, uint64_t hash,
 		if (shape == MB_SHAPE_WIDE)
 			return code;
 		if (had->len == e->len && (e->len <= 16 ||
-		    memcmp(d->bytes.p + had->off + 16, p + 16,
-		    e->len - 16) == 0))
+		    is_same_tail(d->bytes.p + had->off, p, e->len)))
 			return code;
 	}
 	return add_value(d, at, hash, e, p);
@@ -150,9 +184,9 @@ slot_codes(struct mb_dictionary *d, uint32_t *codes, const uint64_t *slots,
 
 	for (size_t i = 0; i < n; i++) {
 		hashes[i] = hash_pair(d->seed, slots[i], 0);
-		__builtin_prefetch(&d->table[hashes[i] >> 32 &
-		    (d->table_size - 1)]);
+		prefetch_word(d, hashes[i]);
 	}
+	prefetch_entries(d, hashes, n);
 	for (size_t i = 0; i < n; i++) {
 		e.a = slots[i];
 		codes[i] = find(d, hashes[i], &e, NULL, MB_SHAPE_SLOT);
@@ -189,10 +223,10 @@ bytes_codes(struct mb_dictionary *d, uint32_t *codes, const uint64_t *lens,
 		hashes[i] = hash_pair(d->seed + e->len, e->a, e->b);
 		if (e->len > 16)
 			hashes[i] = hash_long(hashes[i], p, e->len);
-		__builtin_prefetch(&d->table[hashes[i] >> 32 &
-		    (d->table_size - 1)]);
+		prefetch_word(d, hashes[i]);
 		p += e->len;
 	}
+	prefetch_entries(d, hashes, n);
 	p = bytes;
 	for (size_t i = 0; i < n; i++) {
 		codes[i] = find(d, hashes[i], &entries[i], p,

@@ -7,7 +7,8 @@
  *	1	copy of 4 … 11 bytes (3 bits), distance of 11 bits
  *	2, 3	copy of 1 … 64 bytes (6 bits), distance in 2 or 4 bytes
  *
- * We write what is in a window of 64 KiB: copies with 2 bytes of distance.
+ * We write blocks of 64 KiB that don't refer to one another: copies with 2
+ * bytes of distance.
  */
 #include "parquet/bits.h"
 #include "parquet/codec.h"
@@ -114,34 +115,63 @@ load_32(const char *p)
 	return v;
 }
 
-void
-mb_snappy_put(struct mb_buf *out, struct mb_str in)
+/* How many bytes are equal, of n at most. */
+static size_t
+match_length(const char *a, const char *b, size_t n)
 {
-	enum { HASH_BITS = 14, WINDOW = 65535 };
-	uint32_t table[1 << HASH_BITS] = { 0 };		/* position + 1 */
-	size_t at = 0, start = 0, step = 32, had, n;
-	uint32_t *slot;
+	uint64_t x, y;
+	size_t i = 0;
 
-	mb_bits_put_varint(out, in.len);
-	while (at + 4 < in.len) {
-		slot = &table[load_32(in.p + at) * 0x9e3779b1u >>
+	for (; i + 8 <= n; i += 8) {
+		memcpy(&x, a + i, 8);
+		memcpy(&y, b + i, 8);
+		if (x != y)
+			return i + (size_t)__builtin_ctzll(x ^ y) / 8;
+	}
+	while (i < n && a[i] == b[i])
+		i++;
+	return i;
+}
+
+/* At most 64 KiB, so that the table's places take two bytes each. */
+static void
+put_block(struct mb_buf *out, const char *p, size_t len)
+{
+	enum { HASH_BITS = 13 };
+	uint16_t table[1 << HASH_BITS] = { 0 };
+	size_t at = 1, start = 0, step = 32, had, n;
+	uint16_t *slot;
+
+	while (at + 4 < len) {
+		slot = &table[load_32(p + at) * 0x9e3779b1u >>
 		    (32 - HASH_BITS)];
 		had = *slot;
-		*slot = (uint32_t)at + 1;
-		if (had == 0 || at - (had - 1) > WINDOW ||
-		    load_32(in.p + had - 1) != load_32(in.p + at)) {
+		*slot = (uint16_t)at;
+		if (load_32(p + had) != load_32(p + at)) {
 			/* The longer nothing is found the faster we go. */
 			at += step++ / 32;
 			continue;
 		}
-		had--;
-		for (n = 4; at + n < in.len && in.p[had + n] == in.p[at + n];
-		    n++)
-			;
-		put_literals(out, in.p + start, at - start);
+		n = 4 + match_length(p + had + 4, p + at + 4, len - at - 4);
+		put_literals(out, p + start, at - start);
 		put_copy(out, at - had, n);
 		start = at += n;
 		step = 32;
 	}
-	put_literals(out, in.p + start, in.len - start);
+	put_literals(out, p + start, len - start);
+}
+
+void
+mb_snappy_put(struct mb_buf *out, struct mb_str in)
+{
+	enum { BLOCK = 1 << 16 };
+	size_t len;
+
+	mb_bits_put_varint(out, in.len);
+	/* Room for the worst, once. */
+	mb_buf_reserve(out, in.len + in.len / BLOCK * 8 + 16);
+	for (; in.len > 0; in.p += len, in.len -= len) {
+		len = in.len < BLOCK ? in.len : BLOCK;
+		put_block(out, in.p, len);
+	}
 }

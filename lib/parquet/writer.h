@@ -232,7 +232,11 @@ mb_parquet_put_bytes(struct mb_parquet_column *c, const void *p, size_t len)
 {
 	mb_parquet_put_level(c, c->top);
 	c->slots[c->n_slots++] = len;
-	mb_buf_add(&c->bytes, p, len);
+	if (c->bytes.cap - c->bytes.len < len)
+		mb_buf_reserve(&c->bytes, len);
+	if (len > 0)
+		memcpy(c->bytes.p + c->bytes.len, p, len);
+	c->bytes.len += len;
 	if (c->bytes.len > 1 << 18)
 		c->vector->is_full = true;
 }

@@ -213,6 +213,43 @@ take_date(struct mb_str *s, int64_t *days)
 	return true;
 }
 
+/* Two digits; what isn't one shows in *bad. */
+static inline int
+pair(const char *p, unsigned *bad)
+{
+	unsigned a = (unsigned)(uint8_t)p[0] - '0';
+	unsigned b = (unsigned)(uint8_t)p[1] - '0';
+
+	*bad |= (a > 9) | (b > 9);
+	return (int)(a * 10 + b);
+}
+
+/* 2026-11-23T12:00:02.000Z, as we write it, and valid; else false. */
+static bool
+take_usual_time(int64_t *micros, struct mb_str s)
+{
+	const char *p = s.p;
+	unsigned bad = 0, last;
+	int hour, minute, second, hundredths;
+	int64_t days;
+
+	if (s.len != 24 || p[10] != 'T' || p[13] != ':' || p[16] != ':' ||
+	    p[19] != '.' || p[23] != 'Z')
+		return false;
+	hour = pair(p + 11, &bad);
+	minute = pair(p + 14, &bad);
+	second = pair(p + 17, &bad);
+	hundredths = pair(p + 20, &bad);
+	last = (unsigned)(uint8_t)p[22] - '0';
+	s.len = 10;
+	if (bad != 0 || last > 9 || hour > 23 || minute > 59 || second > 59 ||
+	    !take_date(&s, &days))
+		return false;
+	*micros = (((days * 24 + hour) * 60 + minute) * 60 + second) *
+	    1000000 + hundredths * 10000 + (int64_t)last * 1000;
+	return true;
+}
+
 /* HH:MM[:SS[.ffffff]][Z|+HH:MM|+HHMM] behind a date. */
 static const char *
 set_time(int64_t *micros, struct mb_str s, bool is_ntz)
@@ -222,6 +259,8 @@ set_time(int64_t *micros, struct mb_str s, bool is_ntz)
 	int64_t days, fraction = 0, unit = 100000;
 	bool has_zone;
 
+	if (!is_ntz && take_usual_time(micros, s))
+		return NULL;
 	if (!take_date(&s, &days) || !take_char(&s, 'T', ' ') ||
 	    !take_digits(&s, 2, &hour) || !take_char(&s, ':', ':') ||
 	    !take_digits(&s, 2, &minute))
@@ -305,6 +344,50 @@ set_any(struct mb_cell *out, struct mb_value v)
 	}
 }
 
+/*
+ * Most numbers: an optional minus, up to 15 digits, a point among them
+ * perhaps.  So many digits and such a power of ten are doubles, and their
+ * quotient is rounded once.
+ */
+static bool
+take_short_number(struct mb_number *out, struct mb_str s)
+{
+	const char *p = s.p, *end = s.p + s.len, *point = NULL;
+	int64_t units = 0;
+	unsigned digit;
+	bool is_negative;
+
+	if (s.len > 16)
+		return false;
+	is_negative = s.len > 0 && *p == '-';
+	p += is_negative;
+	s.len -= is_negative;
+	if (s.len == 0 || *p == '.' || s.len > 15 || end[-1] == '.')
+		return false;
+	for (; p < end; p++) {
+		digit = (unsigned)(uint8_t)*p - '0';
+		if (digit > 9) {
+			if (*p != '.' || point != NULL)
+				return false;
+			point = p;
+			continue;
+		}
+		units = units * 10 + (int64_t)digit;
+	}
+	*out = (struct mb_number){ .units = is_negative ? -units : units,
+		.places = point != NULL ? (uint8_t)(end - point - 1) : 0 };
+	return true;
+}
+
+static double
+short_double(const struct mb_number *n)
+{
+	static const double tens[] = { 1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7,
+		1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14 };
+
+	return (double)(int64_t)n->units / tens[n->places];
+}
+
 const char *
 mb_cell_set(struct mb_cell *out, struct mb_type type, struct mb_value v)
 {
@@ -343,8 +426,20 @@ mb_cell_set(struct mb_cell *out, struct mb_type type, struct mb_value v)
 	}
 	if (v.len == 0)
 		return NULL;
-	if (!mb_number_parse(&n, mb_value_str(v)))
+	if (take_short_number(&n, mb_value_str(v))) {
+		if (type.kind == MB_TYPE_INT && n.places == 0) {
+			out->kind = MB_CELL_INT;
+			out->i = (int64_t)n.units;
+			return NULL;
+		}
+		if (type.kind == MB_TYPE_DOUBLE) {
+			out->kind = MB_CELL_REAL;
+			out->d = short_double(&n);
+			return NULL;
+		}
+	} else if (!mb_number_parse(&n, mb_value_str(v))) {
 		return "not a number";
+	}
 	switch (type.kind) {
 	case MB_TYPE_INT:
 		out->kind = MB_CELL_INT;
