@@ -388,6 +388,7 @@ same_sums(const struct mb_state *a, const struct mb_state *b)
 	assert_int_equal(a->settled, b->settled);
 	assert_int_equal(a->last_commit, b->last_commit);
 	assert_int_equal(a->rows_batch, b->rows_batch);
+	assert_int_equal(a->told_batch, b->told_batch);
 	assert_int_equal(a->held, b->held);
 	assert_string_equal(a->digest.hex, b->digest.hex);
 	for (uint64_t k = 0; k < a->next_batch; k++) {

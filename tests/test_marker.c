@@ -28,6 +28,7 @@ set_up(struct world *w, const char *letters, uint64_t rows_batch)
 	w->state.batches = w->batches;
 	w->state.next_batch = strlen(letters);
 	w->state.rows_batch = rows_batch;
+	w->state.told_batch = MB_NONE;
 	snprintf(w->state.rows_digest.hex, sizeof w->state.rows_digest.hex,
 	    "%032" PRIx64, rows_batch);
 	for (uint64_t i = 0; letters[i] != '\0'; i++) {
@@ -292,11 +293,12 @@ test_holes_text(void **state)
 	}
 }
 
+enum { REPLAY = 1, NEW = 2, STDOUT = 4 };
+
 static void
 test_greet(void **state)
 {
 	enum { OWN = MB_OWN, COPY = MB_COPY, NO = -1 };
-	enum { REPLAY = 1, NEW = 2, STDOUT = 4 };
 	static const struct {
 		const char *letters;
 		uint64_t rows_batch, held;
@@ -418,6 +420,65 @@ test_greet(void **state)
 	}
 }
 
+/* What a commit may tell the journal, and what it says. */
+static void
+test_tell(void **state)
+{
+	static const struct {
+		const char *marker;
+		uint64_t batch, told, held;
+		int flags;
+		uint64_t says;		/* 0: refused */
+		const char *why;
+	} cases[] = {
+		/* the first, the next, one that fills a hole */
+		{ "0-0", 0, MB_NONE, 0, 0, 1, NULL },
+		{ "0-3", 3, 2, 3, 0, 4, NULL },
+		{ "0-3", 1, 3, 3, 0, 4, NULL },
+		/* another has stepped after us, and told before us */
+		{ "0-3 2", 1, 3, 3, 0, 3, NULL },
+		{ "0-2", 1, 2, 3, 0, 3, NULL },
+		/* our step was undone, or that of the last who told */
+		{ "0-3 1", 1, 3, 3, 0, 0, "lacks batch 1" },
+		{ "0-2", 3, 2, 3, 0, 0, "lacks batch 3" },
+		{ "0-3 1", 2, 1, 3, 0, 0, "lacks batch 1" },
+		{ "", 0, MB_NONE, 0, 0, 0, "lacks batch 0" },
+		/* --new-target takes it as it is */
+		{ "0-3 1", 2, 1, 5, NEW, 3, NULL },
+		/* standard output has no marker */
+		{ "", 2, 1, 0, STDOUT, 0, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_err err = { 0 };
+		struct mb_marker m;
+		struct world w;
+		struct mb_greeting g = {
+			.state = &w.state, .marker = &m, .target = "dir:/a",
+			.target_id = "A",
+			.accepts_new = cases[i].flags & NEW,
+			.has_no_marker = cases[i].flags & STDOUT,
+		};
+		uint64_t held = 99;
+		int rc;
+
+		set_up(&w, "pppp", MB_NONE);
+		w.state.told_batch = cases[i].told;
+		w.state.held = cases[i].held;
+		parse(&m, cases[i].marker);
+		rc = mb_marker_tell(&g, cases[i].batch, &held, &err);
+		if (rc != (cases[i].why != NULL ? -1 : 0) ||
+		    (rc == 0 && held != cases[i].says) ||
+		    (rc < 0 && (err.code != MB_ECORRUPT ||
+		    strstr(err.msg, cases[i].why) == NULL)))
+			fail_msg("case %zu (marker \"%s\", batch %" PRIu64
+			    "): %d, held %" PRIu64 ", %s", i, cases[i].marker,
+			    cases[i].batch, rc, held, err.msg);
+		mb_marker_release(&m);
+	}
+}
+
 int
 main(void)
 {
@@ -428,6 +489,7 @@ main(void)
 		cmocka_unit_test(test_eq),
 		cmocka_unit_test(test_holes_text),
 		cmocka_unit_test(test_greet),
+		cmocka_unit_test(test_tell),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -297,6 +297,7 @@ mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
 		mb_line_u64(out, "rows_batch", s->rows_batch);
 		mb_line_str(out, "rows_digest", s->rows_digest.hex);
 	}
+	put_u64_unless_none(out, "told_batch", s->told_batch);
 	if (s->held > 0)
 		mb_line_u64(out, "held", s->held);
 	if (s->target != NULL) {

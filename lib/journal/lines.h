@@ -37,7 +37,6 @@ struct mb_commit {
 	uint64_t held;		/* mb_marker_count of the sink's marker after
 				   it; 0: not known, or no rows */
 	const char *target, *target_id;	/* count only where there are rows */
-	bool accepts_new;	/* not in the line: mb_outcome_commit */
 };
 void mb_put_commit(struct mb_buf *out, const struct mb_commit *c);
 

@@ -52,23 +52,22 @@ is_open(const struct mb_batch *b)
 
 int
 mb_outcome_commit(struct mb_journal *j, const struct mb_commit *c,
-    struct mb_err *err)
+    const uint64_t *told, struct mb_err *err)
 {
 	const struct mb_state *s = mb_journal_state(j);
 	struct mb_buf line = { 0 };
-	int rc = 0;
+	int rc = 1;
 
 	if (mb_journal_enter(j, err) < 0)
 		return -1;
-	if (!is_open(mb_state_batch(s, c->batch))) {
-		;
-	} else if (c->rows > 0 && s->target_id != NULL && !c->accepts_new &&
-	    strcmp(s->target_id, c->target_id) != 0) {
-		rc = mb_fail(err, MB_ECORRUPT, "%s: was dropped and made anew "
-		    "meanwhile", c->target);
-	} else {
-		mb_put_commit(&line, c);
-		rc = mb_journal_write(j, &line, err);
+	if (is_open(mb_state_batch(s, c->batch))) {
+		if (told != NULL && s->told_batch != *told) {
+			rc = 0;
+		} else {
+			mb_put_commit(&line, c);
+			if (mb_journal_write(j, &line, err) < 0)
+				rc = -1;
+		}
 	}
 	mb_journal_leave(j);
 	mb_buf_release(&line);

@@ -45,13 +45,13 @@ MB_CHECK int mb_outcome_may_commit(const struct mb_state *s,
 bool mb_outcome_is_superseded(const struct mb_state *s, uint64_t hello_run);
 
 /*
- * Append the `commit`, unless somebody was faster (O1).  Not synced.
- * MB_ECORRUPT: the journal commits to another target by now (and not
- * accepts_new).  Where locks don't hold ours may have been removed behind our
- * back, and another has made it anew and told the journal.
+ * Append the `commit`, unless somebody was faster (O1).  Not synced.  1; or 0,
+ * and nothing was written, if the state's told_batch isn't *told any more: who
+ * tells of rows has to know what the sink holds after those before him.
+ * told NULL: no rows.
  */
 MB_CHECK int mb_outcome_commit(struct mb_journal *j,
-    const struct mb_commit *c, struct mb_err *err);
+    const struct mb_commit *c, const uint64_t *told, struct mb_err *err);
 
 struct mb_failure {
 	uint64_t batch;

@@ -25,7 +25,7 @@ mb_state_init(struct mb_state *s, bool keeps_all)
 		.committer_of = MB_NONE,
 		.settled = MB_NONE,
 		.last_commit = MB_NONE,
-		.rows_batch = MB_NONE,
+		.rows_batch = MB_NONE, .told_batch = MB_NONE,
 	};
 }
 
@@ -767,8 +767,10 @@ apply_commit(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 		if (was_found && mb_node_u64(n, "as", &as)) {
 			if (take_former(s, b, as, err) < 0)
 				return -1;
+			s->told_batch = as;
 		} else {
 			raise_rows(s, b->number, &b->digest);
+			s->told_batch = b->number;
 		}
 	}
 	if (s->last_commit == MB_NONE || b->number > s->last_commit)
@@ -901,6 +903,7 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 		if (!mb_get_text(n, "collector_host", &s->collector_host))
 			return corrupt(err, "checkpoint", "incomplete");
 	}
+	(void)mb_node_u64(n, "told_batch", &s->told_batch);
 	if (mb_node_u64(n, "rows_batch", &s->rows_batch) &&
 	    !mb_node_hash(n, "rows_digest", &s->rows_digest))
 		return corrupt(err, "checkpoint", "incomplete");

@@ -135,6 +135,7 @@ struct mb_state {
 	/* The last commit that wrote rows: what the sink must at least have. */
 	uint64_t rows_batch;		/* MB_NONE: none */
 	struct mb_hash rows_digest;
+	uint64_t told_batch;		/* of the last such line, not the highest */
 	uint64_t held;			/* batches in the sink after the last such
 					   commit; 0: not known */
 	char *target;			/* where, "dir:/abs/out"; NULL */

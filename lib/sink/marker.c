@@ -235,6 +235,23 @@ compare_history(const struct mb_greeting *g, struct mb_err *err)
 	return 0;
 }
 
+/* Is a batch that the journal says was committed with rows not there? */
+static bool
+lacks(const struct mb_greeting *g, uint64_t batch)
+{
+	return batch != MB_NONE && !g->has_no_marker &&
+	    !mb_marker_has(g->marker, batch);
+}
+
+static int
+refuse_older(const struct mb_greeting *g, uint64_t batch, struct mb_err *err)
+{
+	return mb_fail(err, MB_ECORRUPT, "%s: lacks batch %" PRIu64
+	    ", which was committed: it was restored from an older copy; "
+	    "--redo puts back what is replayed, --new-target goes on without",
+	    g->target, batch);
+}
+
 int
 mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 {
@@ -260,13 +277,8 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		    "the journal committed to: it was %s; --redo puts back "
 		    "what is replayed, --new-target goes on with it", g->target, g->target_id == NULL ? "removed" :
 		    "dropped and made anew");
-	if (s->rows_batch != MB_NONE && !g->has_no_marker &&
-	    (!g->marker->exists || g->marker->last < s->rows_batch))
-		return mb_fail(err, MB_ECORRUPT, "%s: lacks batch %" PRIu64
-		    ", which was committed: it was restored from an older "
-		    "copy; --redo puts back what is replayed, --new-target "
-		    "goes on without", g->target,
-		    s->rows_batch);
+	if (lacks(g, s->rows_batch))
+		return refuse_older(g, s->rows_batch, err);
 	/*
 	 * Beyond the last commit with rows, the sink can only hold what is
 	 * still planned or parked, and that isn't forgotten.
@@ -282,4 +294,26 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		    "was restored from an older copy; --redo puts back what "
 		    "is replayed, --new-target goes on without", g->target, mb_marker_count(g->marker), s->held);
 	return MB_OWN;
+}
+
+int
+mb_marker_tell(const struct mb_greeting *g, uint64_t batch, uint64_t *held,
+    struct mb_err *err)
+{
+	const struct mb_state *s = g->state;
+
+	*held = g->has_no_marker ? 0 : mb_marker_count(g->marker);
+	if (g->accepts_new)
+		return 0;
+	if (!g->redoes && lacks(g, batch))
+		return refuse_older(g, batch, err);
+	if (!g->redoes && lacks(g, s->told_batch))
+		return refuse_older(g, s->told_batch, err);
+	/*
+	 * Two committers may tell in another order than they stepped, and
+	 * what is to be put back is still missing.
+	 */
+	if (!g->has_no_marker && *held < s->held)
+		*held = s->held;
+	return 0;
 }

@@ -95,4 +95,17 @@ enum mb_welcome {
  */
 MB_CHECK int mb_marker_greet(const struct mb_greeting *g, struct mb_err *err);
 
+/*
+ * May a `commit` with rows (or of a batch that was found) tell the journal
+ * that the sink has `batch`?  *held is what it says of the sink.  The journal
+ * has been read to its end; the marker was read after the last line that told
+ * of rows, or moved by our own step since.
+ *
+ * MB_ECORRUPT, and nothing must be told: the sink was replaced between the
+ * step and this.  Others can have stepped and told meanwhile only where locks
+ * don't hold; they had no reason to refuse it, and after them nobody would.
+ */
+MB_CHECK int mb_marker_tell(const struct mb_greeting *g, uint64_t batch,
+    uint64_t *held, struct mb_err *err);
+
 #endif

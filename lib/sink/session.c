@@ -11,6 +11,8 @@ struct mb_session {
 	struct mb_session_options o;
 	enum mb_welcome welcome;
 	struct mb_marker marker;	/* as last read or moved */
+	uint64_t told;			/* the state's told_batch, when the two
+					   were compared */
 	bool has_committed;
 	bool is_refused;		/* the batch was not even tried */
 	struct mb_position_list positions;
@@ -44,6 +46,20 @@ look_up(struct mb_session *s, struct mb_err *err)
 	return mb_sink_lookup(s->o.sink, &s->marker, err);
 }
 
+static struct mb_greeting
+greeting(const struct mb_session *s)
+{
+	return (struct mb_greeting){
+		.state = state_of(s), .marker = &s->marker,
+		.target = mb_sink_target(s->o.sink),
+		.target_id = mb_sink_target_id(s->o.sink),
+		.is_replay = s->o.is_replay, .is_copy = s->o.is_copy,
+		.has_no_marker = s->o.has_no_marker,
+		.accepts_new = s->o.accepts_new,
+		.redoes = s->o.redoes,
+	};
+}
+
 /*
  * Does the marker, as last read, fit the journal's state?  Sets s->welcome.
  * Pure but for that: it is asked again for each batch.
@@ -51,21 +67,16 @@ look_up(struct mb_session *s, struct mb_err *err)
 static int
 compare(struct mb_session *s, struct mb_err *err)
 {
-	struct mb_greeting g = {
-		.state = state_of(s), .marker = &s->marker,
-		.target = mb_sink_target(s->o.sink),
-		.target_id = mb_sink_target_id(s->o.sink),
-		.is_replay = s->o.is_replay, .is_copy = s->o.is_copy,
-		.has_no_marker = s->o.has_no_marker,
-		/* Once a batch is there it is the one. */
-		.accepts_new = s->o.accepts_new && !s->has_committed,
-		.redoes = s->o.redoes,
-	};
-	int rc = mb_marker_greet(&g, err);
+	struct mb_greeting g = greeting(s);
+	int rc;
 
+	/* Once a batch is there it is the one. */
+	g.accepts_new = g.accepts_new && !s->has_committed;
+	rc = mb_marker_greet(&g, err);
 	if (rc < 0)
 		return -1;
 	s->welcome = (enum mb_welcome)rc;
+	s->told = g.state->told_batch;
 	return 0;
 }
 
@@ -95,25 +106,11 @@ told_commit(const struct mb_session *s, uint64_t batch, uint64_t rows,
 		.time_ms = mb_clock_wall_ms(), .rows = rows,
 		.records = records, .target = mb_sink_target(s->o.sink),
 		.target_id = mb_sink_target_id(s->o.sink),
-		.accepts_new = s->o.accepts_new || s->o.redoes,
 	};
 
 	if (c.target_id == NULL)
 		c.target_id = "";	/* not made yet: no rows so far */
 	return c;
-}
-
-/*
- * How many batches it holds.  Two committers may append in another order than
- * they stepped, and what is to be put back is still missing.
- */
-static uint64_t
-held(const struct mb_session *s)
-{
-	uint64_t n = mb_marker_count(&s->marker);
-
-	return n < state_of(s)->held && !s->o.accepts_new ?
-	    state_of(s)->held : n;
 }
 
 /* The number under which the marker has the batch; MB_NONE: it doesn't. */
@@ -130,11 +127,13 @@ settle(struct mb_session *s, const struct mb_batch *b, uint64_t as,
 {
 	struct mb_commit c = told_commit(s, b->number, 0,
 	    mb_batch_records(b));
+	struct mb_greeting g = greeting(s);
 	struct mb_buf line = { 0 };
 	int rc;
 
 	c.was_found = true;
-	c.held = held(s);
+	if (mb_marker_tell(&g, as, &c.held, err) < 0)
+		return -1;
 	if (as != b->number)
 		c.as = &as;
 	mb_put_commit(&line, &c);
@@ -332,6 +331,35 @@ try_step(struct mb_session *s, const struct mb_begin *b, bool is_copy,
 }
 
 /*
+ * Append the `commit` of a batch that has been written.  Only where locks
+ * don't hold can others have told of rows since we compared; then the marker
+ * is read again, because somebody may have put the sink back to what it was
+ * before our step, or theirs.
+ */
+static int
+tell(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
+    struct mb_err *err)
+{
+	struct mb_commit c = told_commit(s, b->batch, rows, b->records);
+	struct mb_greeting g;
+	int rc;
+
+	if (rows == 0)
+		return mb_outcome_commit(s->o.journal, &c, NULL, err);
+	do {
+		if (s->told != state_of(s)->told_batch && look_up(s, err) < 0)
+			return -1;
+		s->told = state_of(s)->told_batch;
+		g = greeting(s);
+		c.target_id = g.target_id != NULL ? g.target_id : "";
+		if (mb_marker_tell(&g, b->batch, &c.held, err) < 0)
+			return -1;
+		rc = mb_outcome_commit(s->o.journal, &c, &s->told, err);
+	} while (rc == 0);
+	return rc;
+}
+
+/*
  * The journal's side of a new batch.  1 committed, 0 try again, -1; *is_dropped
  * if it isn't to be committed at all.
  */
@@ -345,7 +373,6 @@ attempt_new(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 		.is_ordered = s->o.is_ordered,
 	};
 	const struct mb_batch *known;
-	struct mb_commit c;
 	const char *text;
 	uint64_t as;
 	int rc = mb_outcome_may_commit(state_of(s), &claim, &text, err);
@@ -375,10 +402,7 @@ attempt_new(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 		if (rc <= 0)
 			return rc;
 	}
-	c = told_commit(s, b->batch, rows, b->records);
-	if (rows > 0)
-		c.held = held(s);
-	return mb_outcome_commit(s->o.journal, &c, err) < 0 ? -1 : 1;
+	return tell(s, b, rows, err);
 }
 
 /* As attempt_new, into another target than the journal's own. */
@@ -431,10 +455,12 @@ append_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
     struct mb_err *err)
 {
 	struct mb_commit c = told_commit(s, b->batch, rows, b->records);
+	struct mb_greeting g = greeting(s);
 	struct mb_buf line = { 0 };
 	int rc;
 
-	c.held = held(s);
+	if (mb_marker_tell(&g, b->batch, &c.held, err) < 0)
+		return -1;
 	mb_put_redo(&line, &c, &b->digest);
 	rc = mb_journal_append(s->o.journal, &line, err);
 	mb_buf_release(&line);

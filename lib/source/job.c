@@ -52,7 +52,8 @@ settle(const struct mb_job *job, uint64_t batch, uint64_t records,
 	if (lock_commit(job, err) < 0)
 		return -1;
 	rc = may_do(job, batch, err);
-	if (rc > 0 && mb_outcome_commit(job->journal, &line, err) < 0)
+	if (rc > 0 && mb_outcome_commit(job->journal, &line, NULL, err) <
+	    0)
 		rc = -1;
 	mb_journal_unlock(job->journal, MB_LOCK_COMMIT);
 	if (rc > 0 && mb_journal_sync(job->journal, err) < 0)

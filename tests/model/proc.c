@@ -472,47 +472,60 @@ step_collector(struct world *w, struct proc *p)
  * The committer.
  */
 
-static void
+/* Append the `commit`, where mb_marker_tell agrees; true if it is there. */
+static bool
 put_commit(struct world *w, struct proc *p, uint64_t batch, bool was_found,
-    const uint64_t *as, uint64_t rows, const struct mb_marker *marker)
+    const uint64_t *as, uint64_t rows)
 {
+	struct mb_state *s = &p->j->state;
 	char id[24];
+	uint64_t told = s->told_batch;
+	struct mb_err err = { 0 };
 	struct mb_commit c = {
 		.batch = batch, .run = p->run, .time_ms = (int64_t)w->now,
 		.was_found = was_found, .rows = rows,
 		.as = breaks(w, R_REQUEUE_AS) ? NULL : as,
 		.target = p->sink->target, .target_id = id,
 	};
+	struct mb_greeting g = {
+		.state = s, .marker = &p->marker, .target = c.target,
+		.target_id = id, .accepts_new = p->accepts_new,
+	};
+	int rc = 0;
 
 	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
-	/*
-	 * Where locks don't hold, another may have made a later step and
-	 * written its line before ours: the sink holds at least what it says.
-	 */
-	if (was_found || rows > 0) {
-		c.held = mb_marker_count(marker);
-		if (c.held < p->j->state.held && !p->accepts_new)
-			c.held = p->j->state.held;
+	if (breaks(w, R_TELL_LAST))
+		s->told_batch = MB_NONE;
+	if ((was_found || rows > 0) && !breaks(w, R_GREET_EACH))
+		rc = mb_marker_tell(&g, as != NULL ? *as : batch, &c.held,
+		    &err);
+	s->told_batch = told;
+	if (rc < 0) {
+		(void)refuse(w, p, err.msg);
+		return false;
 	}
 	mb_put_commit(&w->line, &c);
-	if (was_found)
-		w->c->found++;
-	if (as != NULL)
-		w->c->found_as++;
+	w->c->found += was_found;
+	w->c->found_as += as != NULL;
+	return append(w, p);
 }
 
-/* If the marker has the batch, under any of its numbers, its `commit`. */
-static bool
-put_found(struct world *w, struct proc *p, const struct mb_batch *b)
+/* The number under which the marker has the batch; MB_NONE: it doesn't. */
+static uint64_t
+number_in_sink(const struct world *w, const struct proc *p,
+    const struct mb_batch *b)
 {
-	uint64_t as = mb_marker_find(&p->marker, b->number, b->from,
-	    breaks(w, R_REQUEUE_FORMER) ? 0 : b->n_from);
+	return breaks(w, R_FOUND) ? MB_NONE : mb_marker_find(&p->marker,
+	    b->number, b->from, breaks(w, R_REQUEUE_FORMER) ? 0 : b->n_from);
+}
 
-	if (as == MB_NONE || breaks(w, R_FOUND))
-		return false;
-	put_commit(w, p, b->number, true, as != b->number ? &as : NULL, 0,
-	    &p->marker);
-	return true;
+/* Its `commit`, then. */
+static bool
+put_found(struct world *w, struct proc *p, const struct mb_batch *b,
+    uint64_t as)
+{
+	return put_commit(w, p, b->number, true,
+	    as != b->number ? &as : NULL, 0);
 }
 
 /* -1 refused, else enum mb_welcome. */
@@ -542,6 +555,7 @@ greet(struct world *w, struct proc *p, struct mb_err *err)
 		s->held = 0;
 	rc = mb_marker_greet(&g, err);
 	s->held = held;
+	p->told = s->told_batch;
 	return rc;
 }
 
@@ -568,15 +582,20 @@ step_greet(struct world *w, struct proc *p)
 	p->run = s->next_run;
 	if (p->after_greet == M_READ)
 		put_run(w, p, "commit", p->hello_run);
-	for (size_t i = 0; i < s->n_batches; i++) {
-		const struct mb_batch *b = &s->batches[i];
-
-		if ((b->state == MB_PLANNED || b->state == MB_PARKED) &&
-		    (!p->is_copy || breaks(w, R_COPY_SETTLES)))
-			(void)put_found(w, p, b);
-	}
 	if (w->line.len > 0 && !append(w, p))
 		return true;
+	for (size_t i = 0; i < s->n_batches; ) {
+		const struct mb_batch *b = &s->batches[i++];
+		uint64_t as = number_in_sink(w, p, b);
+
+		if ((b->state != MB_PLANNED && b->state != MB_PARKED) ||
+		    as == MB_NONE ||
+		    (p->is_copy && !breaks(w, R_COPY_SETTLES)))
+			continue;
+		if (!put_found(w, p, b, as))
+			return true;
+		i = 0;		/* settled ones were dropped */
+	}
 	if (p->after_greet == M_READ)
 		p->holds_commit = false;
 	p->pc = p->after_greet;
@@ -644,6 +663,7 @@ step_check(struct world *w, struct proc *p)
 	const struct mb_state *s = &j->state;
 	const struct mb_batch *b;
 	struct mb_err err = { 0 };
+	uint64_t as;
 	int welcome;
 	bool has;
 
@@ -686,8 +706,9 @@ step_check(struct world *w, struct proc *p)
 		return drop(w, p, "parked");
 	if (strcmp(b->digest.hex, p->msg.digest.hex) != 0)
 		return refuse(w, p, "not the journal's batch");
-	if (put_found(w, p, b))
-		return append(w, p) ? drop(w, p, "found") : true;
+	as = number_in_sink(w, p, b);
+	if (as != MB_NONE)
+		return put_found(w, p, b, as) ? drop(w, p, "found") : true;
 	if (p->msg.verb == ABORT) {
 		if (!w->is_tampered)
 			fail(w, "bytes of batch %" PRIu64 " are gone, and it "
@@ -701,8 +722,8 @@ step_check(struct world *w, struct proc *p)
 	if (((uint32_t)p->msg.rows & w->poison) != 0)
 		return step_failure(w, p, b);
 	if (p->msg.rows == 0) {
-		put_commit(w, p, b->number, false, NULL, 0, NULL);
-		return append(w, p) ? drop(w, p, NULL) : true;
+		return put_commit(w, p, b->number, false, NULL, 0) ?
+		    drop(w, p, NULL) : true;
 	}
 go_on:
 	mb_marker_release(&p->next);
@@ -755,6 +776,14 @@ step_sink(struct world *w, struct proc *p)
 		version_copy(&w->old_sink, seen);
 		w->tamper_at = w->now + 1 + pick(w, 8);
 	}
+	/* So is one that changes while somebody has stepped, and not told. */
+	if (w->is_racing && !w->is_tampered && !w->is_ending && !p->is_copy &&
+	    chance(w, 250)) {
+		version_release(&w->old_sink);
+		version_copy(&w->old_sink, seen);
+		w->tamper_at = w->now + 1 + pick(w, 3);
+		p->is_stopped = chance(w, 700);
+	}
 	v = sink_push(p->sink);
 	if (v->id == 0)
 		v->id = ++w->next_sink_id;
@@ -762,7 +791,8 @@ step_sink(struct world *w, struct proc *p)
 		fail(w, "batch %" PRIu64 ": records are in %s twice",
 		    p->msg.batch, p->sink->target);
 	if (w->is_ordered && !p->is_copy && !w->is_tampered &&
-	    seen->marker.exists && p->msg.batch < seen->marker.last)
+	    seen->marker.exists && p->msg.batch < seen->marker.last &&
+	    !p->j->was_requeued[p->msg.batch])
 		fail(w, "batch %" PRIu64 " went in out of order",
 		    p->msg.batch);
 	v->rows |= rows;
@@ -778,17 +808,6 @@ step_sink(struct world *w, struct proc *p)
 	return true;
 }
 
-/* Does the journal commit to another target by now? */
-static bool
-is_other_target(const struct proc *p)
-{
-	char id[24];
-
-	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
-	return p->j->state.target_id != NULL &&
-	    strcmp(p->j->state.target_id, id) != 0;
-}
-
 static bool
 step_commit(struct world *w, struct proc *p)
 {
@@ -797,16 +816,17 @@ step_commit(struct world *w, struct proc *p)
 	if (!journal_enter(w, p->j))
 		return refuse(w, p, "damaged journal");
 	b = mb_state_batch(&p->j->state, p->msg.batch);
-	if (b != NULL && (b->state == MB_PLANNED || b->state == MB_PARKED)) {
-		/* Ours was removed, and another has made it anew since. */
-		if (is_other_target(p) && !p->accepts_new &&
-		    !breaks(w, R_OTHER_TARGET))
-			return refuse(w, p, "the target was made anew");
-		put_commit(w, p, b->number, false, NULL,
-		    (uint64_t)__builtin_popcountll(p->msg.rows), &p->marker);
-		if (!append(w, p))
-			return true;
+	/* Others have told since our step: what does the sink hold now? */
+	if (p->msg.rows != 0 && p->j->state.told_batch != p->told) {
+		sink_sync(p->sink);
+		mb_marker_release(&p->marker);
+		mb_marker_copy(&p->marker, &sink_seen(p->sink)->marker);
+		p->target_id = sink_seen(p->sink)->id;
 	}
+	if (b != NULL && (b->state == MB_PLANNED || b->state == MB_PARKED) &&
+	    !put_commit(w, p, b->number, false, NULL,
+	    (uint64_t)__builtin_popcountll(p->msg.rows)))
+		return true;
 	if (breaks(w, R_COMMIT_EARLY)) {
 		p->pc = M_SYNC;
 		return true;
@@ -971,6 +991,7 @@ put_admin(struct world *w, struct proc *p)
 		    again.number);
 	j->plan[again.number] = j->plan[p->batch];
 	j->digest[again.number] = again.digest;
+	j->was_requeued[p->batch] = true;
 	mb_batch_release(&again);
 	return true;
 }

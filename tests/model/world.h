@@ -34,7 +34,7 @@ enum rule {
 	R_CHECKPOINT_SYNC, R_FORGOTTEN,
 	R_GREET_EACH, R_SPOOL_UNPARKED, R_REQUEUE_FORMER, R_REQUEUE_AS,
 	R_REQUEUE_VOID, R_REQUEUE_SYNC, R_VOID_KEPT, R_PARK_ORDERED,
-	R_OTHER_TARGET, R_COPY_FORMER, N_RULES
+	R_TELL_LAST, R_COPY_FORMER, N_RULES
 };
 
 struct rule_text {
@@ -80,6 +80,7 @@ struct journal {
 	uint32_t spool, spool_safe;	/* records whose bytes are there */
 	uint32_t plan[MAX_BATCHES];	/* records of each batch, */
 	struct mb_hash digest[MAX_BATCHES];	/* its digest, */
+	bool was_requeued[MAX_BATCHES];	/* was that ever asked for, */
 	bool is_emitted[MAX_BATCHES];	/* was it ever on a pipe, */
 	size_t commit_end[MAX_BATCHES];	/* where its commit line ends */
 	unsigned refused_runs;		/* pipelines refused in a row */
@@ -110,7 +111,7 @@ struct proc {
 	struct journal *j;
 	struct pipe *in, *out;
 	bool holds_collector, holds_pipeline, holds_commit;
-	uint64_t run;
+	uint64_t run, told;
 
 	/* collector */
 	uint64_t synced;
@@ -158,7 +159,7 @@ struct world {
 	bool can_park, can_replay, can_copy;
 	unsigned p_crash, p_power, p_stop, p_sync;	/* per 1000 steps */
 	unsigned tamper;		/* 0: none */
-	bool is_tampered, has_accepted;
+	bool is_racing, is_tampered, has_accepted, is_ending;
 	uint64_t snapshot_at, tamper_at;
 
 	unsigned n_records, available;
