@@ -83,6 +83,39 @@ hybrids_come_back_at_every_width(void **state)
 	mb_buf_release(&out);
 }
 
+/* Runs that end anywhere, over more than one buffer of any kind. */
+static void
+levels_of_long_pages_come_back(void **state)
+{
+	enum { N = 100000 };
+	uint8_t *v = mb_alloc(N);
+	uint32_t *back = mb_alloc(N * sizeof *back);
+
+	(void)state;
+	for (int turn = 0; turn < 20; turn++) {
+		struct mb_buf out = { 0 };
+		struct mb_hybrid h;
+
+		for (size_t i = 0; i < N;) {
+			uint64_t bits = random_bits();
+			size_t run = 1 + (bits >> 33) %
+			    (turn < 10 ? 300 : 12000);
+
+			for (; run > 0 && i < N; run--)
+				v[i++] = bits & 3;
+		}
+		mb_hybrid_put_bytes(&out, v, N, 2);
+		mb_hybrid_begin(&h, (struct mb_str){ out.p, out.len }, 2);
+		assert_true(mb_hybrid_take(&h, back, N));
+		for (size_t i = 0; i < N; i++)
+			if (back[i] != v[i])
+				fail_msg("turn %d: level %zu", turn, i);
+		mb_buf_release(&out);
+	}
+	free(v);
+	free(back);
+}
+
 static void
 hybrids_that_are_cut_are_noticed(void **state)
 {
@@ -517,6 +550,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hybrids_come_back_at_every_width),
+		cmocka_unit_test(levels_of_long_pages_come_back),
 		cmocka_unit_test(hybrids_that_are_cut_are_noticed),
 		cmocka_unit_test(deltas_come_back_however_far_apart),
 		cmocka_unit_test(codecs_come_back_and_notice_damage),

@@ -1,5 +1,7 @@
 #include "parquet/bits.h"
 
+#include <stdlib.h>
+
 enum {
 	BLOCK = 128,		/* deltas */
 	MINIBLOCKS = 4,
@@ -160,21 +162,19 @@ void
 mb_hybrid_put_bytes(struct mb_buf *out, const uint8_t *v, size_t n,
     unsigned width)
 {
-	enum { PIECE = 8192 };		/* in whole groups */
-	uint32_t wide[PIECE];
-	size_t len;
+	uint32_t *wide;
 
 	/* Levels are mostly all the same. */
 	if (n > 0 && memcmp(v, v + 1, n - 1) == 0) {
 		put_run(out, v[0], n, width);
 		return;
 	}
-	for (; n > 0; v += len, n -= len) {
-		len = n < PIECE ? n : PIECE;
-		for (size_t i = 0; i < len; i++)
-			wide[i] = v[i];
-		mb_hybrid_put(out, wide, len, width);
-	}
+	/* At once: only the last group of all may be filled up. */
+	wide = mb_realloc_array(NULL, n, sizeof *wide);
+	for (size_t i = 0; i < n; i++)
+		wide[i] = v[i];
+	mb_hybrid_put(out, wide, n, width);
+	free(wide);
 }
 
 void
