@@ -744,43 +744,7 @@ pwritev64(int fd, const struct iovec *iov, int n_iov, off_t off)
 	return pwritev(fd, iov, n_iov, off);
 }
 
-/*
- * To a pipe these two are done as they were asked for, with what they were
- * told not to wait for, or whose pages to take.
- */
-ssize_t
-pwritev2(int fd, const struct iovec *iov, int n_iov, off_t off, int how)
-{
-	REAL(ssize_t, pwritev2, int, const struct iovec *, int, off_t, int);
-	struct iovec all;
-	int told, saved;
-	ssize_t n;
-
-	if (write_class(fd) == C_WRITE)
-		return off == -1 ? writev(fd, iov, n_iov) :
-		    pwritev(fd, iov, n_iov, off);
-	told = fault(write_class(fd), "pwritev2", fd, NULL);
-	if (told > 0) {
-		errno = told;
-		return -1;
-	}
-	all.iov_base = gather(iov, n_iov, &all.iov_len);
-	all.iov_len = cut_length(told, all.iov_len);
-	n = real(fd, &all, 1, off, how);
-	saved = errno;
-	if (told == DO_TEAR)
-		die();
-	free(all.iov_base);
-	errno = saved;
-	return n;
-}
-
-ssize_t
-pwritev64v2(int fd, const struct iovec *iov, int n_iov, off_t off, int how)
-{
-	return pwritev2(fd, iov, n_iov, off, how);
-}
-
+/* Always into a pipe. */
 ssize_t
 vmsplice(int fd, const struct iovec *iov, size_t n_iov, unsigned how)
 {

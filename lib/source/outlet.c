@@ -4,9 +4,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "base/io.h"
 
 enum {
 	TOGETHER = 64 * 1024,
@@ -16,16 +19,26 @@ enum {
 void
 mb_outlet_init(struct mb_outlet *o, int fd)
 {
+	char path[64];
 	struct stat st;
 
-	*o = (struct mb_outlet){ .fd = fd, .name = "standard output" };
-	o->is_pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
-	o->may_lend = o->is_pipe;
+	*o = (struct mb_outlet){ .fd = fd, .now_fd = -1 };
+	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
+		return;
+	o->may_lend = true;
+	/*
+	 * O_NONBLOCK on fd would be everybody's who has it.  (RWF_NOWAIT is
+	 * refused by named pipes, and by others after the first vmsplice.)
+	 */
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	o->now_fd = mb_openat(AT_FDCWD, path, O_WRONLY | O_NONBLOCK, 0);
 }
 
 void
 mb_outlet_release(struct mb_outlet *o)
 {
+	if (o->now_fd >= 0)
+		close(o->now_fd);
 	mb_buf_release(&o->pending);
 }
 
@@ -38,9 +51,9 @@ send_some(const struct mb_outlet *o, const struct iovec *iov, bool lends,
 
 	do
 		n = lends ? vmsplice(o->fd, iov, 1, waits ? 0 :
-		    SPLICE_F_NONBLOCK) : waits ?
-		    write(o->fd, iov->iov_base, iov->iov_len) :
-		    pwritev2(o->fd, iov, 1, -1, RWF_NOWAIT);
+		    SPLICE_F_NONBLOCK) :
+		    write(waits ? o->fd : o->now_fd, iov->iov_base,
+		    iov->iov_len);
 	while (n < 0 && errno == EINTR);
 	return n;
 }
@@ -74,7 +87,7 @@ send_all(struct mb_outlet *o, const char *p, size_t len, bool lends,
 
 	while (len > 0) {
 		struct iovec iov = { (void *)(uintptr_t)p, len };
-		bool waits = is_idle || !o->is_pipe;
+		bool waits = is_idle || o->now_fd < 0;
 		ssize_t n;
 
 		lends = lends && o->may_lend;
@@ -87,8 +100,6 @@ send_all(struct mb_outlet *o, const char *p, size_t len, bool lends,
 				return -1;
 		} else if (lends && is_refusal()) {
 			o->may_lend = false;
-		} else if (!waits && is_refusal()) {
-			o->is_pipe = false;
 		} else {
 			return mb_fail_sys(err, "write %s", o->name);
 		}

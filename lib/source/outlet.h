@@ -17,8 +17,8 @@
 struct mb_outlet {
 	int fd;
 	const char *name;	/* for messages; "standard output" */
-	bool is_pipe;		/* writes may be asked not to wait */
-	bool may_lend;		/* and pages be lent */
+	int now_fd;		/* the same pipe, not waiting for room; -1 */
+	bool may_lend;
 	struct mb_buf pending;	/* put, and not yet written */
 	/* Does a little work; false: there is none. */
 	bool (*meanwhile)(void *arg);
