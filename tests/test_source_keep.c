@@ -709,8 +709,8 @@ run(uint64_t growth, bool hides)
 static void
 compare(void)
 {
-	if (w.r.got.len != w.expected.len ||
-	    memcmp(w.r.got.p, w.expected.p, w.expected.len) != 0)
+	if (!mb_str_eq((struct mb_str){ w.r.got.p, w.r.got.len },
+	    (struct mb_str){ w.expected.p, w.expected.len }))
 		fail_msg("seed %" PRIu64 ": %zu bytes came out instead of "
 		    "%zu, or others; batches %s", first, w.r.got.len,
 		    w.expected.len, mb_buf_str(&w.ranges));
@@ -765,8 +765,9 @@ test_files(void **state)
 			open_world(3 * n + 1 + goes, &o, 50);
 			run(0, false);
 			compare();
-			if (goes > 0 && (before.len != w.ranges.len ||
-			    memcmp(before.p, w.ranges.p, before.len) != 0))
+			if (goes > 0 && !mb_str_eq((struct mb_str){ before.p,
+			    before.len }, (struct mb_str){ w.ranges.p,
+			    w.ranges.len }))
 				fail_msg("seed %" PRIu64 ": %s\nand ahead: "
 				    "%s", first, mb_buf_str(&before),
 				    mb_buf_str(&w.ranges));
