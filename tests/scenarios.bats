@@ -304,6 +304,140 @@ f.write(bytes([b[0] ^ 4]))"
 	is "$(sqlite3 x.db 'SELECT min(CAST(line AS INT)), count(*) FROM t')" "31|12"
 }
 
+# The batch with the highest number is in the sink, and its commit was lost.
+forget_last_commit() {
+	tail -n 1 j.mbj | grep -q '"mb":"commit"'
+	sed -i '$d' j.mbj
+}
+
+@test "J10 what is in the sink and was parked or requeued is found there" {
+	for sink in dir:out 'sqlite:x.db#t'; do
+		pipeline j.mbj "'$sink'"
+		forget_last_commit
+		mb-replay -j j.mbj --park 2 >/dev/null
+		pipeline j.mbj "'$sink'"
+		is "$output" "status 0 0"
+		is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+		# Under another number, twice, and then passed over.
+		seq 31 35 >>in.log
+		pipeline j.mbj "'$sink'"
+		forget_last_commit
+		mb-replay -j j.mbj --park 3 >/dev/null
+		mb-replay -j j.mbj --requeue 3 >/dev/null
+		mb-replay -j j.mbj --park 4 >/dev/null
+		mb-replay -j j.mbj --requeue 4 >/dev/null
+		seq 36 37 >>in.log
+		for i in 1 2; do
+			pipeline j.mbj "'$sink'"
+			has "$output" "status 0 0"
+		done
+		is "$(states j.mbj)" "0 committed 1 committed 2 committed 3 void 4 void 5 committed 6 committed"
+		grep -q '"mb":"commit","batch":5,.*"found":true,"as":3,' j.mbj
+		line "mb-replay -j j.mbj 0-6 | mb-commit '$sink'"
+		has "$output" "batch 5: is committed already; dropped" "status 0 0"
+		[ "$sink" != dir:out ] || same_records in.log out j.mbj
+		rm -r j.mbj*
+		seq 30 >in.log
+	done
+	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "37|37"
+}
+
+@test "J10 a copy gets each record once, whatever its batch's number" {
+	pipeline j.mbj dir:out
+	mb-collect -j j.mbj --max-records 10 in.log >/dev/null
+	seq 31 40 >>in.log
+	mb-collect -j j.mbj --max-records 10 in.log >/dev/null
+	line 'mb-replay -j j.mbj 0-3 | mb-commit dir:copy'
+	is "$output" "status 0 0"
+	mb-replay -j j.mbj --park 3 >/dev/null
+	mb-replay -j j.mbj --requeue 3 >/dev/null
+	line 'mb-replay -j j.mbj 0-4 | mb-commit dir:copy'
+	has "$output" "batch 4: is there under an earlier number; dropped" "status 0 0"
+	line 'mb-replay -j j.mbj 0-4 | mb-commit dir:later'
+	has "$output" "batch 3: is void; dropped" "status 0 0"
+	pipeline j.mbj dir:out
+	for dir in out copy later; do
+		same_records in.log $dir j.mbj
+	done
+}
+
+@test "J9 --redo puts back what a restored target lacks, and what one made anew does" {
+	for sink in dir:out 'sqlite:x.db#t'; do
+		file=${sink#*:} file=${file%#*}
+		for harm in restored removed; do
+			pipeline j.mbj "'$sink'"
+			cp -r $file older
+			seq 31 50 >>in.log
+			pipeline j.mbj "'$sink'"
+			rm -r $file*
+			[ $harm = removed ] || mv older $file
+			rm -rf older
+			# In any order; and until all are back, a start is refused.
+			first="4 1" rest="0 2-3"
+			[ $harm = removed ] || first=4 rest=3
+			line "mb-replay -j j.mbj $first | mb-commit --redo '$sink'"
+			has "$output" "status 0 0"
+			pipeline j.mbj "'$sink'"
+			has "$output" "--redo puts back what is replayed" "status 0 65"
+			line "mb-replay -j j.mbj $rest | mb-commit --redo '$sink'"
+			has "$output" "status 0 0"
+			seq 51 52 >>in.log
+			pipeline j.mbj "'$sink'"
+			is "$output" "status 0 0"
+			if [ "$sink" = dir:out ]; then
+				same_records in.log out j.mbj
+			else
+				is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "52|52"
+			fi
+			rm -r j.mbj* $file*
+			seq 30 >in.log
+		done
+	done
+}
+
+@test "J9 --redo replaces what a batch wrote" {
+	printf 'k,v\na,1\nb,2\na,3\nc,4\n' >in.csv
+	redo() { # AGG COMMIT
+		line "mb-replay -j j.mbj 1 | mb-agg $1 | mb-commit --redo $2"
+	}
+	# A file, anew; also one that was taken away, or has no rows any more.
+	line 'mb-collect -j j.mbj --max-records 2 in.csv | mb-agg -k k -a sum:v | mb-commit dir:out'
+	cp out/.mb-manifest manifest
+	redo '-k k -a max:v' dir:out
+	is "$output" "status 0 0 0"
+	is "$(cat out/batch-000000001.csv | xargs)" "k,v_max a,3 c,4"
+	rm out/batch-000000000.csv
+	line 'mb-replay -j j.mbj 0 | mb-agg -k k -a sum:v | mb-commit --redo dir:out'
+	is "$(cat out/batch-000000000.csv | xargs)" "k,v_sum a,1 b,2"
+	redo '-k k -a sum:v' '-o ndjson dir:out'
+	has "$output" "the batch is there as batch-000000001.csv, not batch-000000001.ndjson" " 64"
+	redo "--where 'v > 9' -k k -a sum:v" dir:out
+	is "$(cat out/batch-000000001.csv | xargs)" "k,v_sum"
+	cmp manifest out/.mb-manifest
+	line 'mb-collect -j j.mbj in.csv | mb-agg -k k -a sum:v | mb-commit dir:out'
+	is "$output" "status 0 0 0"
+	is "$(ls out | wc -l)" 2
+	rm -r j.mbj*
+	# Rows that say whose they are.
+	line "mb-collect -j j.mbj --max-records 2 in.csv | mb-agg --stamp -k k -a sum:v |
+		mb-commit 'sqlite:x.db#t'"
+	redo "--stamp --where \"k != 'c'\" -k k -a sum:v" "'sqlite:x.db#t'"
+	is "$output" "status 0 0 0"
+	is "$(sqlite3 x.db 'SELECT batch, k, v_sum FROM t' | xargs)" "0|a|1 0|b|2 1|a|3"
+	redo '-k k -a sum:v' "'sqlite:x.db#t'"
+	has "$output" "--redo: which rows are the batch's only a column" " 64"
+	rm -r j.mbj*
+	# Merged rows: again if nothing came later, never if they were summed.
+	line "mb-collect -j j.mbj --max-records 2 in.csv | mb-commit --merge-on k 'sqlite:x.db#m'"
+	redo "--where \"k = 'c'\"" "--merge-on k 'sqlite:x.db#m'"
+	is "$output" "status 0 0 0"
+	line "mb-replay -j j.mbj 0 | mb-commit --redo --merge-on k 'sqlite:x.db#m'"
+	has "$output" "--redo: later batches have been merged over it" " 64"
+	redo '-k k -a sum:v' "--merge-on k --merge v:sum 'sqlite:x.db#m'"
+	has "$output" "64"
+	is "$(sqlite3 x.db 'SELECT k, v FROM m ORDER BY k' | xargs)" "a|3 b|2 c|4"
+}
+
 @test "J11 a replay goes through beside the live pipeline, and settles nothing elsewhere" {
 	start 'while :; do echo x; sleep 0.01; done >>in.log'
 	writer=$leader
