@@ -107,7 +107,7 @@ put_line(struct mb_progress *p, const struct mb_state *s,
 	double seconds = (double)(now - p->started_us) / 1e6;
 	double lag = (double)(mb_clock_wall_ms() - b->time_ms) / 1e3;
 	uint64_t oldest = oldest_uncommitted(s);
-	char wait[64] = "";
+	char wait[64] = "", rate[40] = "";
 
 	if (seconds <= 0)
 		seconds = 1e-6;
@@ -115,10 +115,13 @@ put_line(struct mb_progress *p, const struct mb_state *s,
 		snprintf(wait, sizeof wait, ", oldest uncommitted %" PRIu64,
 		    oldest);
 	clear_line(p);
-	fprintf(stderr, "%s: %s %" PRIu64 ": %.0f records/s, %.1f MB/s, lag "
-	    "%.1fs%s%s", p->name, r->is_commit ? "committed" : "batch",
-	    b->number, (double)p->records / seconds,
-	    (double)p->bytes / 1e6 / seconds, lag < 0 ? 0 : lag, wait,
+	/* After a filter that changed them nobody knows the source's bytes. */
+	if (p->bytes > 0)
+		snprintf(rate, sizeof rate, "%.1f MB/s, ",
+		    (double)p->bytes / 1e6 / seconds);
+	fprintf(stderr, "%s: %s %" PRIu64 ": %.0f records/s, %slag %.1fs%s%s",
+	    p->name, r->is_commit ? "committed" : "batch", b->number,
+	    (double)p->records / seconds, rate, lag < 0 ? 0 : lag, wait,
 	    p->is_terminal ? "" : "\n");
 	p->has_line = p->is_terminal;
 	fflush(stderr);

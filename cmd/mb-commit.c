@@ -231,7 +231,7 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 	if (cfg->sink.n_merge > 0 && cfg->sink.n_merge_on == 0)
 		return mb_fail(err, MB_EUSAGE, "--merge: needs --merge-on");
 	cfg->target = argv[0];
-	return 0;
+	return mb_sink_check(cfg->target, &cfg->sink, err);
 }
 
 static void

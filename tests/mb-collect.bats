@@ -817,3 +817,11 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out)'
 	same_records many.log out j.mbj
 	is "$(counts j.mbj)" 700000
 }
+
+@test "a journal that is a directory is refused, and nothing is made beside it" {
+	mkdir j
+	run mb-collect -j j </dev/null
+	[ "$status" -eq 64 ]
+	[[ "$output" == *"/j: not a regular file" ]]
+	[ ! -e j.d ]
+}

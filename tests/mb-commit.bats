@@ -505,3 +505,14 @@ failing() {
 	line "mb-collect -j j.mbj in.log | mb-commit --park-after 1 'sqlite:x.db#t'"
 	is "$output" "status 0 0"
 }
+
+@test "a target or an option that can't be is refused before anything is read" {
+	for args in foo:o dir: "--gzip sqlite:x.db#t" "--merge-on a dir:o"; do
+		# shellcheck disable=SC2086 # words
+		run mb-commit $args </dev/null
+		[ "$status" -eq 64 ]
+	done
+	run mb-commit foo:o </dev/null
+	[[ "$output" == "mb-commit: foo:o: not a target"* ]]
+	[ ! -e o ] && [ ! -e x.db ]
+}

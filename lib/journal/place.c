@@ -217,6 +217,10 @@ open_journal(struct mb_journal **out, const char *path, int flags,
 		mb_fail(err, MB_EUSAGE, "%s: no such journal", j->path);
 		goto fail;
 	}
+	if (exists && !S_ISREG(st.st_mode)) {
+		mb_fail(err, MB_EUSAGE, "%s: not a regular file", j->path);
+		goto fail;
+	}
 	if (!(flags & MB_JOURNAL_SHARED) && refuse_network(j, err) < 0)
 		goto fail;
 	mb_buf_reset(&d);

@@ -99,6 +99,13 @@ struct mb_positions {
 };
 
 /*
+ * Could this be opened, by what is written?  Touches nothing; for commands
+ * that are wrong whatever comes.  MB_EUSAGE.
+ */
+MB_CHECK int mb_sink_check(const char *target,
+    const struct mb_sink_options *options, struct mb_err *err);
+
+/*
  * Open the target "KIND:PLACE" or "-".  What is there is checked; what isn't
  * there is made at the first commit, or now.  The options are borrowed and
  * must outlive the sink.

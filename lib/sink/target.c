@@ -81,6 +81,17 @@ find_kind(const struct kind **out, const char **place, const char *target,
 }
 
 int
+mb_sink_check(const char *target, const struct mb_sink_options *options,
+    struct mb_err *err)
+{
+	const struct kind *k;
+	const char *place;
+
+	return find_kind(&k, &place, target, err) < 0 ? -1 :
+	    check_options(k, options, err);
+}
+
+int
 mb_sink_open(struct mb_sink **out, const char *target,
     const struct mb_sink_options *options, struct mb_err *err)
 {
