@@ -6,8 +6,9 @@
  * one thread and with more.  Rows, rejects, counts and warnings must be the
  * same, byte for byte.
  *
- * Built with -fsanitize=fuzzer -DMB_LIBFUZZER it is a libFuzzer target.  An
- * input is a few bytes of choices and then text:
+ * Built with -fsanitize=fuzzer -DMB_LIBFUZZER it is a libFuzzer target, for
+ * one format if $FUZZ_FORMAT says so.  An input is a few bytes of choices and
+ * then text:
  *
  *	0	format, and which query
  *	1	how large the pieces are
@@ -346,10 +347,23 @@ check_input(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* $FUZZ_FORMAT, whatever the input says. */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	check_input(data, size);
+	const char *name = getenv("FUZZ_FORMAT");
+	struct mb_err err = { 0 };
+	enum mb_format format;
+	uint8_t *copy;
+
+	if (size < 4)
+		return 0;
+	copy = mb_alloc(size);
+	memcpy(copy, data, size);
+	if (name != NULL && mb_format_parse(&format, name, &err) == 0)
+		copy[0] = (uint8_t)((copy[0] & ~3) | (int)format);
+	check_input(copy, size);
+	free(copy);
 	return 0;
 }
 

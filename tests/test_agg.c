@@ -3,6 +3,7 @@
 #include "agg/query.h"
 #include "agg/reject.h"
 #include "agg/work.h"
+#include "record/marks.h"
 #include "record/writer.h"
 
 #include <setjmp.h>
@@ -595,6 +596,90 @@ test_merge(void **state)
 	mb_query_release(&q);
 }
 
+static void
+add_key(struct mb_groups *g, const char *key)
+{
+	size_t culprit;
+
+	assert_true(mb_groups_add(g, &(struct mb_value){ key, strlen(key),
+	    MB_PLAIN }, 0, &culprit));
+}
+
+/* Cells looked at for a key, on average. */
+static double
+probes_of(const struct mb_query *q, uint64_t seed, char (*keys)[24],
+    size_t n)
+{
+	struct mb_groups *g;
+	double probes;
+
+	mb_groups_open(&g, q, seed);
+	for (size_t i = 0; i < n; i++)
+		add_key(g, keys[i]);
+	assert_int_equal(mb_groups_count(g), n);
+	probes = (double)mb_groups_probes(g) / (double)n;
+	mb_groups_close(g);
+	return probes;
+}
+
+/*
+ * Keys that collide under one seed, and keys that have little in them, are
+ * found as fast as any under another seed.
+ */
+static void
+test_hostile_keys(void **state)
+{
+	enum { N = 1000 };
+	static const struct {
+		const char *before;
+		int width;
+		const char *behind;
+	} patterns[] = {
+		{ "", 1, "" }, { "", 8, "" }, { "k", 5, "000000" },
+		{ "", 1, "00000000" }, { "a long prefix ", 1, "" },
+		{ "", 10, " long end" }, { "  ", 1, "" },
+	};
+	static char keys[N][24], key[24];
+	struct mb_query q = { 0 };
+	struct mb_groups *g;
+	double usual;
+	size_t n = 0;
+
+	(void)state;
+	new_seed();
+	make_query(&q, "k", "count", NULL);
+	for (int i = 0; i < N; i++)
+		snprintf(keys[i], sizeof keys[i], "%d-%d-%d", rand() % 1000,
+		    rand() % 1000, i);
+	usual = probes_of(&q, (uint64_t)rand(), keys, N);
+	assert_true(usual < 3);
+	for (size_t p = 0; p < sizeof patterns / sizeof *patterns; p++) {
+		for (int i = 0; i < N; i++)
+			snprintf(keys[i], sizeof keys[i], "%s%0*d%s",
+			    patterns[p].before, patterns[p].width, i,
+			    patterns[p].behind);
+		assert_true(probes_of(&q, (uint64_t)rand(), keys, N) <
+		    3 * usual);
+	}
+	/* In an empty table of 64: those that find the first one's cell full. */
+	mb_groups_open(&g, &q, 0);
+	for (int i = 0; n < N; i++) {
+		snprintf(key, sizeof key, "%d", i);
+		mb_groups_reset(g);
+		add_key(g, n > 0 ? keys[0] : key);
+		if (n > 0)
+			add_key(g, key);
+		if (n == 0 || mb_groups_probes(g) == 3)
+			memcpy(keys[n++], key, sizeof key);
+	}
+	mb_groups_close(g);
+	assert_true(probes_of(&q, 0, keys, N) > 10 * usual);
+	for (int i = 0; i < 10; i++)
+		assert_true(probes_of(&q, 1 + (uint64_t)rand(), keys, N) <
+		    3 * usual);
+	mb_query_release(&q);
+}
+
 /* What a query makes of bytes that come in pieces, by n threads. */
 static void
 run_work(struct mb_buf *out, const struct mb_query *q,
@@ -721,7 +806,10 @@ random_ndjson(struct mb_buf *out, int n)
 	}
 }
 
-/* The same bytes for every number of threads, however the input comes. */
+/*
+ * The same bytes for every number of threads and set of instructions, however
+ * the input comes, as record by record.
+ */
 static void
 test_threads(void **state)
 {
@@ -734,6 +822,15 @@ test_threads(void **state)
 		{ NULL, "count,stddev:x", NULL },
 		{ NULL, NULL, "k in (3, 4, 5) or x is null" },
 		{ NULL, NULL, NULL },
+	};
+	static const struct {
+		unsigned n_threads;
+		enum mb_isa isa;
+		size_t piece;		/* 0: random, 1: all at once */
+	} ways[] = {
+		{ 1, MB_ISA_PORTABLE, 0 }, { 2, MB_ISA_BEST, 300000 },
+		{ 7, MB_ISA_AVX2, 1 }, { 7, MB_ISA_NEON, 0 },
+		{ 1, MB_ISA_AVX512, 70000 }, { 2, MB_ISA_NONE, 0 },
 	};
 	static const struct {
 		enum mb_format in, out;
@@ -781,15 +878,24 @@ test_threads(void **state)
 				s.header = &header;
 			make_query(&q, queries[k].keys, queries[k].aggs,
 			    queries[k].where);
+			/* Below the reach nobody looks ahead. */
+			if (k % 2 == 0)
+				s.record_limit = MB_MARKS_REACH;
+			cfg.isa = MB_ISA_NONE;
 			run_work(&want, &q, &cfg, &s, data, 1, data.len);
 			assert_true(want.len > 1000 || k == 2);
-			for (unsigned t = 2; t <= 4; t += 2) {
-				size_t piece = t == 2 ? 300000 : t == 4 ?
-				    data.len : 0;
-
-				run_work(&got, &q, &cfg, &s, data, t, piece);
+			for (size_t n = 0; n < sizeof ways / sizeof *ways;
+			    n++) {
+				/* Records passed through know no sets. */
+				if (!mb_isa_is_there(ways[n].isa) ||
+				    (n > 2 && queries[k].aggs == NULL))
+					continue;
+				cfg.isa = ways[n].isa;
+				run_work(&got, &q, &cfg, &s, data,
+				    ways[n].n_threads, ways[n].piece == 1 ?
+				    data.len : ways[n].piece);
 				snprintf(what, sizeof what, "shape %zu, query "
-				    "%zu, %u threads", i, k, t);
+				    "%zu, way %zu", i, k, n);
 				assert_same(&got, &want, what);
 			}
 			mb_query_release(&q);
@@ -953,6 +1059,7 @@ main(void)
 		cmocka_unit_test(test_query),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_hostile_keys),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_threads_no_header),
 		cmocka_unit_test(test_late_columns),

@@ -96,8 +96,8 @@ load(const char *p)
 static inline bool
 is_at(const struct joint *j, const char *p)
 {
-	uint64_t differs = ((load(p) ^ j->word[0]) & j->mask[0]) |
-	    ((load(p + 8) ^ j->word[1]) & j->mask[1]);
+	uint64_t differs = ((load(p) & j->mask[0]) ^ j->word[0]) |
+	    ((load(p + 8) & j->mask[1]) ^ j->word[1]);
 
 	return differs == 0 && (j->len <= 16 ||
 	    memcmp(p + 16, j->text + 16, j->len - 16u) == 0);
@@ -558,10 +558,9 @@ begin_learning(struct mb_shape *s)
 	s->states = mb_realloc_array(NULL, MAX_STATES, sizeof *s->states);
 	s->joints = mb_realloc_array(NULL, MAX_JOINTS, sizeof *s->joints);
 	(void)find_state(s, &start);
-	/* Sixteen bytes of 0xff begin no record. */
-	s->joints[0] = (struct joint){ .word = { ~(uint64_t)0, ~(uint64_t)0 },
-		.mask = { ~(uint64_t)0, ~(uint64_t)0 }, .is_end = true,
-		.len = 16, .field = NO_FIELD, .sibling = NONE };
+	/* Nothing has a bit set where it isn't looked at. */
+	s->joints[0] = (struct joint){ .word = { 1 }, .is_end = true,
+		.field = NO_FIELD, .sibling = NONE };
 	s->n_joints = 1;
 }
 
