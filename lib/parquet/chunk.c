@@ -611,7 +611,7 @@ decide(struct mb_chunk *c, bool is_end)
 
 	if (n == 0)
 		return;
-	if (!is_end && later >= n / 4)
+	if (!is_end && later > n / 4)
 		coded = (coded - c->half_size) * n / later;
 	coded += (uint64_t)n * mb_bit_width(c->dictionary.n) / 8 + 1;
 	plain = plain_size(c, n, 0);
