@@ -43,12 +43,30 @@ utf8_length(const unsigned char *p, size_t len)
 	return n;
 }
 
+/* Most text is ASCII: eight bytes at once tell. */
+static bool
+is_ascii(struct mb_str s)
+{
+	uint64_t any = 0, word;
+	size_t i = 0;
+
+	for (; i + sizeof word <= s.len; i += sizeof word) {
+		memcpy(&word, s.p + i, sizeof word);
+		any |= word;
+	}
+	for (; i < s.len; i++)
+		any |= (unsigned char)s.p[i];
+	return (any & 0x8080808080808080u) == 0;
+}
+
 bool
 mb_is_utf8(struct mb_str s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t n;
 
+	if (is_ascii(s))
+		return true;
 	for (size_t i = 0; i < s.len; i += n)
 		if ((n = utf8_length(p + i, s.len - i)) == 0)
 			return false;
