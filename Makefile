@@ -71,6 +71,7 @@ PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE) \
 	$(PARQUET) $(DELTA) $(SINK)
 mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
+mb-agg_PARTS = agg_output.o agg_plain.o agg_frames.o
 mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(PARQUET) $(DELTA) $(SINK)
 mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 

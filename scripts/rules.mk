@@ -28,7 +28,7 @@ $(BUILD)/obj/cmd/%.o: cmd/%.c $(BUILD)/libraries
 	$(CC) $(MB_CFLAGS) -MMD -MP -c -o $@ $<
 
 define program
-$(BUILD)/bin/$(1): $(BUILD)/obj/cmd/$(1).o $(BUILD)/obj/cmd/common.o $(addprefix $(BUILD)/obj/,$($(1)_ROOMS))
+$(BUILD)/bin/$(1): $(BUILD)/obj/cmd/$(1).o $(addprefix $(BUILD)/obj/cmd/,common.o $($(1)_PARTS)) $(addprefix $(BUILD)/obj/,$($(1)_ROOMS))
 	@mkdir -p $$(@D)
 	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -o $$@ $$^ $(LIBS) $($(1)_LIBS)
 endef
