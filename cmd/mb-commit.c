@@ -259,10 +259,20 @@ reject(void *arg, uint64_t record, struct mb_str data, const char *reason,
 	return 0;
 }
 
+static void
+notice(void *arg, const char *text)
+{
+	struct committer *c = arg;
+
+	mb_progress_say(c->progress, text);
+}
+
 static int
 open_sink(struct committer *c, struct mb_err *err)
 {
 	c->sink_options = c->cfg->sink;
+	c->sink_options.notice = notice;
+	c->sink_options.notice_arg = c;
 	c->sink_options.reject = reject;
 	c->sink_options.reject_arg = c;
 	c->sink_options.journal = c->journal != NULL ?

@@ -432,6 +432,8 @@ def listing(area):
             # Their names are random; which count, the log tells.
             if n.startswith("out/part-"):
                 n = "out/part-*"
+            if n.startswith("out/_mb/") and n.endswith(".places"):
+                n = "out/_mb/*.places"
             out.add(n)
     return out
 

@@ -291,7 +291,7 @@ read_names(DIR *d, struct mb_delta_listing *out, struct mb_err *err)
 		case CHECKPOINT:
 			/* An empty one is what a writer's death has left. */
 			if (fstatat(dirfd(d), e->d_name, &st, 0) == 0 &&
-			    st.st_size > 0) {
+			    S_ISREG(st.st_mode) && st.st_size > 0) {
 				c.size = (uint64_t)st.st_size;
 				add_checkpoint(out, &c);
 			}

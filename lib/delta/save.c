@@ -19,7 +19,7 @@
 #include "delta/rows.h"
 #include "durable/stage.h"
 
-enum { INTERVAL = 10, MOST = 100 };
+enum { INTERVAL = 10, MANY = 100, MOST = 1000 };
 
 static const int64_t week_ms = INT64_C(7) * 86400000;
 
@@ -67,8 +67,9 @@ mb_delta_save_is_due(const struct mb_delta_state *s)
 		return false;
 	if (interval > 0)
 		return n >= interval;
-	return n >= MOST || (n >= INTERVAL &&
-	    s->tail_bytes / 2 >= s->checkpoint.size);
+	return n >= MOST ||
+	    (n >= MANY && s->tail_bytes >= s->checkpoint.size / 8) ||
+	    (n >= INTERVAL && s->tail_bytes / 2 >= s->checkpoint.size);
 }
 
 struct saving {

@@ -11,9 +11,11 @@
 #include "delta/state.h"
 
 /*
- * Is it time?  After delta.checkpointInterval versions (10), and when reading
- * the commits costs about as much as the checkpoint, or after 100 versions.
- * Never where the table's properties ask more of a checkpoint than we write.
+ * Is it time?  After delta.checkpointInterval versions, if this is set; else
+ * after 10, if the commits are twice as large as the checkpoint, after 100, if
+ * they are an eighth, after 1000 in any case: reading them stays cheap, and
+ * writing is in proportion.  Never where the table's properties ask more of a
+ * checkpoint than we write.
  */
 bool mb_delta_save_is_due(const struct mb_delta_state *s);
 

@@ -41,6 +41,7 @@
 #include "durable/stage.h"
 #include "sink/deltafiles.h"
 #include "sink/deltamark.h"
+#include "sink/deltaplace.h"
 #include "sink/deltatidy.h"
 #include "sink/held.h"
 #include "sink/intake.h"
@@ -56,6 +57,7 @@ enum {
 	FIRST_RATE = 10000,		/* … and by ms, till it is known */
 	LONGEST_MS = 60000,
 	VACUUM_MS = 3600000,
+	SAVE_LATER = 100,		/* versions, after a failure */
 };
 
 enum stage { IDLE, STAGING, STAGED };
@@ -71,12 +73,16 @@ struct delta_sink {
 	bool is_poisoned;	/* nobody knows what is durable */
 	bool is_unknown;	/* a commit of this batch may have happened */
 
+	struct mb_deltaplace *place_file;	/* NULL: not yet needed */
+
 	/* Tidying. */
 	struct mb_deltasmall *small;	/* NULL: without --compact-to */
 	bool has_stuck;			/* they can't be joined */
 	int64_t batch_ms, interval_ms;	/* of the last batch */
 	uint64_t rate;			/* bytes joined by ms */
 	int64_t vacuum_ms;		/* when it was; 0: not yet */
+	int64_t save_from;		/* no checkpoint before this version,
+					   because one has failed */
 
 	/* The batch, and the table as it is to be with it. */
 	enum stage stage;
@@ -85,7 +91,7 @@ struct delta_sink {
 	struct mb_columns columns;
 	size_t n_there;		/* of them, in the table before */
 	struct mb_intake intake;
-	bool is_decided, is_held;
+	bool is_decided, is_held, has_place;
 	struct mb_held held;
 	struct mb_deltafiles *files;
 	struct mb_delta_meta meta;
@@ -453,7 +459,7 @@ clear_batch(struct delta_sink *s)
 	s->base_meta = NULL;
 	s->state.awaits = NULL;
 	s->state.has_seen = false;
-	s->is_decided = s->is_held = s->is_unknown = false;
+	s->is_decided = s->is_held = s->has_place = s->is_unknown = false;
 	s->n_rows = 0;
 	s->n_there = 0;
 	s->stage = IDLE;
@@ -779,6 +785,22 @@ put_commit(const struct delta_sink *s, struct mb_buf *out,
 	put_adds(s, out, now_ms);
 }
 
+/* How far the sources have been read, once for the batch. */
+static int
+put_place(struct delta_sink *s, struct mb_err *err)
+{
+	if (s->head.positions == NULL || s->has_place)
+		return 0;
+	if (s->place_file == NULL)
+		mb_deltaplace_open(&s->place_file, s->log.tmpfd,
+		    s->head.options->journal);
+	if (mb_deltaplace_put(s->place_file, s->batch, s->head.positions,
+	    err) < 0)
+		return mb_wrap(err, "%s", s->place);
+	s->has_place = true;
+	return 0;
+}
+
 /*
  * One attempt.  1 done, 0 somebody was faster, -1.
  */
@@ -808,7 +830,8 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 		    "moved", s->place);
 		goto out;
 	}
-	if (mb_deltafiles_publish(s->files, err) < 0)		/* D2 */
+	if (put_place(s, err) < 0 ||
+	    mb_deltafiles_publish(s->files, err) < 0)		/* D2 */
 		goto out;
 	put_commit(s, &text, was, now, mb_clock_wall_ms());
 	/* D1 */
@@ -858,6 +881,16 @@ budget(const struct delta_sink *s)
 	return bytes < LEAST_BUDGET ? LEAST_BUDGET : bytes;
 }
 
+/* It is none of the batch, but somebody should know. */
+static void
+give_notice(const struct delta_sink *s, const struct mb_err *err)
+{
+	const struct mb_sink_options *o = s->head.options;
+
+	if (o->notice != NULL)
+		o->notice(o->notice_arg, err->msg);
+}
+
 static void
 join_files(struct delta_sink *s, struct mb_deltatidy *t)
 {
@@ -873,6 +906,35 @@ join_files(struct delta_sink *s, struct mb_deltatidy *t)
 	s->has_stuck = err.code == MB_EDATA;
 	s->is_fresh = false;
 	s->is_poisoned |= t->is_unknown;
+	give_notice(s, &err);
+}
+
+static void
+save(struct delta_sink *s, int64_t now_ms)
+{
+	struct mb_err err = { 0 };
+
+	if (s->state.version < s->save_from ||
+	    !mb_delta_save_is_due(&s->state) ||
+	    mb_delta_save(&s->state, &s->log, now_ms, &err) == 0)
+		return;
+	s->save_from = s->state.version + SAVE_LATER;
+	give_notice(s, &err);
+}
+
+static void
+vacuum(struct delta_sink *s, struct mb_deltatidy *t, int64_t now_ms)
+{
+	struct mb_err err = { 0 };
+	uint64_t n;
+
+	if (now_ms - s->vacuum_ms < VACUUM_MS)
+		return;
+	s->vacuum_ms = now_ms;
+	if (mb_deltatidy_vacuum(t, now_ms, &n, &err) == 0)
+		return;
+	s->is_fresh = false;
+	give_notice(s, &err);
 }
 
 /*
@@ -886,22 +948,18 @@ tidy(struct delta_sink *s)
 		.state = &s->state, .small = s->small,
 		.journal = s->head.options->journal };
 	int64_t now_ms = mb_clock_wall_ms();
-	struct mb_err ignored = { 0 };
-	uint64_t n;
+	struct mb_err err = { 0 };
 
-	if (choose_codec(s, &t.codec, &ignored) < 0)
+	if (choose_codec(s, &t.codec, &err) < 0) {
+		give_notice(s, &err);
 		return;
+	}
 	if (s->is_fresh && s->small != NULL && !s->has_stuck)
 		join_files(s, &t);
-	if (s->is_fresh && mb_delta_save_is_due(&s->state) &&
-	    mb_delta_save(&s->state, &s->log, now_ms, &ignored) < 0)
-		return;
-	if (s->is_fresh && s->head.options->vacuums &&
-	    now_ms - s->vacuum_ms >= VACUUM_MS) {
-		s->vacuum_ms = now_ms;
-		s->is_fresh = mb_deltatidy_vacuum(&t, now_ms, &n,
-		    &ignored) == 0;
-	}
+	if (s->is_fresh)
+		save(s, now_ms);
+	if (s->is_fresh && s->head.options->vacuums)
+		vacuum(s, &t, now_ms);
 }
 
 static int
@@ -945,6 +1003,7 @@ close_sink(struct mb_sink *sink)
 	clear_batch(s);
 	mb_delta_state_release(&s->state);
 	mb_deltasmall_close(s->small);
+	mb_deltaplace_close(s->place_file);
 	mb_columns_release(&s->columns);
 	mb_intake_release(&s->intake);
 	mb_held_release(&s->held);
@@ -1034,4 +1093,38 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 fail:
 	mb_sink_close(&s->head);
 	return -1;
+}
+
+int
+mb_sink_find_delta(struct mb_found *out, const char *path,
+    const char *journal_path, struct mb_err *err)
+{
+	static const struct mb_sink_options none = { 0 };
+	struct mb_sink *sink;
+	struct delta_sink *s;
+	const char *journal;
+	int rc = -1;
+
+	if (mb_sink_open_delta(&sink, path, &none, err) < 0)
+		return -1;
+	s = self(sink);
+	journal = mb_deltamark_other(&s->state, "", journal_path);
+	if (journal == NULL) {
+		mb_fail(err, MB_EUSAGE, "%s: has no batches of a journal at "
+		    "%s", s->place, journal_path);
+		goto out;
+	}
+	snprintf(out->journal, sizeof out->journal, "%.32s", journal);
+	if (mb_deltamark_read(&out->marker, &s->state, out->journal,
+	    err) < 0 || mb_deltaplace_gather(out, s->log.tmpfd, out->journal,
+	    err) < 0) {
+		mb_wrap(err, "%s", s->place);
+		goto out;
+	}
+	out->target = mb_strdup(sink->target);
+	out->target_id = mb_strdup(sink->target_id);
+	rc = 0;
+out:
+	mb_sink_close(sink);
+	return rc;
 }

@@ -70,6 +70,9 @@ struct mb_sink_options {
 	const char *delete_when;	/* EXPR, with merge_on; NULL */
 	mb_sink_reject_fn *reject;
 	void *reject_arg;
+	/* Told of what went wrong beside the batches; NULL: nobody is. */
+	void (*notice)(void *arg, const char *text);
+	void *notice_arg;
 };
 
 struct mb_sink;
@@ -223,6 +226,8 @@ int mb_sink_open_stdout(struct mb_sink **out, const char *nothing,
     const struct mb_sink_options *options, struct mb_err *err);
 
 int mb_sink_find_dir(struct mb_found *out, const char *path,
+    const char *journal_path, struct mb_err *err);
+int mb_sink_find_delta(struct mb_found *out, const char *path,
     const char *journal_path, struct mb_err *err);
 int mb_sink_find_sqlite(struct mb_found *out, const char *file_and_table,
     const char *journal_path, struct mb_err *err);

@@ -58,7 +58,7 @@ find_kind(const struct kind **out, const char **place, const char *target,
 		    .find = mb_sink_find_sqlite, .merges = true,
 		    .has_types = true, .deletes = true },
 		{ .prefix = "delta:", .open = mb_sink_open_delta,
-		    .has_types = true, .is_lake = true },
+		    .find = mb_sink_find_delta, .has_types = true, .is_lake = true },
 		{ .prefix = "-", .open = mb_sink_open_stdout,
 		    .writes_text = true },
 	};

@@ -1,0 +1,151 @@
+#include "sink/deltaplace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/line.h"
+#include "durable/stage.h"
+#include "sink/positions.h"
+
+struct mb_deltaplace {
+	int dirfd, fd;		/* fd -1: not open yet */
+	char *journal;
+	char name[48];
+};
+
+static void
+make_name(char name[48], const char *journal)
+{
+	snprintf(name, 48, "%.32s.places", journal);
+}
+
+void
+mb_deltaplace_open(struct mb_deltaplace **out, int dirfd, const char *journal)
+{
+	struct mb_deltaplace *p = mb_zalloc(sizeof *p);
+
+	*p = (struct mb_deltaplace){ .dirfd = dirfd, .fd = -1,
+		.journal = mb_strdup(journal) };
+	make_name(p->name, journal);
+	*out = p;
+}
+
+void
+mb_deltaplace_close(struct mb_deltaplace *p)
+{
+	if (p == NULL)
+		return;
+	if (p->fd >= 0)
+		close(p->fd);
+	free(p->journal);
+	free(p);
+}
+
+/* The file with its first line, durable under its name. */
+static int
+create(struct mb_deltaplace *p, struct mb_err *err)
+{
+	struct mb_stage *stage = NULL;
+	struct mb_buf line = { 0 };
+	int rc;
+
+	mb_line_begin(&line, "places");
+	mb_line_u64(&line, "version", 1);
+	mb_line_str(&line, "journal", p->journal);
+	mb_line_seal(&line, 0);
+	rc = mb_stage_open(&stage, p->dirfd, p->name, 0666, err);
+	if (rc == 0)
+		rc = mb_stage_write(stage, line.p, line.len, err);
+	if (rc == 0 && mb_stage_publish(stage, err) < 0) {
+		rc = err->code == MB_EEXIST ? 0 : -1;
+		if (rc == 0)
+			*err = (struct mb_err){ 0 };	/* as good */
+	}
+	mb_stage_close(stage);
+	mb_buf_release(&line);
+	return rc;
+}
+
+static int
+open_file(struct mb_deltaplace *p, struct mb_err *err)
+{
+	for (int i = 0; p->fd < 0 && i < 2; i++) {
+		p->fd = mb_openat(p->dirfd, p->name, O_RDWR | O_NOFOLLOW, 0);
+		if (p->fd < 0 && (errno != ENOENT || i > 0))
+			return mb_fail_sys(err, "open");
+		if (p->fd < 0 && create(p, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * Behind the last byte.  A torn line that a dead writer has left gets an end,
+ * so that it is one bad line and the next is whole.
+ */
+static int
+find_end(const struct mb_deltaplace *p, struct mb_buf *line, uint64_t *end,
+    struct mb_err *err)
+{
+	struct stat st;
+	char last;
+
+	if (fstat(p->fd, &st) < 0)
+		return mb_fail_sys(err, "stat");
+	*end = (uint64_t)st.st_size;
+	if (*end == 0)
+		return 0;
+	if (mb_pread_full(p->fd, &last, 1, *end - 1, p->name, err) < 0)
+		return -1;
+	if (last != '\n')
+		mb_buf_addc(line, '\n');
+	return 0;
+}
+
+int
+mb_deltaplace_put(struct mb_deltaplace *p, uint64_t batch,
+    const struct mb_positions *positions, struct mb_err *err)
+{
+	struct mb_buf line = { 0 };
+	uint64_t end = 0;
+	size_t start;
+	int rc = -1;
+
+	if (open_file(p, err) < 0 || find_end(p, &line, &end, err) < 0)
+		goto out;
+	start = line.len;
+	mb_line_begin(&line, "place");
+	mb_line_u64(&line, "batch", batch);
+	mb_positions_put(&line, positions);
+	mb_line_seal(&line, start);
+	rc = mb_pwrite_all(p->fd, line.p, line.len, end, p->name, err);
+	if (rc == 0)
+		rc = mb_fdatasync(p->fd, p->name, err);
+out:
+	mb_buf_release(&line);
+	return rc < 0 ? mb_wrap(err, "_mb/%s", p->name) : 0;
+}
+
+int
+mb_deltaplace_gather(struct mb_found *out, int dirfd, const char *journal,
+    struct mb_err *err)
+{
+	char name[48];
+	int fd, rc;
+
+	make_name(name, journal);
+	fd = mb_openat(dirfd, name, O_RDONLY | O_NOFOLLOW, 0);
+	if (fd < 0 && errno == ENOENT)
+		return mb_fail(err, MB_EUSAGE, "_mb/%s is missing: nobody "
+		    "knows how far the sources were read", name);
+	if (fd < 0)
+		return mb_fail_sys(err, "_mb/%s", name);
+	rc = mb_positions_gather(out, fd, name, err);
+	close(fd);
+	return rc;
+}
