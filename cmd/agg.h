@@ -98,8 +98,8 @@ MB_CHECK int agg_put_passed(struct agg *a, struct mb_err *err);
 MB_CHECK int agg_put_groups(struct agg *a, const char *batch,
     const char *batch_time, uint64_t *n_rows, struct mb_err *err);
 
-/* Write what has been put. */
-MB_CHECK int agg_flush(struct agg *a, struct mb_err *err);
+/* Write what has been put; who has another error already may ignore this. */
+int agg_flush(struct agg *a, struct mb_err *err);
 
 /* `no record has the field "x"`, once each. */
 void agg_warn_missing(struct agg *a);
