@@ -99,7 +99,7 @@ status ${pair#*:}"
 	has "$output" "sh: killed by signal 11" "status 75"
 }
 
-@test "--park-after sets a batch aside, over runs, and the next ones go on" {
+@test "--park-after sets a batch aside, over runs, and the next ones go on; unparked it comes again" {
 	cmd='sh -c '\''echo "$MB_BATCH" >>tries; [ "$MB_BATCH" != 1 ] || [ -e fine ]; r=$?; [ $r = 1 ] || cat >>out; exit $r'\'
 	for run in 1 2; do
 		line "mb-collect -j j.mbj --max-retries 0 --park-after 3 --max-records 10 in.log -- $cmd"
@@ -111,6 +111,10 @@ status ${pair#*:}"
 status 0"
 	is "$(states j.mbj)" "0 committed 1 parked 2 committed"
 	is "$(xargs <tries)" "0 1 1 1 2"
+	touch fine
+	line "mb-replay -j j.mbj --unpark 1; mb-collect -j j.mbj in.log -- $cmd"
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+	sort -n out | cmp - in.log
 }
 
 @test "75 of a command means try again, and doesn't count for parking" {

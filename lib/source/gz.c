@@ -17,9 +17,9 @@
 
 enum {
 	CURSORS = 2,
-	INPUT = 64 * 1024,
+	INPUT = 16 * 1024,
 	KEPT = 144 * 1024,	/* more than a chunk and an anchor */
-	RECENT = 2 * KEPT,
+	RECENT = KEPT + 64 * 1024,
 	FAR = 1 << 20,		/* farther away a place is worth looking for */
 };
 

@@ -6,6 +6,8 @@
  * that no offset is far away.  Two readers, one behind the other, do not
  * disturb each other: the cutter and the emitter.
  *
+ * While a file is read it takes 0.3 MB, twice that where two readers are apart.
+ *
  * A file may grow, and may be cut off in the middle of its data: it ends there
  * until more comes.  Where its data is damaged it ends, too.  What was
  * decompressed before either is good.
