@@ -80,6 +80,12 @@ open_file(struct mb_deltaplace *p, struct mb_err *err)
 			return mb_fail_sys(err, "open");
 		if (p->fd < 0 && create(p, err) < 0)
 			return -1;
+		/* A name that is there need not be durable yet. */
+		if (p->fd >= 0 && mb_fsync(p->dirfd, "_mb", err) < 0) {
+			close(p->fd);
+			p->fd = -1;
+			return -1;
+		}
 	}
 	return 0;
 }
