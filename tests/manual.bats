@@ -141,7 +141,7 @@ run_examples() { # FILE
 		timeout 20 bash -eo pipefail -c '
 			case $1 in
 			*" -f "*) mb-collect() {
-				timeout --preserve-status -s TERM 2.6 mb-collect "$@"
+				timeout --foreground --preserve-status -s TERM 2.6 mb-collect "$@"
 			} ;;
 			esac
 			eval "$1"' bash "$command" </dev/null

@@ -188,6 +188,26 @@ test_names(void **state)
 }
 
 static void
+test_base(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t len;
+	} cases[] = {
+		{ "app.log.2.gz", 7 }, { "app.log.1", 7 }, { "app.log", 0 },
+		{ "app.log-2026-11-23", 7 }, { "app.log-20261123.gz", 7 },
+		{ "chunk-000001", 5 }, { "chunk-000001.csv", 0 },
+		{ ".1", 0 }, { "", 0 }, { "a.old", 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		if (mb_rotated_base(cases[i].name) != cases[i].len)
+			fail_msg("%s: %zu", cases[i].name,
+			    mb_rotated_base(cases[i].name));
+}
+
+static void
 test_order(void **state)
 {
 	static const struct {
@@ -217,7 +237,7 @@ test_order(void **state)
 		{ "l.1", "l-20261123", 10, 20, true },
 		{ NULL, "l.1", 10, 20, true },
 		{ NULL, "l.1", 20, 10, false },
-		{ NULL, "l.1", 10, 10, false },
+		{ NULL, "l.1", 10, 10, true },
 	};
 
 	(void)state;
@@ -237,6 +257,7 @@ main(void)
 		cmocka_unit_test(test_judge),
 		cmocka_unit_test(test_turn),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_base),
 		cmocka_unit_test(test_order),
 	};
 

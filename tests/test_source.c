@@ -479,7 +479,7 @@ test_changed(void **state)
 		{ "x\n1\n", O_TRUNC, 0, "" },
 		{ "x\n1\n3\n", 0, 0, "" },
 		{ "y\n1\n2\n", 0, 0, "" },
-		{ "x\n1\n4\n5\n6\n", O_TRUNC, 0, "changed" },
+		{ "x\n1\n4\n5\n6\n", O_TRUNC, 0, "" },
 		{ "x\n1\n2\n9\n", O_TRUNC, 1, "a6-8:1;" },
 	};
 	struct mb_err err = { 0 };

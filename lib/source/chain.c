@@ -288,7 +288,7 @@ find_copy(struct mb_chain *c, size_t i, struct mb_err *err)
 	}
 	if (id != MB_NONE)
 		mb_put_final(&c->w->lines, id);
-	c->w->is_done(c->w->arg, &t->seen.inode);
+	c->w->is_done(c->w->arg, &t->seen.inode, id);
 	after_ns = t->whole_ns;
 	close_stream(c, i);
 	/* What has been rotated since then was not in it. */
@@ -313,6 +313,8 @@ check_stream(struct mb_chain *c, size_t i, struct mb_err *err)
 		t->seen = before;
 		return hide(c, err);
 	}
+	if (mb_input_has_changed(t->input))
+		return find_copy(c, i, err);
 	if (t->seen.size == before.size && t->seen.mtime_ns ==
 	    before.mtime_ns)
 		return 0;
@@ -465,7 +467,7 @@ finish(struct mb_chain *c, size_t i, struct mb_err *err)
 	}
 	if (id != MB_NONE)
 		mb_put_final(&c->w->lines, id);
-	c->w->is_done(c->w->arg, &t->seen.inode);
+	c->w->is_done(c->w->arg, &t->seen.inode, id);
 	close_stream(c, i);
 	return 1;
 }
@@ -505,11 +507,15 @@ is_known(void *arg, const struct mb_located *l)
 		return 2;
 	if (c->w->is_open(c->w->arg, &l->look.inode, NULL))
 		return 1;
-	for (size_t i = 0; i < c->n; i++)
-		if (mb_input_evidence(c->streams[i]->input) >=
-		    MB_IDENTITY_STRONG && mb_input_matches(
-		    c->streams[i]->input, l->content, &err) > 0)
-			return 1;	/* a copy of what is being read */
+	/* A copy of what is being read; of a few bytes if that has gone. */
+	for (size_t i = 0; i < c->n; i++) {
+		const struct stream *t = c->streams[i];
+
+		if ((mb_input_evidence(t->input) >= MB_IDENTITY_STRONG ||
+		    mb_look_fd(t->file.fd).n_links == 0) &&
+		    mb_input_matches(t->input, l->content, &err) > 0)
+			return 1;
+	}
 	return mb_known_find(c->w->known, l->path, l, c->w->wall_ns, &g,
 	    &c->why);
 }
@@ -573,6 +579,8 @@ judge_fresh(struct mb_chain *c, const struct mb_located *l,
 		return UNDECIDED;
 	if (rc > 0) {
 		p->generation = (*g)->id;
+		if (c->w->is_reading(c->w->arg, (*g)->id))
+			return NOT_NEW;
 		other = mb_watch_find(c->w->watch, (*g)->source);
 		if (other != NULL && other != p && other->look.state ==
 		    MB_PATH_FILE && mb_inode_equal(&other->look.inode,
@@ -794,7 +802,7 @@ begin_elders(struct mb_chain *c, const struct mb_generation *newest,
 	int rc = 0;
 
 	while ((g = mb_state_elder(state(c), g)) != NULL)
-		if (!g->is_final) {
+		if (!g->is_final && !c->w->is_reading(c->w->arg, g->id)) {
 			ids = mb_realloc_array(ids, n + 1, sizeof *ids);
 			ids[n++] = g->id;
 		}
@@ -863,6 +871,9 @@ begin_known(struct mb_chain *c, const struct mb_generation *g,
 	bool is_live;
 	int rc;
 
+	/* Renamed, and read under its new name. */
+	if (c->w->is_reading(c->w->arg, g->id))
+		return MB_CHAIN_IDLE;
 	switch (mb_locate(&l, c->w->journal, &what, false, &c->why)) {
 	case MB_LOCATE_UNSURE:
 		return hide(c, err);
@@ -877,7 +888,7 @@ begin_known(struct mb_chain *c, const struct mb_generation *g,
 	rc = mb_content_reaches(l.content, g->end + 1, err);
 	if (rc < 0 || (!is_live && c->w->is_open(c->w->arg, &l.look.inode,
 	    c))) {
-		/* Renamed, and read under its new name. */
+		/* Likewise, not yet planned. */
 	} else if (rc > 0 || !g->is_final) {
 		rc = open_stream(c, &l, g, is_live, err);
 	} else if (!is_live) {
@@ -946,6 +957,15 @@ mb_chain_has_file(const struct mb_chain *c, const struct mb_inode *inode)
 	for (size_t i = 0; i < c->n; i++)
 		if (c->streams[i]->seen.inode.ino == inode->ino &&
 		    c->streams[i]->seen.inode.dev == inode->dev)
+			return true;
+	return false;
+}
+
+bool
+mb_chain_has_generation(const struct mb_chain *c, uint64_t id)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (mb_input_generation(c->streams[i]->input) == id)
 			return true;
 	return false;
 }

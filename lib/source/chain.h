@@ -50,8 +50,14 @@ struct mb_chain_world {
 	/* Has a chain but `but` this file open? */
 	bool (*is_open)(void *arg, const struct mb_inode *inode,
 	    const struct mb_chain *but);
-	/* A file is read to its end: its pin isn't needed much longer. */
-	void (*is_done)(void *arg, const struct mb_inode *inode);
+	/* Does a chain read this generation? */
+	bool (*is_reading)(void *arg, uint64_t generation);
+	/*
+	 * The file of a generation (MB_NONE: it was not planned) is read to
+	 * its end: its pin isn't needed much longer.
+	 */
+	void (*is_done)(void *arg, const struct mb_inode *inode,
+	    uint64_t generation);
 };
 
 /* In mb_path.flags. */
@@ -88,6 +94,7 @@ struct mb_path *mb_chain_path(const struct mb_chain *c);
 /* Is it the chain of this input? */
 bool mb_chain_has(const struct mb_chain *c, const struct mb_input *in);
 bool mb_chain_has_file(const struct mb_chain *c, const struct mb_inode *i);
+bool mb_chain_has_generation(const struct mb_chain *c, uint64_t id);
 
 /*
  * The input doesn't hold what was read of it: find where that is.  As

@@ -105,6 +105,12 @@ file_size(struct mb_content *c, uint64_t *size, struct mb_err *err)
 	return 0;
 }
 
+bool
+mb_content_is_plain(const struct mb_content *c)
+{
+	return c->gz == NULL;
+}
+
 int
 mb_content_reaches(struct mb_content *c, uint64_t len, struct mb_err *err)
 {

@@ -59,6 +59,9 @@ MB_CHECK int mb_content_seal(struct mb_content *c, uint64_t size,
     struct mb_err *err);
 void mb_content_unseal(struct mb_content *c);
 
+/* Is going back a little as cheap as going on?  Not in a gzip file. */
+bool mb_content_is_plain(const struct mb_content *c);
+
 /* What is wrong with a gzip file where its content ends; see gz.h. */
 enum mb_gz_trouble mb_content_trouble(const struct mb_content *c,
     const char **why);

@@ -26,6 +26,7 @@ struct mb_input {
 	bool is_finished;		/* and the splitter has been told */
 	bool is_exhausted;		/* and the last scan found nothing */
 	bool is_at_end;			/* the last read came to it */
+	bool has_changed;		/* what was read isn't there any more */
 	uint64_t looked;		/* bytes that were too few for a start */
 	char *old_fields;		/* of the generation before; or NULL */
 	char *old_format;
@@ -120,6 +121,31 @@ dup_or_null(const char *s)
 	return s != NULL ? mb_strdup(s) : NULL;
 }
 
+/*
+ * The bytes before in->g.end, as if they had been read here; what the journal
+ * knows of them proves them.
+ */
+static int
+recall(struct mb_input *in, struct mb_err *err)
+{
+	size_t len = in->g.end < MB_ANCHOR ? (size_t)in->g.end : MB_ANCHOR;
+	ssize_t n;
+
+	if (in->g.spool != MB_NONE)
+		return 0;
+	in->seen = mb_realloc(in->seen, MB_ANCHOR);
+	n = mb_content_read(in->content, in->seen, len, in->g.end - len, err);
+	if (n < 0)
+		return -1;
+	in->n_seen = (size_t)n == len ? len : 0;
+	in->has_changed = (size_t)n < len ||
+	    (in->g.anchored == in->g.end && len > 0 &&
+	    strcmp(mb_hash_bytes(in->seen, len).hex, in->g.tail.hex) != 0);
+	if (in->has_changed)
+		in->n_seen = 0;
+	return 0;
+}
+
 /* Read records from in->g.end on. */
 static int
 begin_split(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
@@ -132,7 +158,7 @@ begin_split(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	    c->options.record_limit, in->g.end);
 	in->start = in->g.end;
 	in->has_start = true;
-	return 0;
+	return recall(in, err);
 }
 
 struct mb_input *
@@ -213,6 +239,7 @@ void
 mb_input_replace(struct mb_input *in, struct mb_content *content)
 {
 	in->content = content;
+	in->has_changed = false;
 }
 
 void
@@ -241,7 +268,8 @@ mb_input_contributes(const struct mb_input *in)
 bool
 mb_input_is_done(const struct mb_input *in)
 {
-	return in->is_exhausted && !mb_input_contributes(in);
+	return in->is_exhausted && !in->has_changed &&
+	    !mb_input_contributes(in);
 }
 
 const char *
@@ -333,6 +361,32 @@ remember(struct mb_input *in, const char *p, uint64_t from)
 	in->n_seen = keep + len;
 }
 
+/*
+ * Do the bytes that were read before still stand before `off`, after more was
+ * read there?  A file that is truncated and written anew beyond `off` goes on
+ * with bytes of another life.
+ */
+static int
+follows(struct mb_input *in, struct mb_err *err)
+{
+	char bytes[MB_ANCHOR];
+	ssize_t n;
+
+	if (in->n_seen == 0 || in->g.spool != MB_NONE ||
+	    !mb_content_is_plain(in->content))
+		return 1;
+	n = mb_content_read(in->content, bytes, in->n_seen, in->split.off -
+	    in->n_seen, err);
+	return n < 0 ? -1 : (size_t)n == in->n_seen &&
+	    memcmp(bytes, in->seen, in->n_seen) == 0;
+}
+
+bool
+mb_input_has_changed(const struct mb_input *in)
+{
+	return in->has_changed;
+}
+
 uint64_t
 mb_input_evidence(const struct mb_input *in)
 {
@@ -376,6 +430,8 @@ mb_input_check(struct mb_input *in, struct mb_err *err)
 {
 	if (in->g.spool != MB_NONE)
 		return 1;
+	if (in->has_changed)
+		return 0;
 	if (mb_input_evidence(in) == 0)
 		return mb_content_reaches(in->content, mb_input_read(in), err);
 	return mb_input_matches(in, in->content, err);
@@ -814,7 +870,7 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 			return MB_CUT_NOTHING;
 		}
 	}
-	if (in->is_finished || !fits_batch(c, in))
+	if (in->is_finished || in->has_changed || !fits_batch(c, in))
 		return MB_CUT_NOTHING;
 	max_records = o->max_records > 0 ? o->max_records - c->records :
 	    UINT64_MAX;
@@ -838,6 +894,10 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	if (n == 0)
 		return in->is_final && mb_content_trouble(in->content, &why) ==
 		    MB_GZ_FINE ? finish(c, in) : MB_CUT_NOTHING;
+	rc = follows(in, err);
+	in->has_changed = rc == 0;
+	if (rc <= 0)
+		return rc < 0 ? -1 : MB_CUT_NOTHING;
 	if (p != c->chunk)
 		mb_kept_add(&in->kept, c->keep, (size_t)n, from);
 	before = in->split.complete;

@@ -93,6 +93,12 @@ uint64_t mb_input_evidence(const struct mb_input *in);
  */
 MB_CHECK int mb_input_check(struct mb_input *in, struct mb_err *err);
 
+/*
+ * The same as the scan sees it: it has met bytes that don't follow those that
+ * were read before, and waits for mb_input_replace.
+ */
+bool mb_input_has_changed(const struct mb_input *in);
+
 enum mb_cut_result {
 	MB_CUT_NOTHING,		/* no bytes that were not scanned */
 	MB_CUT_MORE,		/* scanned some; there may be more */

@@ -86,16 +86,32 @@ is_open(void *arg, const struct mb_inode *inode, const struct mb_chain *but)
 	return false;
 }
 
-/*
- * Pins.
- */
+static bool
+is_reading(void *arg, uint64_t generation)
+{
+	struct mb_follow *f = arg;
 
+	for (size_t i = 0; i < f->n_chains; i++)
+		if (mb_chain_has_generation(f->chains[i], generation))
+			return true;
+	return false;
+}
+
+/* It is known as long as a path leads to its file; see forget. */
 static void
-is_done(void *arg, const struct mb_inode *inode)
+is_done(void *arg, const struct mb_inode *inode, uint64_t generation)
 {
 	struct mb_follow *f = arg;
 	uint64_t next = mb_journal_state(f->world.journal)->next_batch;
+	size_t n = mb_watch_count(f->watch);
 
+	for (size_t i = 0; i < n && generation != MB_NONE; i++) {
+		struct mb_path *p = mb_watch_at(f->watch, i);
+
+		if (p->look.state == MB_PATH_FILE && p->user == NULL &&
+		    mb_inode_equal(&p->look.inode, inode))
+			p->generation = generation;
+	}
 	f->may_forget = true;
 	if (!f->options.pins)
 		return;
@@ -184,7 +200,7 @@ mb_follow_open(struct mb_follow **out, const struct mb_follow_options *options,
 		.options = &f->options, .journal = j, .cutter = c,
 		.emitter = e, .known = mb_known_open(j), .watch = f->watch,
 		.arg = f, .tell = tell, .is_open = is_open,
-		.is_done = is_done,
+		.is_reading = is_reading, .is_done = is_done,
 	};
 	*out = f;
 	if (options->pins && mb_pin_sweep(j, is_pin_needed, f, err) < 0) {
@@ -396,7 +412,12 @@ begin(struct mb_follow *f, struct mb_path *p, struct mb_err *err)
 			try_again(f, p);
 		return 0;
 	case MB_CHAIN_GONE:
-		drop(f, p);
+		/* A hint that it came again may have been read before. */
+		mb_watch_look(p);
+		if (p->look.state == MB_PATH_ABSENT)
+			drop(f, p);
+		else
+			try_again(f, p);
 		return 0;
 	case MB_CHAIN_IDLE:
 		return 0;
@@ -465,6 +486,13 @@ compare_ids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static bool
+has_id(const uint64_t *sorted, size_t n, uint64_t id)
+{
+	return n > 0 && bsearch(&id, sorted, n, sizeof id, compare_ids) !=
+	    NULL;
+}
+
 /*
  * Generations that are final and that no path has any more.  The newest of a
  * path that may come again stays: what is rotated after it is its successor.
@@ -474,7 +502,7 @@ forget(struct mb_follow *f)
 {
 	const struct mb_state *s = mb_journal_state(f->world.journal);
 	size_t n = mb_watch_count(f->watch), n_gone = 0;
-	uint64_t *ids, *gone;
+	uint64_t *ids, *inodes, *gone;
 
 	if (!f->may_forget || f->next_queue < f->n_queue || f->n_again > 0 ||
 	    (f->options.follows &&
@@ -483,16 +511,25 @@ forget(struct mb_follow *f)
 	f->forgot_us = f->world.now_us;
 	f->may_forget = false;
 	ids = mb_realloc_array(NULL, n, sizeof *ids);
+	inodes = mb_realloc_array(NULL, n, sizeof *inodes);
 	gone = mb_realloc_array(NULL, FORGET_AT_ONCE, sizeof *gone);
-	for (size_t i = 0; i < n; i++)
-		ids[i] = mb_watch_at(f->watch, i)->generation;
-	qsort(ids, n, sizeof *ids, compare_ids);
+	for (size_t i = 0; i < n; i++) {
+		const struct mb_path *p = mb_watch_at(f->watch, i);
+
+		ids[i] = p->generation;
+		inodes[i] = p->look.state == MB_PATH_FILE ?
+		    p->look.inode.ino : 0;
+	}
+	if (n > 0) {
+		qsort(ids, n, sizeof *ids, compare_ids);
+		qsort(inodes, n, sizeof *inodes, compare_ids);
+	}
 	for (size_t i = 0; i < s->n_generations; i++) {
 		const struct mb_generation *g = &s->generations[i];
 
 		if (!g->is_final || g->is_forgotten || g->spool != MB_NONE ||
-		    bsearch(&g->id, ids, n, sizeof *ids, compare_ids) !=
-		    NULL || (mb_state_newest(s, g->source) == g &&
+		    has_id(ids, n, g->id) || has_id(inodes, n, g->ino) ||
+		    is_reading(f, g->id) || (mb_state_newest(s, g->source) == g &&
 		    mb_watch_find(f->watch, g->source) != NULL))
 			continue;
 		if (n_gone == FORGET_AT_ONCE) {
@@ -504,6 +541,7 @@ forget(struct mb_follow *f)
 	if (n_gone > 0)
 		mb_put_forget(&f->world.lines, gone, n_gone);
 	free(ids);
+	free(inodes);
 	free(gone);
 }
 

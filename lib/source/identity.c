@@ -1,7 +1,6 @@
 #include "source/identity.h"
 
 #include <ctype.h>
-#include <stddef.h>
 #include <string.h>
 
 bool
@@ -124,6 +123,23 @@ mb_looks_rotated(const char *base, const char *name)
 	return strspn(part, "0123456789-_.:TZ") >= len;
 }
 
+size_t
+mb_rotated_base(const char *name)
+{
+	char base[256];
+
+	/* The shortest one: a date may have dashes in it. */
+	for (size_t i = 1; i < sizeof base && i < strlen(name); i++) {
+		if (name[i] != '.' && name[i] != '-')
+			continue;
+		memcpy(base, name, i);
+		base[i] = '\0';
+		if (mb_looks_rotated(base, name))
+			return i;
+	}
+	return 0;
+}
+
 /* -1: by its name a was live before b, 1: after it, 0: the names don't say. */
 static int
 compare_names(const char *base, const char *a, const char *b)
@@ -160,5 +176,5 @@ mb_is_successor(const char *base, const struct mb_rotated *a,
 
 	if (b->mtime_ns != a->mtime_ns)
 		return b->mtime_ns > a->mtime_ns && by_name <= 0;
-	return by_name < 0;
+	return by_name < 0 || a->name == NULL;
 }

@@ -10,6 +10,7 @@
 #define MB_SOURCE_IDENTITY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* With less to compare, equal content alone proves nothing. */
@@ -95,6 +96,12 @@ bool mb_is_sibling(const char *base, const char *name);
  */
 bool mb_looks_rotated(const char *base, const char *name);
 
+/*
+ * How long is the beginning of `name` that was there before rotation added to
+ * it: 7 of app.log.2.gz.  0: it doesn't look rotated.
+ */
+size_t mb_rotated_base(const char *name);
+
 /* A rotated file, for its place in the order. */
 struct mb_rotated {
 	const char *name;	/* NULL: not known */
@@ -104,6 +111,7 @@ struct mb_rotated {
 /*
  * Was `b` the live file after `a`?  By the times; where these are equal, or
  * say the contrary of the names, by both.  Counters fall (.2 .1), dates rise.
+ * Of two that are equal in all that is known, either may have been.
  */
 bool mb_is_successor(const char *base, const struct mb_rotated *a,
     const struct mb_rotated *b);

@@ -5,6 +5,18 @@
 
 #include "base/parse.h"
 
+enum { FAMILY = 16 };
+
+/*
+ * Generations that began under a rotated name, by the name before rotation:
+ * app.log.1 may turn up as app.log.2.gz.  The newest few.
+ */
+struct family {
+	uint64_t hash;
+	size_t n;		/* so many were added; 0: free */
+	uint64_t ids[FAMILY];
+};
+
 /* Ids by inode number: open addressing; several may have the same. */
 struct mb_known {
 	struct mb_journal *journal;
@@ -12,7 +24,53 @@ struct mb_known {
 		uint64_t ino, id;	/* id MB_NONE: free */
 	} *slots;
 	size_t n, cap;
+	struct family *families;	/* open addressing */
+	size_t n_families, cap_families;
 };
+
+/* The family of a path; 0: none. */
+static uint64_t
+family_hash(const char *path)
+{
+	const char *name = mb_base_name(path);
+	size_t len = mb_rotated_base(name);
+
+	return len == 0 ? 0 : mb_hash64(path, (size_t)(name - path) + len, 0)
+	    | 1;
+}
+
+static struct family *
+family_of(struct mb_known *k, uint64_t hash)
+{
+	size_t i = (size_t)(hash >> 1) & (k->cap_families - 1);
+
+	while (k->families[i].n > 0 && k->families[i].hash != hash)
+		i = (i + 1) & (k->cap_families - 1);
+	return &k->families[i];
+}
+
+static void
+add_family(struct mb_known *k, const struct mb_generation *g)
+{
+	uint64_t hash = family_hash(g->source);
+	struct family *f, *old = k->families;
+	size_t cap = k->cap_families;
+
+	if (hash == 0)
+		return;
+	if (2 * (k->n_families + 1) > cap) {
+		k->cap_families = cap == 0 ? 16 : 2 * cap;
+		k->families = mb_zalloc(k->cap_families * sizeof *old);
+		for (size_t i = 0; i < cap; i++)
+			if (old[i].n > 0)
+				*family_of(k, old[i].hash) = old[i];
+		free(old);
+	}
+	f = family_of(k, hash);
+	k->n_families += f->n == 0;
+	f->hash = hash;
+	f->ids[f->n++ % FAMILY] = g->id;
+}
 
 static size_t
 start(const struct mb_known *k, uint64_t ino)
@@ -53,10 +111,14 @@ rebuild(struct mb_known *k)
 struct mb_known *
 mb_known_open(struct mb_journal *j)
 {
+	const struct mb_state *s = mb_journal_state(j);
 	struct mb_known *k = mb_alloc(sizeof *k);
 
 	*k = (struct mb_known){ .journal = j };
 	rebuild(k);
+	for (size_t i = 0; i < s->n_generations; i++)
+		if (s->generations[i].spool == MB_NONE)
+			add_family(k, &s->generations[i]);
 	return k;
 }
 
@@ -66,12 +128,14 @@ mb_known_close(struct mb_known *k)
 	if (k == NULL)
 		return;
 	free(k->slots);
+	free(k->families);
 	free(k);
 }
 
 void
 mb_known_add(struct mb_known *k, const struct mb_generation *g)
 {
+	add_family(k, g);
 	if (2 * (k->n + 1) > k->cap)
 		rebuild(k);	/* it has g already */
 	else
@@ -145,6 +209,25 @@ try_source(struct match *m, const char *source, enum mb_place place)
 	return 0;
 }
 
+static void
+try_family(struct match *m, const char *path)
+{
+	const struct mb_state *s = mb_journal_state(m->known->journal);
+	uint64_t hash = family_hash(path);
+	const struct family *f;
+
+	if (hash == 0 || m->known->cap_families == 0)
+		return;
+	f = family_of(m->known, hash);
+	for (size_t i = 0; i < f->n && i < FAMILY && m->found == NULL; i++) {
+		const struct mb_generation *g = mb_state_generation(s,
+		    f->ids[(f->n - 1 - i) % FAMILY]);
+
+		if (g != NULL && !g->is_forgotten)
+			(void)try_generation(m, g, MB_PLACE_SIBLING);
+	}
+}
+
 static int
 try_base(void *arg, const char *base)
 {
@@ -212,6 +295,8 @@ mb_known_find(struct mb_known *k, const char *path,
 	}
 	if (m.found == NULL)
 		(void)mb_known_bases(path, try_base, &m);
+	if (m.found == NULL)
+		try_family(&m, path);
 	*out = m.found;
 	if (m.found == NULL && m.perhaps != NULL && !m.was_hidden &&
 	    is_nowhere_else(&m, m.perhaps))

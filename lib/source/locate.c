@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/parse.h"
 #include "source/pin.h"
@@ -105,6 +106,33 @@ mb_locate_judge(const struct mb_sought *what, const struct mb_located *l,
 	    what->evidence);
 }
 
+/*
+ * While a directory changes, reading it may pass over a file that is renamed,
+ * and a name that was read may lead to another file.  So what was read counts
+ * only if nothing has changed meanwhile, as far as the clock of the file
+ * system can tell.
+ */
+enum {
+	TRIES = 20,
+	TICK_US = 8000,		/* that clock's */
+};
+
+static struct mb_look
+look_before(const struct mb_buf *dir)
+{
+	return mb_look_at(dir->len > 0 ? dir->p : ".");
+}
+
+static bool
+was_still(const struct mb_buf *dir, const struct mb_look *before)
+{
+	struct mb_look after = look_before(dir);
+
+	return after.state != MB_PATH_FILE ||
+	    (after.mtime_ns == before->mtime_ns &&
+	    mb_clock_wall_us() - after.mtime_ns / 1000 >= TICK_US);
+}
+
 /* The search: the best so far. */
 struct search {
 	struct mb_journal *journal;
@@ -112,6 +140,7 @@ struct search {
 	struct mb_buf *why;
 	struct mb_located best;
 	bool is_sure, was_hidden;
+	bool has_moved;		/* something changed while we looked */
 };
 
 static void
@@ -162,11 +191,15 @@ search_beside(struct search *s, const char *path)
 	const char *base = mb_base_name(path);
 	size_t dir_len = (size_t)(base - path), n = 0;
 	struct candidate *found = NULL;
-	struct mb_buf name = { 0 };
+	struct mb_buf name = { 0 }, dir = { 0 };
+	struct mb_look before;
 	struct dirent *e;
 	DIR *d;
 
 	mb_buf_add(&name, path, dir_len);
+	mb_buf_add(&dir, path, dir_len);
+	mb_buf_str(&dir);
+	before = look_before(&dir);
 	d = opendir(dir_len > 0 ? mb_buf_str(&name) : ".");
 	if (d == NULL && errno != ENOENT && errno != ENOTDIR) {
 		hide(s->why, mb_buf_str(&name), strerror(errno));
@@ -196,8 +229,11 @@ search_beside(struct search *s, const char *path)
 			    MB_PLACE_ELSEWHERE);
 		free(found[i].path);
 	}
+	if (!s->is_sure && !was_still(&dir, &before))
+		s->has_moved = true;
 	free(found);
 	mb_buf_release(&name);
+	mb_buf_release(&dir);
 }
 
 /* What the symbolic link leads to now: its neighbours may be what it was. */
@@ -211,6 +247,27 @@ search_target(struct search *s, const char *path)
 	free(real);
 }
 
+static void
+search(struct search *s, bool elsewhere)
+{
+	struct mb_buf pin = { 0 };
+
+	s->was_hidden = s->has_moved = false;
+	if (!elsewhere)
+		consider(s, s->what->path, MB_PLACE_NAME);
+	if (!s->is_sure && s->what->target != NULL)
+		consider(s, s->what->target, MB_PLACE_ELSEWHERE);
+	if (!s->is_sure) {
+		mb_pin_path(&pin, s->journal, &s->what->inode);
+		consider(s, mb_buf_str(&pin), MB_PLACE_ELSEWHERE);
+		mb_buf_release(&pin);
+	}
+	if (!s->is_sure)
+		search_beside(s, s->what->path);
+	if (!s->is_sure)
+		search_target(s, s->what->path);
+}
+
 enum mb_locate_result
 mb_locate(struct mb_located *out, struct mb_journal *j,
     const struct mb_sought *what, bool elsewhere, struct mb_buf *why)
@@ -218,21 +275,13 @@ mb_locate(struct mb_located *out, struct mb_journal *j,
 	struct search s = {
 		.journal = j, .what = what, .why = why, .best = { .fd = -1 },
 	};
-	struct mb_buf pin = { 0 };
 
-	if (!elsewhere)
-		consider(&s, what->path, MB_PLACE_NAME);
-	if (!s.is_sure && what->target != NULL)
-		consider(&s, what->target, MB_PLACE_ELSEWHERE);
-	if (!s.is_sure) {
-		mb_pin_path(&pin, j, &what->inode);
-		consider(&s, mb_buf_str(&pin), MB_PLACE_ELSEWHERE);
-		mb_buf_release(&pin);
+	for (int i = 0; i < TRIES && (i == 0 || s.has_moved); i++) {
+		if (i > 0)
+			mb_clock_sleep(TICK_US / 4);
+		mb_located_release(&s.best);
+		search(&s, elsewhere);
 	}
-	if (!s.is_sure)
-		search_beside(&s, what->path);
-	if (!s.is_sure)
-		search_target(&s, what->path);
 	*out = s.best;
 	/* Where one is hidden, a mere resemblance is no answer. */
 	if (s.is_sure || (s.best.path != NULL && !s.was_hidden))
@@ -244,6 +293,7 @@ mb_locate(struct mb_located *out, struct mb_journal *j,
 struct sibling {
 	char *name;
 	int64_t mtime_ns;
+	struct mb_inode inode;
 };
 
 static struct mb_rotated
@@ -274,7 +324,7 @@ list_siblings(struct sibling **out, DIR *d, const char *base,
 			*at = n;
 		*out = mb_realloc_array(*out, n + 1, sizeof **out);
 		(*out)[n++] = (struct sibling){
-			mb_strdup(e->d_name), look.mtime_ns
+			mb_strdup(e->d_name), look.mtime_ns, look.inode
 		};
 	}
 	return n;
@@ -318,6 +368,50 @@ oldest(const struct sibling *v, size_t n, const char *base,
 	return best;
 }
 
+/* The siblings of `path`, as they were all at one moment. */
+static enum mb_locate_result
+list_still(struct sibling **v, size_t *n, const struct mb_buf *dir,
+    const char *base, const struct mb_inode *inode, size_t *at,
+    struct mb_buf *why)
+{
+	for (int i = 0;; i++) {
+		struct mb_look before = look_before(dir);
+		DIR *d = opendir(dir->len > 0 ? dir->p : ".");
+
+		if (d == NULL && errno != ENOENT && errno != ENOTDIR)
+			return hide(why, dir->p, strerror(errno));
+		*n = list_siblings(v, d, base, inode, at);
+		if (d != NULL)
+			closedir(d);
+		if (i == TRIES || was_still(dir, &before))
+			return MB_LOCATE_GONE;
+		for (size_t k = 0; k < *n; k++)
+			free((*v)[k].name);
+		free(*v);
+		mb_clock_sleep(TICK_US / 4);
+	}
+}
+
+static enum mb_locate_result
+open_sibling(struct mb_located *out, struct mb_journal *j,
+    const struct mb_buf *dir, const struct sibling *s, struct mb_buf *why)
+{
+	struct mb_buf name = { 0 };
+	enum mb_locate_result result;
+
+	mb_buf_add(&name, dir->p, dir->len);
+	mb_buf_adds(&name, s->name);
+	result = mb_locate_open(out, j, mb_buf_str(&name), why);
+	/* Renamed meanwhile, so that the order is another. */
+	if (result == MB_LOCATE_GONE || (result == MB_LOCATE_FOUND &&
+	    !mb_inode_equal(&out->look.inode, &s->inode))) {
+		mb_located_release(out);
+		result = hide(why, name.p, "is being renamed");
+	}
+	mb_buf_release(&name);
+	return result;
+}
+
 enum mb_locate_result
 mb_locate_next(struct mb_located *out, struct mb_journal *j,
     const char *path, const struct mb_inode *inode, int64_t mtime_ns,
@@ -325,44 +419,31 @@ mb_locate_next(struct mb_located *out, struct mb_journal *j,
     struct mb_buf *why)
 {
 	const char *base = mb_base_name(path);
-	size_t dir_len = (size_t)(base - path), n, at, next;
-	enum mb_locate_result result = MB_LOCATE_GONE;
 	struct mb_rotated after = { NULL, mtime_ns };
-	struct mb_buf name = { 0 }, after_name = { 0 };
-	struct sibling *v;
-	DIR *d;
+	struct mb_buf dir = { 0 }, after_name = { 0 };
+	enum mb_locate_result result;
+	struct sibling *v = NULL;
+	size_t n = 0, at = SIZE_MAX, next;
+	int known = 0;
 
 	*out = (struct mb_located){ .fd = -1 };
-	mb_buf_add(&name, path, dir_len);
-	d = opendir(dir_len > 0 ? mb_buf_str(&name) : ".");
-	if (d == NULL && errno != ENOENT && errno != ENOTDIR)
-		result = hide(why, mb_buf_str(&name), strerror(errno));
-	n = list_siblings(&v, d, base, inode, &at);
-	if (d != NULL)
-		closedir(d);
+	mb_buf_add(&dir, path, (size_t)(base - path));
+	mb_buf_str(&dir);
+	result = list_still(&v, &n, &dir, base, inode, &at, why);
 	if (at != SIZE_MAX) {
 		mb_buf_adds(&after_name, v[at].name);
 		after.name = mb_buf_str(&after_name);
 	}
-	while (result == MB_LOCATE_GONE &&
+	while (result == MB_LOCATE_GONE && known != 2 &&
 	    (next = oldest(v, n, base, &after)) != SIZE_MAX) {
-		int known;
-
-		name.len = dir_len;
-		mb_buf_adds(&name, v[next].name);
+		result = open_sibling(out, j, &dir, &v[next], why);
 		free(v[next].name);
 		v[next].name = NULL;
-		result = mb_locate_open(out, j, mb_buf_str(&name), why);
 		if (result != MB_LOCATE_FOUND)
-			continue;
+			break;
 		known = is_known(arg, out);
 		if (known == 0)
 			break;
-		if (known == 2) {
-			mb_located_release(out);
-			result = MB_LOCATE_GONE;
-			break;
-		}
 		result = known > 0 ? MB_LOCATE_GONE :
 		    hide(why, out->path, "can't be compared");
 		mb_located_release(out);
@@ -370,7 +451,7 @@ mb_locate_next(struct mb_located *out, struct mb_journal *j,
 	for (size_t i = 0; i < n; i++)
 		free(v[i].name);
 	free(v);
-	mb_buf_release(&name);
+	mb_buf_release(&dir);
 	mb_buf_release(&after_name);
 	return result;
 }

@@ -21,8 +21,9 @@ enum {
 	MANY_NAMES = 32,		/* of a directory: watch it instead */
 	READ_EVERY = 1000000,		/* us: a directory, with hints */
 	READ_BLIND = 200000,		/* without */
-	READ_SHARE = 200,		/* and at most 1/READ_SHARE of the time */
+	READ_SHARE = 200,		/* and at most 1/READ_SHARE of the time, */
 	BLIND_SHARE = 50,
+	READ_LEAST = 10000000,		/* but so often in any case */
 };
 
 #define DIRECTORY_EVENTS (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | \
@@ -499,7 +500,8 @@ static int
 read_operand(struct mb_watch *w, struct operand *o, int64_t now_us,
     struct mb_err *err)
 {
-	int64_t began = mb_clock_steady_us(), took;
+	int64_t began = mb_clock_steady_us(), least, took;
+	bool has_hints;
 	int rc;
 
 	if (o->kind == NAME)
@@ -511,13 +513,12 @@ read_operand(struct mb_watch *w, struct operand *o, int64_t now_us,
 		return -1;
 	if (!o->was_refused)
 		doubt_others(w, o);
-	took = mb_clock_steady_us() - began;
-	if (o->kind == LISTING && o->wd >= 0)
-		o->next_us = now_us + (took * READ_SHARE > READ_EVERY ?
-		    took * READ_SHARE : READ_EVERY);
-	else
-		o->next_us = now_us + (took * BLIND_SHARE > READ_BLIND ?
-		    took * BLIND_SHARE : READ_BLIND);
+	has_hints = o->kind == LISTING && o->wd >= 0;
+	least = has_hints ? READ_EVERY : READ_BLIND;
+	took = (mb_clock_steady_us() - began) * (has_hints ? READ_SHARE :
+	    BLIND_SHARE);
+	took = took < least ? least : took > READ_LEAST ? READ_LEAST : took;
+	o->next_us = now_us + took;
 	return 0;
 }
 
