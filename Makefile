@@ -53,6 +53,8 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/query.o \
 	agg/group.o agg/crew.o \
 	agg/work.o agg/bytes.o agg/reject.o
+# What --where and --delete-when have in common.
+EXPR = agg/expr.o agg/column.o agg/decide.o
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/snappy.o parquet/lz4.o parquet/codec.o parquet/dictionary.o \
 	parquet/bounds.o parquet/chunk.o parquet/footer.o parquet/writer.o \
@@ -63,16 +65,18 @@ DELTA = delta/fields.o delta/meta.o delta/schema.o delta/gate.o delta/log.o \
 	delta/files.o delta/rows.o delta/save.o
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
-	sink/columns.o sink/intake.o sink/sqltext.o sink/sqlvalue.o sink/sqlite.o \
+	sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \
+	sink/sqlvalue.o sink/sqlite.o \
 	sink/held.o sink/deltamark.o sink/deltaplace.o sink/datafile.o sink/deltafiles.o \
 	sink/deltasmall.o sink/deltajoin.o sink/deltatidy.o sink/delta.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE) \
-	$(PARQUET) $(DELTA) $(SINK)
+	$(EXPR) $(PARQUET) $(DELTA) $(SINK)
 mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
 mb-agg_PARTS = agg_output.o agg_plain.o agg_frames.o
-mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(PARQUET) $(DELTA) $(SINK)
+mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(EXPR) \
+	$(PARQUET) $(DELTA) $(SINK)
 mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread

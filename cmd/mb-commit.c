@@ -26,7 +26,8 @@
 enum {
 	KEY_GZIP = MB_OPT_LONG, KEY_MERGE_ON, KEY_MERGE, KEY_SCHEMA,
 	KEY_ON_BAD, KEY_RETRY_FOR, KEY_PLAIN, KEY_NEW_TARGET, KEY_NULL,
-	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO, KEY_CODEC,
+	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO,
+	KEY_DELETE_WHEN, KEY_CODEC,
 	KEY_EVOLVE, KEY_COMPACT_TO, KEY_VACUUM,
 };
 
@@ -40,6 +41,8 @@ static const struct mb_opt opts[] = {
 	    "insert new ones; null equals null (sqlite:)" },
 	{ KEY_MERGE, "merge", "COL:HOW,...", "replace, sum, min, max or keep "
 	    "(default replace)" },
+	{ KEY_DELETE_WHEN, "delete-when", "EXPR", "rows of a merge that delete "
+	    "their key, as in mb-agg --where (sqlite:)" },
 	{ KEY_SCHEMA, "schema", "COL:TYPE,...", "types of a table that is made "
 	    "(default: inferred from the first batch)" },
 	{ KEY_EVOLVE, "evolve", NULL, "add the batch's new columns to a table "
@@ -153,6 +156,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			    err) < 0)
 				return mb_wrap(err, "--merge");
 			break;
+		case KEY_DELETE_WHEN:
+			cfg->sink.delete_when = arg;
+			break;
 		case KEY_SCHEMA:
 			if (mb_sink_parse_schema(&cfg->sink, &cfg->arena, arg,
 			    err) < 0)
@@ -230,6 +236,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		    "more than one TARGET");
 	if (cfg->sink.n_merge > 0 && cfg->sink.n_merge_on == 0)
 		return mb_fail(err, MB_EUSAGE, "--merge: needs --merge-on");
+	if (cfg->sink.delete_when != NULL && cfg->sink.n_merge_on == 0)
+		return mb_fail(err, MB_EUSAGE,
+		    "--delete-when: needs --merge-on");
 	cfg->target = argv[0];
 	return mb_sink_check(cfg->target, &cfg->sink, err);
 }

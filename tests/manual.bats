@@ -85,6 +85,7 @@ options_of() { # TOOL
 		-d,--delimiter=
 		--no-header
 		--null=
+		--delete-when=
 		--park-after=
 		--ordered
 		--redo
@@ -115,7 +116,7 @@ later_options() { # TOOL
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
-	mb-commit) echo "partition-by delete-when dry-run" ;;
+	mb-commit) echo "partition-by dry-run" ;;
 	mb-replay) echo "prune repair" ;;
 	esac
 }

@@ -516,3 +516,32 @@ failing() {
 	[[ "$output" == "mb-commit: foo:o: not a target"* ]]
 	[ ! -e o ] && [ ! -e x.db ]
 }
+
+@test "--delete-when deletes keys, in the order of the rows" {
+	printf '%s\n' op,id,v i,1,a i,2,b d,1, i,3,c d,9, u,2,bb d,3,x i,3,again i,,null d,, >in.csv
+	line "mb-collect -j j.mbj in.csv |
+		mb-commit --merge-on id --delete-when \"op = 'd'\" 'sqlite:x.db#t'"
+	is "$output" "status 0 0"
+	is "$(sqlite3 x.db 'SELECT op, id, v FROM t ORDER BY id' | xargs)" "u|2|bb i|3|again"
+	# Of what is there; a record that is bad deletes nothing.
+	printf '%s\n' d,2, d,3,x,y i,4,d >>in.csv
+	line "mb-collect -j j.mbj in.csv |
+		mb-commit --merge-on id --delete-when \"op = 'd'\" 'sqlite:x.db#t'"
+	is "$output" "status 0 0"
+	is "$(sqlite3 x.db 'SELECT op, id, v FROM t ORDER BY id' | xargs)" "i|3|again i|4|d"
+	printf '%s\n' '{"id":1,"m":{"del":true}}' '{"id":2,"m":{"del":false}}' >in.ndjson
+	line "mb-collect -j n.mbj in.ndjson |
+		mb-commit --merge-on id --delete-when 'm.del = \"true\"' 'sqlite:n.db#t'"
+	is "$(sqlite3 n.db 'SELECT id FROM t')" 2
+}
+
+@test "--delete-when: what is wrong with it is said, and nothing is written" {
+	printf '%s\n' op,id i,1 >in.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit --delete-when x=1 sqlite:x.db#t'
+	has "$output" "--delete-when: needs --merge-on" " 64"
+	line 'mb-collect -j j.mbj in.csv | mb-commit --merge-on id --delete-when "op=" sqlite:x.db#t'
+	has "$output" "--delete-when: byte " " 64"
+	line 'mb-collect -j j.mbj in.csv | mb-commit --merge-on id --delete-when "zz=1" sqlite:x.db#t'
+	has "$output" '--delete-when: no field "zz"; the header has op, id' " 64"
+	is "$(sqlite3 x.db .tables)" ""
+}

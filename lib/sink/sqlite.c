@@ -71,6 +71,7 @@ mb_sink_find_sqlite(struct mb_found *out, const char *file_and_table,
 
 #include "base/io.h"
 #include "sink/columns.h"
+#include "sink/deletes.h"
 #include "sink/intake.h"
 #include "sink/sqltext.h"
 #include "sink/sqlvalue.h"
@@ -139,6 +140,7 @@ struct sqlite_sink {
 	uint64_t batch;
 	struct mb_columns columns;
 	struct mb_intake intake;
+	struct mb_deletes *deletes;	/* NULL: no --delete-when */
 	size_t n_stage;		/* columns of temp.mb_stage; 0: not there */
 	sqlite3_stmt *insert;	/* into it */
 	struct mb_buf tagged;
@@ -721,6 +723,10 @@ begin(struct mb_sink *sink, const struct mb_begin *b, struct mb_err *err)
 	if (mb_intake_begin(&s->intake, b, err) < 0 ||
 	    clear_stage(s, err) < 0)
 		goto fail;
+	if (s->deletes != NULL && mb_deletes_begin(s->deletes, b,
+	    s->columns.header.n > 0 && format != MB_LINES ?
+	    &s->columns.header : NULL, err) < 0)
+		goto fail;
 	/* Of temp alone: no lock on the database is taken by it. */
 	if (run(s, "BEGIN", err) < 0)
 		goto fail;
@@ -828,6 +834,7 @@ stage_row(void *arg, struct mb_str record, struct mb_err *err)
 	struct sqlite_sink *s = arg;
 	const struct mb_value *values = s->intake.values;
 	const char *why;
+	int deletes = 0;
 
 	if (s->n_stage < s->columns.n && widen_stage(s, err) < 0)
 		return -1;
@@ -855,6 +862,12 @@ stage_row(void *arg, struct mb_str record, struct mb_err *err)
 	for (size_t i = 0; i < s->columns.n; i++)
 		if (s->columns.v[i].is_guessed)
 			mb_guess_add(&s->columns.v[i].guess, values[i]);
+	if (s->deletes != NULL) {
+		deletes = mb_deletes_selects(s->deletes, record, err);
+		if (deletes < 0)
+			return -1;
+	}
+	sqlite3_bind_int(s->insert, (int)s->columns.n + 1, deletes);
 	if (step(s, s->insert, err) < 0)
 		return -1;
 	sqlite3_reset(s->insert);
@@ -1126,10 +1139,12 @@ static int
 merge_rows(struct sqlite_sink *s, struct mb_err *err)
 {
 	sqlite3_stmt *row = NULL, *update = NULL, *insert = NULL;
+	sqlite3_stmt *delete = NULL;
 	struct mb_buf sql = { 0 }, keys = { 0 };
+	bool deletes;
 	int rc = -1, n;
 
-	mb_sqltext_put_select(&sql, &s->columns);
+	mb_sqltext_put_select(&sql, &s->columns, true);
 	if (prepare(s, &row, mb_buf_str(&sql), err) < 0)
 		goto out;
 	mb_buf_reset(&sql);
@@ -1140,11 +1155,17 @@ merge_rows(struct sqlite_sink *s, struct mb_err *err)
 	mb_sqltext_put_insert(&sql, s->table, &s->columns);
 	if (prepare(s, &insert, mb_buf_str(&sql), err) < 0)
 		goto out;
+	mb_buf_reset(&sql);
+	mb_sqltext_put_delete(&sql, s->table, &s->columns);
+	if (prepare(s, &delete, mb_buf_str(&sql), err) < 0)
+		goto out;
 	while ((rc = step(s, row, err)) > 0) {
-		if (run_with(s, update, row, err) < 0)
+		deletes = sqlite3_column_int(row,
+		    sqlite3_column_count(row) - 1) != 0;
+		if (run_with(s, deletes ? delete : update, row, err) < 0)
 			goto fail;
 		n = sqlite3_changes(s->db);
-		if (n == 0 && run_with(s, insert, row, err) < 0)
+		if (n == 0 && !deletes && run_with(s, insert, row, err) < 0)
 			goto fail;
 		if (n > 1) {
 			put_keys(&keys, s, row);
@@ -1161,6 +1182,7 @@ out:
 	sqlite3_finalize(row);
 	sqlite3_finalize(update);
 	sqlite3_finalize(insert);
+	sqlite3_finalize(delete);
 	mb_buf_release(&sql);
 	mb_buf_release(&keys);
 	return rc;
@@ -1457,6 +1479,7 @@ close_sink(struct mb_sink *sink)
 	sqlite3_close(s->db);
 	mb_columns_release(&s->columns);
 	mb_intake_release(&s->intake);
+	mb_deletes_close(s->deletes);
 	mb_buf_release(&s->tagged);
 	free(s->file);
 	free(s->table);
@@ -1580,6 +1603,9 @@ open_sink(struct sqlite_sink **out, const char *file_and_table,
 	s->columns = (struct mb_columns){ .options = options,
 		.place = s->place, .limit_of = "SQLite" };
 	s->intake.columns = &s->columns;
+	if (options->delete_when != NULL &&
+	    mb_deletes_open(&s->deletes, options, err) < 0)
+		goto fail;
 	path = mb_strdup(file_and_table);
 	path[hash - file_and_table] = '\0';
 	rc = finds ? find_there(s, path, err) : find_file(s, path, err);

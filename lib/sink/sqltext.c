@@ -167,7 +167,7 @@ void
 mb_sqltext_put_create_stage(struct mb_buf *sql,
     const struct mb_columns *columns)
 {
-	mb_buf_adds(sql, "CREATE TABLE temp.mb_stage (n INTEGER PRIMARY KEY");
+	mb_buf_adds(sql, "CREATE TABLE temp.mb_stage (n INTEGER PRIMARY KEY, d");
 	for (size_t i = 0; i < columns->n; i++)
 		mb_buf_addf(sql, ", c%zu", i);
 	mb_buf_addc(sql, ')');
@@ -184,13 +184,15 @@ mb_sqltext_put_insert_stage(struct mb_buf *sql,
     const struct mb_columns *columns)
 {
 	mb_buf_adds(sql, "INSERT INTO temp.mb_stage VALUES (NULL");
+	mb_buf_addf(sql, ", ?%zu", columns->n + 1);
 	for (size_t i = 0; i < columns->n; i++)
 		mb_buf_addf(sql, ", ?%zu", i + 1);
 	mb_buf_addc(sql, ')');
 }
 
 void
-mb_sqltext_put_select(struct mb_buf *sql, const struct mb_columns *columns)
+mb_sqltext_put_select(struct mb_buf *sql, const struct mb_columns *columns,
+    bool with_deletes)
 {
 	bool is_first = true;
 
@@ -204,7 +206,8 @@ mb_sqltext_put_select(struct mb_buf *sql, const struct mb_columns *columns)
 		mb_buf_addf(sql, columns->v[i].is_guessed ?
 		    "mb_typed(c%zu, %zu)" : "c%zu", i, i);
 	}
-	mb_buf_adds(sql, " FROM temp.mb_stage ORDER BY n");
+	mb_buf_adds(sql, with_deletes ? ", d FROM temp.mb_stage ORDER BY n" :
+	    " FROM temp.mb_stage ORDER BY n");
 }
 
 /* INSERT INTO the target and the names of its columns. */
@@ -233,7 +236,7 @@ mb_sqltext_put_append(struct mb_buf *sql, const char *table,
     const struct mb_columns *columns)
 {
 	put_insert_into(sql, table, columns);
-	mb_sqltext_put_select(sql, columns);
+	mb_sqltext_put_select(sql, columns, false);
 }
 
 void
@@ -293,11 +296,37 @@ put_rule(struct mb_buf *sql, const struct mb_column *c, size_t index, int n)
 	mb_buf_release(&name);
 }
 
+/* The rows with the keys of the values; null is null. */
+static void
+put_where_keys(struct mb_buf *sql, const struct mb_columns *columns)
+{
+	const char *sep = " WHERE ";
+	int n = 0;
+
+	for (size_t i = 0; i < columns->n; i++) {
+		n += mb_column_is_inserted(&columns->v[i]);
+		if (!columns->v[i].is_key)
+			continue;
+		mb_buf_adds(sql, sep);
+		put_name(sql, columns->v[i].name);
+		mb_buf_addf(sql, " IS ?%d", n);
+		sep = " AND ";
+	}
+}
+
+void
+mb_sqltext_put_delete(struct mb_buf *sql, const char *table,
+    const struct mb_columns *columns)
+{
+	mb_buf_adds(sql, "DELETE FROM ");
+	put_target(sql, table);
+	put_where_keys(sql, columns);
+}
+
 void
 mb_sqltext_put_update(struct mb_buf *sql, const char *table,
     const struct mb_columns *columns)
 {
-	const char *sep = "";
 	size_t n_set = 0;
 	int n;
 
@@ -323,15 +352,5 @@ mb_sqltext_put_update(struct mb_buf *sql, const char *table,
 			put_name(sql, columns->v[i].name);
 			n_set++;
 		}
-	mb_buf_adds(sql, " WHERE ");
-	n = 0;
-	for (size_t i = 0; i < columns->n; i++) {
-		n += mb_column_is_inserted(&columns->v[i]);
-		if (!columns->v[i].is_key)
-			continue;
-		mb_buf_adds(sql, sep);
-		put_name(sql, columns->v[i].name);
-		mb_buf_addf(sql, " IS ?%d", n);	/* null is null */
-		sep = " AND ";
-	}
+	put_where_keys(sql, columns);
 }

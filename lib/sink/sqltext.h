@@ -5,8 +5,8 @@
  * text of a schema.  Nothing of a record is ever part of an SQL text but the
  * names of its fields, and these are quoted.
  *
- * The statements speak of temp.mb_stage: n, the order of the rows, and c0,
- * c1, …, one for each column; and they call functions of the connection:
+ * The statements speak of temp.mb_stage: n, the order of the rows, d, whether
+ * the row deletes its key, and c0, c1, …, one for each column; and they call functions of the connection:
  *
  *	mb_typed(staged, column)		a value staged before its
  *						column's type was known
@@ -53,15 +53,19 @@ void mb_sqltext_put_create_stage(struct mb_buf *sql,
     const struct mb_columns *columns);
 /* One more column for it, the i-th from 0. */
 void mb_sqltext_put_widen_stage(struct mb_buf *sql, size_t i);
-/* INSERT into it; ?1 … are the columns. */
+/* INSERT into it; ?1 … are the columns, and the one after them is d. */
 void mb_sqltext_put_insert_stage(struct mb_buf *sql,
     const struct mb_columns *columns);
 
 /*
  * SELECT the staged rows in order, the columns that are inserted
- * (mb_column_is_inserted).
+ * (mb_column_is_inserted); with_deletes: and d, the last.
  */
 void mb_sqltext_put_select(struct mb_buf *sql,
+    const struct mb_columns *columns, bool with_deletes);
+
+/* DELETE what has the keys of one row of the SELECT; ?1 … are its values. */
+void mb_sqltext_put_delete(struct mb_buf *sql, const char *table,
     const struct mb_columns *columns);
 
 /* DELETE the rows whose column `batch` is ?1. */
