@@ -789,6 +789,11 @@ find_room(struct mb_cutter *c, struct mb_input *in, size_t len)
 
 	if (in->has_gap)
 		return c->chunk;
+	if (mb_split_keep(&in->split) > in->split.complete) {
+		/* Of a line that is too long nothing is emitted. */
+		mb_kept_cut(&in->kept, in->split.complete);
+		return c->chunk;
+	}
 	if (in->kept.end != in->split.off && in->tail.len > 0) {
 		/* The batch begins with bytes that were not kept. */
 		p = mb_keep_room(c->keep, in->tail.len);

@@ -32,41 +32,37 @@ struct mb_keep {
 	unsigned n_blocks;
 	unsigned n_used;	/* large ones with pieces */
 	unsigned current;	/* n_blocks: none */
-	char *small, *large;
-	size_t large_size;
+	char *small;
 	bool is_slow;		/* there are no huge pages: large ones don't pay */
 	long faults;		/* when the current large block was begun */
 };
+
+/* Of little address space (ulimit -v) we take little. */
+static unsigned
+count_large(size_t max)
+{
+	struct rlimit space;
+
+	if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur / 4 < max)
+		max = (size_t)space.rlim_cur / 4;
+	return (unsigned)(max / LARGE);
+}
 
 struct mb_keep *
 mb_keep_open(size_t max)
 {
 	struct mb_keep *k = mb_alloc(sizeof *k);
-	unsigned n_large = (unsigned)(max / LARGE);
-	char *p = NULL;
+	unsigned n_large = count_large(max);
 
-	*k = (struct mb_keep){ .small = mb_alloc(N_SMALL * SMALL) };
-	if (n_large > 0) {
-		k->large_size = ((size_t)n_large + 1) * LARGE;
-		k->large = mmap(NULL, k->large_size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		if (k->large == MAP_FAILED) {
-			k->large = NULL;
-			n_large = 0;
-		}
-	}
-	if (n_large > 0) {
-		p = k->large + (LARGE - (uintptr_t)k->large % LARGE) % LARGE;
-		(void)madvise(p, (size_t)n_large * LARGE, MADV_HUGEPAGE);
-	}
-	k->is_slow = n_large == 0;
+	*k = (struct mb_keep){
+		.small = mb_alloc(N_SMALL * SMALL), .is_slow = n_large == 0,
+	};
 	k->current = k->n_blocks = N_SMALL + n_large;
 	k->blocks = mb_realloc_array(NULL, k->n_blocks, sizeof *k->blocks);
 	for (unsigned i = 0; i < k->n_blocks; i++)
 		k->blocks[i] = i < N_SMALL ?
 		    (struct block){ k->small + i * SMALL, SMALL, 0, 0 } :
-		    (struct block){ p + (size_t)(i - N_SMALL) * LARGE, LARGE,
-			0, 0 };
+		    (struct block){ NULL, LARGE, 0, 0 };
 	return k;
 }
 
@@ -75,11 +71,30 @@ mb_keep_close(struct mb_keep *k)
 {
 	if (k == NULL)
 		return;
-	if (k->large != NULL)
-		munmap(k->large, k->large_size);
+	for (unsigned i = N_SMALL; i < k->n_blocks; i++)
+		if (k->blocks[i].p != NULL)
+			munmap(k->blocks[i].p, LARGE);
 	free(k->small);
 	free(k->blocks);
 	free(k);
+}
+
+/* The address of a large block, aligned; NULL if there is none. */
+static char *
+map_large(void)
+{
+	char *p = mmap(NULL, 2 * LARGE, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t before;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	before = (LARGE - (uintptr_t)p % LARGE) % LARGE;
+	if (before > 0)
+		munmap(p, before);
+	munmap(p + before + LARGE, LARGE - before);
+	(void)madvise(p + before, LARGE, MADV_HUGEPAGE);
+	return p + before;
 }
 
 static long
@@ -122,17 +137,32 @@ judge_pages(struct mb_keep *k)
 		k->is_slow = true;
 }
 
+/* Go on in another block; false: there is none. */
+static bool
+change_block(struct mb_keep *k, size_t len)
+{
+	struct block *b;
+
+	judge_pages(k);
+	k->current = find_block(k, len);
+	if (k->current == k->n_blocks)
+		return false;
+	b = &k->blocks[k->current];
+	if (b->p == NULL && (b->p = map_large()) == NULL) {
+		k->is_slow = true;
+		k->current = k->n_blocks;
+		return false;
+	}
+	if (k->current >= N_SMALL)
+		k->faults = count_faults();
+	return true;
+}
+
 char *
 mb_keep_room(struct mb_keep *k, size_t len)
 {
-	if (!has_room(k, len)) {
-		judge_pages(k);
-		k->current = find_block(k, len);
-		if (k->current == k->n_blocks)
-			return NULL;
-		if (k->current >= N_SMALL)
-			k->faults = count_faults();
-	}
+	if (!has_room(k, len) && !change_block(k, len))
+		return NULL;
 	return k->blocks[k->current].p + k->blocks[k->current].fill;
 }
 
@@ -189,23 +219,40 @@ hold(struct mb_keep *k, unsigned i)
 		k->n_used++;
 }
 
+/* Give back the first len bytes of the first piece. */
+static void
+drop_front(struct mb_kept *kept, size_t len)
+{
+	struct mb_piece *piece = &kept->pieces[kept->first];
+
+	piece->p += len;
+	piece->len -= len;
+	kept->start += len;
+	if (piece->len == 0) {
+		kept->first++;
+		give_back(kept->keep, piece->block);
+	}
+}
+
 void
 mb_kept_add(struct mb_kept *kept, struct mb_keep *k, size_t len, uint64_t off)
 {
 	struct block *b = &k->blocks[k->current];
 	struct mb_piece *last;
 
+	/* First hold the block: the room must outlive what is forgotten. */
+	hold(k, k->current);
 	if (kept->n == kept->first || off != kept->end) {
-		mb_kept_cut(kept, 0);
+		while (kept->first < kept->n)
+			drop_front(kept, kept->pieces[kept->first].len);
 		kept->keep = k;
 		kept->start = kept->end = off;
 	}
 	last = kept->n > kept->first ? &kept->pieces[kept->n - 1] : NULL;
-	if (last != NULL && last->block == k->current &&
-	    last->p + last->len == b->p + b->fill) {
+	if (last != NULL && last->p + last->len == b->p + b->fill) {
 		last->len += len;
+		give_back(k, k->current);
 	} else {
-		hold(k, k->current);
 		add_piece(kept, (struct mb_piece){ b->p + b->fill, len,
 		    k->current });
 	}
@@ -256,21 +303,6 @@ mb_kept_move(struct mb_kept *kept, uint64_t off, struct mb_kept *out)
 		add_piece(out, piece);
 		out->end += piece.len;
 		kept->start += piece.len;
-	}
-}
-
-/* Give back the first len bytes of the first piece. */
-static void
-drop_front(struct mb_kept *kept, size_t len)
-{
-	struct mb_piece *piece = &kept->pieces[kept->first];
-
-	piece->p += len;
-	piece->len -= len;
-	kept->start += len;
-	if (piece->len == 0) {
-		kept->first++;
-		give_back(kept->keep, piece->block);
 	}
 }
 
