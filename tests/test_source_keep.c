@@ -117,8 +117,8 @@ test_random_use(void **state)
 
 		for (int n = 0; n < STEPS; n++) {
 			unsigned i = (unsigned)below(INPUTS);
-			size_t len = (size_t)below(below(4) > 0 ? 2000 :
-			    160 * 1024) + 1;
+			size_t len = below(8) == 0 ? 128 * 1024 :
+			    (size_t)below(below(4) > 0 ? 2000 : 160 * 1024) + 1;
 			char *p = mb_keep_room(k, len);
 
 			if (p == NULL) {
@@ -126,7 +126,8 @@ test_random_use(void **state)
 				assert_true(mb_keep_used(k) > 0);
 				mb_kept_release(&kept[i]);
 			} else if (below(100) < 80) {
-				size_t n_read = (size_t)below(len) + 1;
+				size_t n_read = len == 128 * 1024 ? len :
+				    (size_t)below(len) + 1;
 
 				/* A gap: what was kept is forgotten. */
 				at[i] += below(100) == 0;
@@ -182,7 +183,7 @@ test_random_use(void **state)
 static void
 test_limit(void **state)
 {
-	enum { SIZE = 100000 };
+	enum { SIZE = 128 * 1024 };	/* fills a block to its last byte */
 	struct mb_keep *k = mb_keep_open(4 * MIB);
 	struct mb_kept kept = { 0 };
 	char *p;
@@ -757,7 +758,8 @@ test_files(void **state)
 		w.is_odd = false;
 		for (int i = 0; i < FILES; i++) {
 			mb_buf_reset(&w.text[i]);
-			while (w.text[i].len < most && below(1000) > 0)
+			while (w.text[i].len < most && (most > 100000 ||
+			    below(1000) > 0))
 				put_record(&w.text[i]);
 			if (below(3) == 0 && w.text[i].len > 0)
 				w.text[i].len--;

@@ -249,7 +249,9 @@ mb_kept_add(struct mb_kept *kept, struct mb_keep *k, size_t len, uint64_t off)
 		kept->start = kept->end = off;
 	}
 	last = kept->n > kept->first ? &kept->pieces[kept->n - 1] : NULL;
-	if (last != NULL && last->p + last->len == b->p + b->fill) {
+	/* Blocks may stand side by side, but each piece is of one. */
+	if (last != NULL && last->block == k->current &&
+	    last->p + last->len == b->p + b->fill) {
 		last->len += len;
 		give_back(k, k->current);
 	} else {
