@@ -907,6 +907,57 @@ test_threads(void **state)
 	mb_names_release(&header);
 }
 
+/* Among ordinary lines, and often enough to be learned: as one by one. */
+static void
+test_odd_lines(void **state)
+{
+	static const char *const lines[] = {
+		/* libFuzzer found that this was taken for a record */
+		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+		"{}", " {}", "{\"x\":1}\r", "{\"x\":1} ", "{\"x\":01}",
+		"{\"x\":1.}", "{\"x\":-}", "{\"x\":tru}", "{\"x\":12345678}",
+		"{\"x\":1,\"x\":2}", "{\"x\":1,\"x\":null}", "{\"x\":\"\"}",
+		"{\"o\":{\"p\":1},\"o\":{\"q\":2},\"x\":3}",
+		"{\"o\":{\"p\":1},\"o\":4,\"x\":3}",
+		"{\"o.p\":5,\"o\":{\"p\":1}}", "{\"o\":{\"p\":1},\"o.p\":5}",
+		"{\"o\":[{\"p\":1}]}", "{\"o\":{\"p\":{}}}", "{\"o\":{\"p\":[]}}",
+		"{\"o\":{\"p\":\"a\\\"b\"}}", "{\"\\u006f\":{\"p\":1}}",
+		"{\"o\":{\"p\":\"\xc3\xa9\"}}", "{\"o\":{\"p\":\"\xc3\"}}",
+		"{\"o\":{\"p\":1}}}", "{\"o\":{\"p\":1}", "{\"x\":1},",
+		"[{\"x\":1}]", "{\"o\":{\"p\":\"tab\there\"}}",
+		"{\"a key of more than sixteen bytes, and more\":1,\"x\":2}",
+	};
+	struct mb_buf in = { 0 }, want = { 0 }, got = { 0 };
+	struct mb_query q = { 0 };
+	struct mb_stream s = { .format = MB_NDJSON };
+	struct mb_work_config cfg = { .out_format = MB_NDJSON };
+
+	(void)state;
+	make_query(&q, "o.p", "count,sum:x,last:x", NULL);
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		mb_buf_reset(&in);
+		for (int n = 0; n < 300; n++) {
+			mb_buf_adds(&in, "{\"o\":{\"p\":1},\"x\":2.5}\n");
+			if (n % 60 != 59)
+				continue;
+			mb_buf_adds(&in, lines[i]);
+			mb_buf_addc(&in, '\n');
+		}
+		cfg.isa = MB_ISA_NONE;
+		run_work(&want, &q, &cfg, &s, (struct mb_str){ in.p, in.len },
+		    1, in.len);
+		cfg.isa = MB_ISA_BEST;
+		run_work(&got, &q, &cfg, &s, (struct mb_str){ in.p, in.len },
+		    1, in.len);
+		assert_same(&got, &want, lines[i]);
+	}
+	mb_query_release(&q);
+	mb_buf_release(&in);
+	mb_buf_release(&want);
+	mb_buf_release(&got);
+}
+
 /* Without header the width is the first record's, for every block. */
 static void
 test_threads_no_header(void **state)
@@ -1061,6 +1112,7 @@ main(void)
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_hostile_keys),
 		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_odd_lines),
 		cmocka_unit_test(test_threads_no_header),
 		cmocka_unit_test(test_late_columns),
 		cmocka_unit_test(test_long_line),
