@@ -392,8 +392,8 @@ pick(const char *const *texts, unsigned n)
 static void
 put_number(struct mb_buf *out, bool is_json)
 {
-	static const char *const odd[] = { "1e3", "-1.5E-2", "123456789012345678"
-		"9", "99999999999999999999999999999999999999", "+5", " 7", "8 ",
+	static const char *const odd[] = { "1e3", "-1.5E-2",
+		"1234567890123456789", "99999999999999999999999999999999999999", "+5", " 7", "8 ",
 		"12.", ".5", "0x10", "NaN", "--1", "1.2.3", "-", ".", "-0",
 		"-0.0", "123456789012345678.5", "00012", "0.000000000000000001",
 		"0.8444218515250481", "1e400", "9223372036854775807",
@@ -427,8 +427,8 @@ put_number(struct mb_buf *out, bool is_json)
 static void
 put_text(struct mb_buf *out)
 {
-	static const char *const texts[] = { "x", "y", "", "abc", "longer than "
-		"twelve", "exactly12byt", "thirteenbytes", "a b", "\xc3\xa9",
+	static const char *const texts[] = { "x", "y", "", "abc",
+		"longer than twelve", "exactly12byt", "thirteenbytes", "a b", "\xc3\xa9",
 		"NA", "7", "7.0", "a", "sixteen bytes!!!", "0" };
 	unsigned n;
 

@@ -913,8 +913,7 @@ test_odd_lines(void **state)
 {
 	static const char *const lines[] = {
 		/* libFuzzer found that this was taken for a record */
-		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
-		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
 		"{}", " {}", "{\"x\":1}\r", "{\"x\":1} ", "{\"x\":01}",
 		"{\"x\":1.}", "{\"x\":-}", "{\"x\":tru}", "{\"x\":12345678}",
 		"{\"x\":1,\"x\":2}", "{\"x\":1,\"x\":null}", "{\"x\":\"\"}",
