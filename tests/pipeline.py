@@ -280,6 +280,22 @@ def count(area):
 
 # ---- what is in the sink ----
 
+def what_is_the_same(table, row):
+    """Of a row, what doesn't depend on the journal's id, runs and places."""
+    if table == "mb_commits":
+        return [(n, v) for n, v in row if not any(
+            word in n for word in ("journal", "digest", "time", "id"))]
+    if table != "mb_positions":
+        return row
+    row = dict(row)
+    position = json.loads(row["position"])
+    if isinstance(position, dict):
+        position = [(n, position[n]) for n in (
+            "generation", "format", "fields", "start", "end", "anchored",
+            "head", "tail", "final")]
+    return [row["table"], row["key"], position]
+
+
 def dump(path):
     """A database's rows in order, without what differs from run to run."""
     if not os.path.exists(path):
@@ -300,12 +316,8 @@ def dump(path):
             for table in tables:
                 rows = db.execute('SELECT * FROM "%s"' % table)
                 names = [c[0] for c in rows.description]
-                keep = [i for i, n in enumerate(names)
-                        if not (table == "mb_commits" and
-                                any(word in n for word in (
-                                    "journal", "digest", "time", "id")))]
-                out[table] = sorted(repr([(names[i], row[i]) for i in keep])
-                                    for row in rows)
+                out[table] = sorted(repr(what_is_the_same(
+                    table, list(zip(names, row)))) for row in rows)
             return out
         finally:
             db.close()
