@@ -66,7 +66,8 @@ status 75 75"
 	start 'mb-collect -j j.mbj --wait 1m in.log | mb-commit dir:out'
 	sleep 0.5
 	is "$(grep -c '"role":"collect"' j.mbj)" 1
-	mb-commit dir:out <&8
+	# If the second one is there before it is done, it leaves that to it.
+	mb-commit dir:out <&8 || is $? 75
 	exec 8<&-
 	finished "$first"
 	finished
