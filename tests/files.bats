@@ -650,9 +650,11 @@ scenario_22() {
 	start "$live"
 	follower=$leader
 	all_in
+	# Unreadable from its first moment on: it may be opened at once.
+	: >next
+	chmod 0 next
 	mv app.log app.log.1
-	: >app.log
-	chmod 0 app.log
+	mv next app.log
 	write app.log b1
 	eventually grep -q "app.log: Permission denied" err
 	hurt
