@@ -22,7 +22,7 @@
 
 enum {
 	KEY_JSON = MB_OPT_LONG, KEY_FAILED, KEY_SHOW, KEY_VERIFY, KEY_PLAIN,
-	KEY_SHARED, KEY_PARK, KEY_UNPARK, KEY_REQUEUE,
+	KEY_SHARED, KEY_PARK, KEY_UNPARK, KEY_REQUEUE, KEY_PRUNE,
 };
 
 static const struct mb_opt opts[] = {
@@ -38,6 +38,8 @@ static const struct mb_opt opts[] = {
 	{ KEY_REQUEUE, "requeue", "N", "put what is left of batch N, or N-M, "
 	    "that is parked under a new number" },
 	{ KEY_PLAIN, "plain", NULL, "records without frames" },
+	{ KEY_PRUNE, "prune", NULL, "drop from the journal what is settled, "
+	    "now" },
 	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
 	    "system" },
 	MB_OPT_COMMON,
@@ -58,6 +60,7 @@ enum verb { NO_VERB, PARK, UNPARK, REQUEUE };
 struct config {
 	const char *journal, *show;
 	enum verb verb;
+	bool prunes;
 	const char *verb_arg;
 	bool json, failed, verify, is_plain, is_shared;
 	struct mb_common common;
@@ -110,6 +113,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		case KEY_PLAIN:
 			cfg->is_plain = true;
 			break;
+		case KEY_PRUNE:
+			cfg->prunes = true;
+			break;
 		case KEY_SHARED:
 			cfg->is_shared = true;
 			break;
@@ -136,6 +142,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 	    cfg->json || cfg->show != NULL))
 		return mb_fail(err, MB_EUSAGE, "--park, --unpark, --requeue: "
 		    "alone, with one batch or range");
+	if (cfg->prunes && (argc > 0 || cfg->failed || cfg->verify ||
+	    cfg->json || cfg->show != NULL || cfg->verb != NO_VERB))
+		return mb_fail(err, MB_EUSAGE, "--prune: alone");
 	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
 	    NULL);
 	if (cfg->journal == NULL)
@@ -652,6 +661,31 @@ change(struct replay *r, char **argv, struct mb_err *err)
 	return mb_journal_sync(r->journal, err);
 }
 
+/* No collector may be there: it decides what is kept. */
+static int
+prune(struct replay *r, char **argv, struct mb_err *err)
+{
+	uint64_t before = r->state->n_batches, run;
+	int rc = mb_journal_lock(r->journal, MB_LOCK_COLLECTOR, false, 0,
+	    err);
+
+	if (rc < 0)
+		return -1;
+	if (rc == 0)
+		return mb_fail(err, MB_EBUSY, "--prune: %s: in use by "
+		    "mb-collect", mb_journal_path(r->journal));
+	if (mb_journal_harden(r->journal, err) < 0 ||
+	    mb_journal_run(r->journal, &run, "replay", MB_NONE, argv,
+	    mb_clock_wall_ms(), err) < 0)
+		return -1;
+	rc = mb_journal_prune(r->journal, err);
+	if (rc < 0)
+		return mb_wrap(err, "--prune");
+	return rc == 0 ? print(err, "nothing to drop\n") :
+	    print(err, "dropped what is settled of %" PRIu64 " batches\n",
+	    before);
+}
+
 static int
 run(const struct config *cfg, char **argv, struct mb_err *err)
 {
@@ -669,7 +703,9 @@ run(const struct config *cfg, char **argv, struct mb_err *err)
 	if (mb_emitter_open(&r.emitter, r.journal, STDOUT_FILENO,
 	    cfg->is_plain || isatty(STDOUT_FILENO), MB_RECORD_LIMIT, err) < 0)
 		goto out;
-	if (cfg->verb != NO_VERB)
+	if (cfg->prunes)
+		rc = prune(&r, argv, err);
+	else if (cfg->verb != NO_VERB)
 		rc = change(&r, argv, err);
 	else if (cfg->show != NULL)
 		rc = show(&r, err);

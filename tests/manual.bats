@@ -103,6 +103,7 @@ options_of() { # TOOL
 		--park=
 		--unpark=
 		--requeue=
+		--prune
 		END
 		;;
 	esac
@@ -117,7 +118,7 @@ later_options() { # TOOL
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
 	mb-commit) echo "partition-by dry-run" ;;
-	mb-replay) echo "prune repair" ;;
+	mb-replay) echo "repair" ;;
 	esac
 }
 

@@ -345,3 +345,26 @@ three_planned() {
 	finished
 	same_records in.log out j.mbj
 }
+
+@test "--prune drops what is settled; what is parked stays and comes in" {
+	three_planned
+	mb-replay -j j.mbj --park 0 >/dev/null
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	seq 7 8 >>in.log
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	line 'mb-replay -j j.mbj --prune'
+	is "$output" $'dropped what is settled of 4 batches\nstatus 0'
+	is "$(states j.mbj)" "0 parked 3 committed"
+	line 'mb-replay -j j.mbj --prune'
+	is "$output" $'nothing to drop\nstatus 0'
+	line 'mb-replay -j j.mbj --failed | mb-commit dir:out'
+	is "$output" "status 0 0"
+	seq 9 10 >>in.log
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	is "$output" "status 0 0"
+	same_records in.log out j.mbj
+	start 'mb-collect -j j.mbj -f in.log | cat >/dev/null'
+	busy() { mb-replay -j j.mbj --prune; [ $? -eq 75 ]; }
+	eventually busy
+	kill -TERM "$(pid_of mb-collect)"
+}

@@ -138,6 +138,12 @@ MB_CHECK int mb_journal_tidy(struct mb_journal *j, uint64_t retain,
 /* <journal>.d; borrowed. */
 int mb_journal_dirfd(const struct mb_journal *j);
 
+/*
+ * Rewrite the file now, without what is settled but for the last such batch;
+ * the collector lock must be held.  1; 0: there is nothing to drop.
+ */
+MB_CHECK int mb_journal_prune(struct mb_journal *j, struct mb_err *err);
+
 /* Open (and make) a directory in <journal>.d; the caller closes it. */
 MB_CHECK int mb_journal_subdir(struct mb_journal *j, const char *name,
     struct mb_err *err);

@@ -137,3 +137,20 @@ mb_journal_tidy(struct mb_journal *j, uint64_t retain, struct mb_err *err)
 	mb_journal_leave(j);
 	return rc;
 }
+
+int
+mb_journal_prune(struct mb_journal *j, struct mb_err *err)
+{
+	bool is_needless = false;
+	int rc = 0;
+
+	if (mb_journal_enter(j, err) < 0)
+		return -1;
+	/* It begins at a plan: the last settled one. */
+	if (j->state.settled != MB_NONE && j->state.settled > j->first_batch)
+		rc = rewrite(j, j->state.settled, err);
+	else
+		is_needless = true;
+	mb_journal_leave(j);
+	return rc < 0 ? -1 : !is_needless;
+}
