@@ -65,8 +65,6 @@ struct mb_sink_options {
 	bool vacuums;			/* --vacuum */
 	enum mb_on_bad on_bad;
 	bool accepts_new;		/* --new-target */
-	const char *const *partition_by;	/* fields; dir: alone */
-	size_t n_partition_by;
 	const char *delete_when;	/* EXPR, with merge_on; NULL */
 	mb_sink_reject_fn *reject;
 	void *reject_arg;

@@ -9,7 +9,7 @@ struct kind {
 	    const struct mb_sink_options *, struct mb_err *);
 	int (*find)(struct mb_found *, const char *, const char *,
 	    struct mb_err *);
-	bool writes_text, compresses, merges, has_types, partitions, deletes,
+	bool writes_text, compresses, merges, has_types, deletes,
 	    is_lake;
 };
 
@@ -28,8 +28,6 @@ check_options(const struct kind *k, const struct mb_sink_options *o,
 		option = "--merge-on";
 	else if (o->n_schema > 0 && !k->has_types)
 		option = "--schema";
-	else if (o->n_partition_by > 0 && !k->partitions)
-		option = "--partition-by";
 	else if (o->delete_when != NULL && !k->deletes)
 		option = "--delete-when";
 	else if (o->codec != NULL && !k->is_lake)
@@ -53,7 +51,7 @@ find_kind(const struct kind **out, const char **place, const char *target,
 	static const struct kind kinds[] = {
 		{ .prefix = "dir:", .open = mb_sink_open_dir,
 		    .find = mb_sink_find_dir, .writes_text = true,
-		    .compresses = true, .partitions = true },
+		    .compresses = true },
 		{ .prefix = "sqlite:", .open = mb_sink_open_sqlite,
 		    .find = mb_sink_find_sqlite, .merges = true,
 		    .has_types = true, .deletes = true },
