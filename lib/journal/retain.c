@@ -5,6 +5,7 @@
 #include "journal/private.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <string.h>
 
 #include "journal/lines.h"
@@ -14,11 +15,14 @@ enum {
 	REWRITE_FROM = 64 * 1024,	/* bytes of file, at least */
 };
 
+enum { LONG_LINE = 1 << 20 };
+
 /* Append a checkpoint; the append lock is held, and all before is synced. */
 static int
 put_checkpoint(struct mb_journal *j, struct mb_err *err)
 {
 	struct mb_buf line = { 0 };
+	bool is_long;
 	int rc;
 
 	if (mb_journal_sync(j, err) < 0)
@@ -27,7 +31,14 @@ put_checkpoint(struct mb_journal *j, struct mb_err *err)
 	rc = mb_journal_write(j, &line, err);
 	j->checkpoint_pos = j->pos;
 	j->checkpoint_len = line.len;
+	/*
+	 * Of 100,000 files it is long, and what it took to write and to parse
+	 * lies in many pieces, which the allocator keeps by itself.
+	 */
+	is_long = line.len > LONG_LINE;
 	mb_buf_release(&line);
+	if (is_long)
+		(void)malloc_trim(0);
 	return rc;
 }
 

@@ -191,7 +191,7 @@ static void
 index_newest(struct mb_state *s)
 {
 	s->cap_newest = 16;
-	while (s->cap_newest < 4 * s->n_generations)
+	while (s->cap_newest < 2 * (s->n_generations + 1))
 		s->cap_newest *= 2;
 	s->newest = mb_realloc_array(s->newest, s->cap_newest,
 	    sizeof *s->newest);

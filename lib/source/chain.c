@@ -320,7 +320,13 @@ check_stream(struct mb_chain *c, size_t i, struct mb_err *err)
 		return 0;
 	t->grown_us = c->w->now_us;
 	/* What has only grown is compared before it is planned. */
-	rc = t->seen.size > before.size ? 1 : mb_input_check(t->input, err);
+	if (t->seen.size > before.size)
+		rc = 1;
+	else if (t->seen.size < before.size &&
+	    mb_input_evidence(t->input) == 0)
+		rc = 0;		/* it had something that we never read */
+	else
+		rc = mb_input_check(t->input, err);
 	if (rc > 0)
 		t->whole_ns = t->seen.mtime_ns;
 	return rc < 0 ? -1 : rc > 0 ? 0 : find_copy(c, i, err);
@@ -507,12 +513,16 @@ is_known(void *arg, const struct mb_located *l)
 		return 2;
 	if (c->w->is_open(c->w->arg, &l->look.inode, NULL))
 		return 1;
-	/* A copy of what is being read; of a few bytes if that has gone. */
+	/*
+	 * A copy of what is being read; of a few bytes only what is left of it
+	 * when it has gone, or was compressed.
+	 */
 	for (size_t i = 0; i < c->n; i++) {
 		const struct stream *t = c->streams[i];
 
 		if ((mb_input_evidence(t->input) >= MB_IDENTITY_STRONG ||
-		    mb_look_fd(t->file.fd).n_links == 0) &&
+		    mb_look_fd(t->file.fd).n_links == 0 ||
+		    !mb_content_is_plain(l->content)) &&
 		    mb_input_matches(t->input, l->content, &err) > 0)
 			return 1;
 	}

@@ -65,6 +65,7 @@ enum {
 	MB_PATH_TOLD = 1,	/* that it can't be observed */
 	MB_PATH_QUEUED = 2,	/* it will be begun */
 	MB_PATH_THROUGH = 4,	/* without -f: it was read */
+	MB_PATH_CHANGED = 8,	/* it looks different: step its chain */
 };
 
 enum mb_chain_result {

@@ -9,8 +9,9 @@
 #include "source/pin.h"
 
 enum {
-	STEP_FREELY = 64,	/* so many chains are looked at each time, */
-	STEP_EVERY = 50000,	/* more of them each so many us */
+	STEP_FREELY = 64,	/* so many chains are looked at each time, and
+				   those of which there are signs; of more,
+				   each has its turn */
 	TRY_AGAIN = 500000,	/* us: what couldn't be decided */
 	FORGET_EVERY = 10000000,
 	FORGET_AT_ONCE = 1000,
@@ -32,7 +33,8 @@ struct mb_follow {
 	size_t n_queue, next_queue, cap_queue;
 	struct mb_path **again;		/* to be tried again */
 	size_t n_again, cap_again;
-	int64_t again_us, stepped_us, forgot_us;
+	int64_t again_us, forgot_us;
+	size_t turn;			/* of the chains */
 	bool is_crowded;		/* no room for what is queued */
 	bool may_forget;
 	struct unpin *unpins;
@@ -341,6 +343,8 @@ consider(struct mb_follow *f, struct mb_path *p, struct mb_err *err)
 	bool is_known = mb_state_newest(mb_journal_state(f->world.journal),
 	    p->name) != NULL;
 
+	if (p->user != NULL)
+		p->flags |= MB_PATH_CHANGED;
 	if (p->user != NULL || (p->flags & MB_PATH_THROUGH))
 		return 0;
 	switch (p->look.state) {
@@ -468,13 +472,24 @@ step(struct mb_follow *f, size_t *i, int rc)
 static int
 step_chains(struct mb_follow *f, struct mb_err *err)
 {
-	if (f->n_chains > STEP_FREELY && f->options.follows &&
-	    f->world.now_us - f->stepped_us < STEP_EVERY)
-		return 0;
-	f->stepped_us = f->world.now_us;
-	for (size_t i = 0; i < f->n_chains; )
-		if (step(f, &i, mb_chain_step(f->chains[i], err)) < 0)
+	size_t n = f->n_chains, from = f->turn < n ? f->turn : 0;
+	size_t to = from + STEP_FREELY;
+	bool all = n <= STEP_FREELY || !f->options.follows;
+
+	f->turn = to;
+	for (size_t i = 0, k = 0; i < f->n_chains; k++) {
+		struct mb_chain *c = f->chains[i];
+		struct mb_path *p = mb_chain_path(c);
+
+		if (!all && (k < from || k >= to) && mb_chain_is_settled(c) &&
+		    !(p->flags & MB_PATH_CHANGED)) {
+			i++;
+			continue;
+		}
+		p->flags &= (uint8_t)~MB_PATH_CHANGED;
+		if (step(f, &i, mb_chain_step(c, err)) < 0)
 			return -1;
+	}
 	return 0;
 }
 

@@ -96,7 +96,7 @@ rebuild(struct mb_known *k)
 	const struct mb_state *s = mb_journal_state(k->journal);
 
 	k->cap = 64;
-	while (k->cap < 4 * (s->n_generations + 1))
+	while (k->cap < 2 * (s->n_generations + 2))
 		k->cap *= 2;
 	k->slots = mb_realloc_array(k->slots, k->cap, sizeof *k->slots);
 	for (size_t i = 0; i < k->cap; i++)
@@ -253,7 +253,8 @@ mb_known_bases(const char *path, int (*each)(void *arg, const char *base),
 
 /*
  * A few equal bytes, and a name that rotation could have given: it is that
- * generation only if no other file is.
+ * generation only if no other file is.  A compressed one may stand beside its
+ * original.
  */
 static bool
 is_nowhere_else(const struct match *m, const struct mb_generation *g)
@@ -299,7 +300,8 @@ mb_known_find(struct mb_known *k, const char *path,
 		try_family(&m, path);
 	*out = m.found;
 	if (m.found == NULL && m.perhaps != NULL && !m.was_hidden &&
-	    is_nowhere_else(&m, m.perhaps))
+	    (!mb_content_is_plain(l->content) ||
+	    is_nowhere_else(&m, m.perhaps)))
 		*out = m.perhaps;
 	return *out != NULL ? 1 : m.was_hidden ? -1 : 0;
 }

@@ -162,7 +162,7 @@ grow_table(struct mb_watch *w)
 	if (2 * (w->n_table + 1) <= w->cap_table)
 		return;
 	w->cap_table = 64;
-	while (w->cap_table < 4 * (w->n_paths + 1))
+	while (w->cap_table < 5 * (w->n_paths + 2) / 2)
 		w->cap_table *= 2;
 	free(w->table);
 	w->table = mb_zalloc(w->cap_table * sizeof *w->table);
