@@ -798,7 +798,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out)'
 	seq 700000 >many.log
 	for mode in none eintr-all short-all; do
 		rm -rf j.mbj* out
-		line "LD_PRELOAD=$BATS_TEST_DIRNAME/../build/tests/fault.so MB_FAULT_PROG=mb-collect MB_FAULT_CALLS=pipe,read \
+		line "LD_PRELOAD=$BATS_TEST_DIRNAME/../build/tests/fault.so ASAN_OPTIONS=verify_asan_link_order=0 \
+			MB_FAULT_PROG=mb-collect MB_FAULT_CALLS=pipe,read \
 			MB_FAULT_MODE=${mode/none/} mb-collect -j j.mbj many.log | cat | mb-commit dir:out"
 		is "$output" "status 0 0 0"
 		same_records many.log out j.mbj
@@ -808,7 +809,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out)'
 @test "killed while a large batch leaves: again, whole" {
 	seq 700000 >many.log
 	for n in 1 2 5 12; do
-		line "LD_PRELOAD=$BATS_TEST_DIRNAME/../build/tests/fault.so MB_FAULT_PROG=mb-collect MB_FAULT_CALLS=pipe \
+		line "LD_PRELOAD=$BATS_TEST_DIRNAME/../build/tests/fault.so ASAN_OPTIONS=verify_asan_link_order=0 \
+			MB_FAULT_PROG=mb-collect MB_FAULT_CALLS=pipe \
 			MB_FAULT_MODE=die MB_FAULT_AT=$n mb-collect -j j.mbj many.log | mb-commit dir:out"
 		has "$output" "status 137 "
 	done
