@@ -56,6 +56,8 @@ CASES = [Case(source, sink) for source in ("file", "pipe")
 PROGRAMS = ("mb-collect", "mb-agg", "mb-commit")
 # What is special in these is mb-collect's affair.
 COMPRESSED = [Case("gz", "dir")]
+# Two files, and a file that was rotated when it was half read.
+FILES = [Case(source, "dir") for source in ("directory", "rotated")]
 # A command per batch: one that remembers the token, one that doesn't.
 COMMANDS = [Case("file", "token"), Case("file", "again")]
 REMEMBER = """
@@ -79,11 +81,45 @@ def records():
         yield path, (200, 404, 200, 500, 304)[i % 5], "%d.%d" % (i * 7, i % 10)
 
 
-def write_input(path):
-    with open(path, "w") as f:
-        f.write("path,status,bytes\n")
-        for record in records():
+def write_input(path, begin=0, end=None, mode="w"):
+    with open(path, mode) as f:
+        if mode == "w":
+            f.write("path,status,bytes\n")
+        for record in list(records())[begin:end]:
             f.write("%s,%d,%s\n" % record)
+
+
+def make_directory(area):
+    """The same input in two files."""
+    logs = os.path.join(area.base, "logs")
+    if not os.path.isdir(logs):
+        os.mkdir(logs)
+        write_input(logs + "/a.csv", 0, 8)
+        write_input(logs + "/b.csv", 8)
+    return logs
+
+
+def make_rotated(case, area, argv):
+    """Two batches of a file are committed; then it grows, and is rotated
+    away.  Nothing is broken meanwhile."""
+    logs = os.path.join(area.base, "logs")
+    path = logs + "/app.csv"
+    if os.path.exists(area.w + "/j.mbj"):
+        return path
+    shutil.rmtree(logs, ignore_errors=True)
+    os.mkdir(logs)
+    write_input(path, 0, 2 * PER_BATCH)
+    stage = None
+    for a in argv(path):
+        stage = subprocess.Popen(a, stdin=stage and stage.stdout,
+                                 stdout=subprocess.PIPE, cwd=area.base,
+                                 env=environment())
+    if stage.wait() != 0:
+        raise RuntimeError("the run before the rotation failed")
+    write_input(path, 2 * PER_BATCH, 3 * PER_BATCH, "a")
+    os.rename(path, path + ".1")
+    write_input(path, 3 * PER_BATCH)
+    return path
 
 
 def write_gz(path):
@@ -144,6 +180,14 @@ class Area:
 
 
 def stages(case, area, retry_for="0"):
+    if case.source == "rotated":
+        def argv(path):
+            return lines(case, area, retry_for, path)
+        return argv(make_rotated(case, area, argv))
+    return lines(case, area, retry_for, None)
+
+
+def lines(case, area, retry_for, path):
     def program(name):
         return os.path.join(BIN, name)
     w = area.w
@@ -155,6 +199,10 @@ def stages(case, area, retry_for="0"):
         if not os.path.exists(area.input + ".gz"):
             write_gz(area.input)
         collect += [area.input + ".gz"]
+    elif case.source == "directory":
+        collect += [make_directory(area)]
+    elif path is not None:
+        collect += [path]
     else:
         collect += [area.input]
     if case in COMMANDS:
