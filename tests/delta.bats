@@ -362,7 +362,8 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	done
 	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --compact-to 1M delta:t'
 	[[ $output == *'status 0 0' ]]
-	is "$("$dump" t | jq .n | md5sum)" "$(seq 120 | md5sum)"
+	# One that comes before a join that was killed is before what it joins.
+	is "$("$dump" t | jq .n | sort -n | md5sum)" "$(seq 120 | md5sum)"
 	is "$(ls -A t/_mb | grep -v places)" ''
 }
 
@@ -379,7 +380,7 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	echo 41,x >>n.csv
 	line 'mb-collect -j j.mbj n.csv | mb-commit --vacuum delta:t'
 	is "$output" 'status 0 0'
-	is "$("$dump" t | jq .n | md5sum)" "$(seq 41 | md5sum)"
+	is "$("$dump" t | jq .n | sort -n | md5sum)" "$(seq 41 | md5sum)"
 	[ ! -e t/part-00000-orphan-c000.parquet ]
 	[ -e t/part-00000-young-c000.parquet ]
 	# 40 were made and 2 by joining; 32 of them went, 1 came.
@@ -393,7 +394,7 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --vacuum delta:t'
 	is "$output" 'status 0 0'
 	is "$(ls t/_delta_log/*.json | head -1)" "t/_delta_log/$(printf %020d "$last").json"
-	is "$("$dump" t | jq .n | md5sum)" "$(seq 75 | md5sum)"
+	is "$("$dump" t | jq .n | sort -n | md5sum)" "$(seq 75 | md5sum)"
 	line 'mb-collect -j j.mbj n.csv | mb-commit --vacuum dir:d'
 	ended 64 '--vacuum: not for dir:'
 	# Checkpoints: one an hour.
