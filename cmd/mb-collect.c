@@ -776,7 +776,7 @@ recover(struct collector *c, char **argv, struct mb_err *err)
 static size_t
 allow_many_files(void)
 {
-	enum { OTHERS = 32, LEAST = 4, MOST = 1000 };
+	enum { OTHERS = 32, LEAST = 4, MOST = 500 };
 	struct rlimit limit;
 	size_t n;
 

@@ -15,6 +15,7 @@ enum {
 	TRY_AGAIN = 500000,	/* us: what couldn't be decided */
 	FORGET_EVERY = 10000000,
 	FORGET_AT_ONCE = 1000,
+	USUAL = 4096,		/* paths in the queue: of more, give back */
 };
 
 /* A pin that goes when `until` is settled. */
@@ -446,6 +447,11 @@ begin_queued(struct mb_follow *f, struct mb_err *err)
 			return -1;
 	}
 	f->next_queue = f->n_queue = 0;
+	if (f->cap_queue > USUAL) {
+		free(f->queue);
+		f->queue = NULL;
+		f->cap_queue = 0;
+	}
 	return 0;
 }
 

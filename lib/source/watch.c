@@ -181,6 +181,19 @@ push(struct mb_path ***v, size_t *n, size_t *cap, struct mb_path *p)
 	(*v)[(*n)++] = p;
 }
 
+/* An empty list that was long once, at the start mostly. */
+static void
+give_back(struct mb_path ***v, size_t *cap)
+{
+	enum { USUAL = 4096 };
+
+	if (*cap <= USUAL)
+		return;
+	free(*v);
+	*v = NULL;
+	*cap = 0;
+}
+
 static void
 mark_dirty(struct mb_watch *w, struct mb_path *p)
 {
@@ -614,8 +627,10 @@ sweep(struct mb_watch *w, int64_t now_us)
 int
 mb_watch_refresh(struct mb_watch *w, int64_t now_us, struct mb_err *err)
 {
-	if (w->next_changed == w->n_changed)
+	if (w->next_changed == w->n_changed) {
 		w->next_changed = w->n_changed = 0;
+		give_back(&w->changed, &w->cap_changed);
+	}
 	if (w->options.follows) {
 		mb_watch_drain(w);
 		for (size_t i = 0; i < w->n_operands; i++)
@@ -626,6 +641,7 @@ mb_watch_refresh(struct mb_watch *w, int64_t now_us, struct mb_err *err)
 		sweep(w, now_us);
 	}
 	look_at_queue(w);
+	give_back(&w->queue, &w->cap_queue);
 	return 0;
 }
 
