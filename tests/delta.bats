@@ -407,3 +407,25 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	is "$(ls u/_delta_log/*.parquet | wc -l)" 2
 	is "$("$dump" u | jq .n | sort -n | md5sum)" "$(seq 301 | md5sum)"
 }
+
+@test "delta: a checkpoint with flipped bytes is refused or read, never a crash" {
+	seq 30 | sed '1i n' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --compact-to 1M delta:t'
+	python3 - "$dump" <<-'END'
+	import glob, os, random, subprocess, sys
+	seed = int(os.environ.get("MB_SEED") or random.randrange(2**32))
+	print("seed", seed)
+	random.seed(seed)
+	path = sorted(glob.glob("t/_delta_log/*.checkpoint.parquet"))[-1]
+	good = open(path, "rb").read()
+	for i in range(60):
+	    b = bytearray(good)
+	    for _ in range(random.choice([1, 1, 2, 5])):
+	        b[random.randrange(random.choice([0, max(0, len(b) - 2500)]),
+	                           len(b))] = random.randrange(256)
+	    open(path, "wb").write(b)
+	    r = subprocess.run([sys.argv[1], "t"], capture_output=True)
+	    if r.returncode not in (0, 65, 75):
+	        sys.exit("try %d: %d\n%s" % (i, r.returncode, r.stderr.decode()))
+	END
+}

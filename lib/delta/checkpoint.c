@@ -105,7 +105,9 @@ find_shape(struct reading *r, struct column *c)
 	c->n_names = leaf->n_path;
 	if (leaf->repeated == 0)
 		return;
+	/* A key that is no text is no member's name. */
 	if (before != NULL && before->leaf->repeated > 0 &&
+	    before->leaf->physical == MB_PARQUET_P_BYTES &&
 	    mb_str_eq(last, MB_STR("value")) &&
 	    is_sibling(before->leaf, leaf)) {
 		before->is_map_key = true;
