@@ -12,6 +12,7 @@ enum {
 	STEP_FREELY = 64,	/* so many chains are looked at each time, and
 				   those of which there are signs; of more,
 				   each has its turn */
+	BEGIN_FOR = 300000,	/* us at a time */
 	TRY_AGAIN = 500000,	/* us: what couldn't be decided */
 	FORGET_EVERY = 10000000,
 	FORGET_AT_ONCE = 1000,
@@ -445,6 +446,10 @@ begin_queued(struct mb_follow *f, struct mb_err *err)
 		f->next_queue++;
 		if (p != NULL && begin(f, p, err) < 0)
 			return -1;
+		/* What is open must not wait while many are looked for. */
+		if (f->options.follows && mb_clock_steady_us() -
+		    f->world.now_us > BEGIN_FOR)
+			return 0;
 	}
 	f->next_queue = f->n_queue = 0;
 	if (f->cap_queue > USUAL) {

@@ -114,6 +114,7 @@ mb_locate_judge(const struct mb_sought *what, const struct mb_located *l,
  */
 enum {
 	TRIES = 20,
+	MOST = 1000,		/* candidates; no rotation keeps more */
 	TICK_US = 8000,		/* that clock's */
 };
 
@@ -191,7 +192,7 @@ search_beside(struct search *s, const char *path)
 	const char *base = mb_base_name(path);
 	size_t dir_len = (size_t)(base - path), n = 0;
 	struct candidate *found = NULL;
-	struct mb_buf name = { 0 }, dir = { 0 };
+	struct mb_buf name = { 0 }, dir = { 0 }, family = { 0 };
 	struct mb_look before;
 	struct dirent *e;
 	DIR *d;
@@ -199,6 +200,10 @@ search_beside(struct search *s, const char *path)
 	mb_buf_add(&name, path, dir_len);
 	mb_buf_add(&dir, path, dir_len);
 	mb_buf_str(&dir);
+	/* What began as app.log.1 may be app.log.2.gz by now. */
+	mb_buf_add(&family, base, mb_rotated_base(base) > 0 ?
+	    mb_rotated_base(base) : strlen(base));
+	mb_buf_str(&family);
 	before = look_before(&dir);
 	d = opendir(dir_len > 0 ? mb_buf_str(&name) : ".");
 	if (d == NULL && errno != ENOENT && errno != ENOTDIR) {
@@ -208,7 +213,7 @@ search_beside(struct search *s, const char *path)
 	while (d != NULL && (e = readdir(d)) != NULL) {
 		bool is_it = e->d_ino == s->what->inode.ino;
 
-		if ((!is_it && !mb_is_sibling(base, e->d_name)) ||
+		if ((!is_it && !mb_is_sibling(family.p, e->d_name)) ||
 		    strcmp(e->d_name, base) == 0 || e->d_type == DT_DIR)
 			continue;
 		name.len = dir_len;
@@ -223,8 +228,8 @@ search_beside(struct search *s, const char *path)
 	if (n > 0)
 		qsort(found, n, sizeof *found, compare_candidates);
 	for (size_t i = 0; i < n; i++) {
-		if (!s->is_sure)
-			consider(s, found[i].path, mb_is_sibling(base,
+		if (!s->is_sure && i < MOST)
+			consider(s, found[i].path, mb_is_sibling(family.p,
 			    mb_base_name(found[i].path)) ? MB_PLACE_SIBLING :
 			    MB_PLACE_ELSEWHERE);
 		free(found[i].path);
@@ -234,6 +239,7 @@ search_beside(struct search *s, const char *path)
 	free(found);
 	mb_buf_release(&name);
 	mb_buf_release(&dir);
+	mb_buf_release(&family);
 }
 
 /* What the symbolic link leads to now: its neighbours may be what it was. */
