@@ -519,7 +519,6 @@ scenario_17() {
 }
 
 scenario_18() {
-	sources=.
 	sources=logs
 	mkdir logs
 	: >logs/empty
@@ -584,8 +583,7 @@ scenario_20() {
 	sources=here/app.log
 	write here/app.log $(lines_of a 1 50 | tr ' ' -)
 	once
-	# Another device number for the same content and inode number.
-	dd if=/dev/zero of=image bs=1M count=4 status=none
+	# Another device number, and another inode number with it.
 	umount here
 	cp -p other/app.log real/
 	write real/app.log b1
@@ -635,10 +633,6 @@ scenario_21() {
 	twice scenario_21
 }
 
-as_nobody() {
-	setpriv --reuid 65534 --clear-groups "$@"
-}
-
 scenario_22() {
 	# Of a file: without -f an error, with -f told and tried again.  root can
 	# read everything, so the tools run as somebody else.
@@ -665,8 +659,6 @@ scenario_22() {
 	complete
 	is "$(n_lost)" 0
 	stop
-	# Too few descriptors for a moment.
-	chmod 644 j.mbj
 }
 
 @test "22 not to be opened for a while, then back: nothing dropped, nothing again" {
@@ -724,7 +716,7 @@ scenario_24() {
 	write app.log $(seq -f '7,%.0f' 20000)
 	all_in
 	complete
-	grep -q '"reason":"[^"]*quote' j.mbj || grep -q '"rejects":' j.mbj
+	grep -q '"rejects":' j.mbj
 }
 
 @test "24 newlines in quotes across cuts, rotation and reads; a quote never closed" {
