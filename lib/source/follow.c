@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/parse.h"
 #include "journal/lines.h"
+#include "source/locate.h"
 #include "source/pin.h"
 
 enum {
@@ -16,6 +17,7 @@ enum {
 	TRY_AGAIN = 500000,	/* us: what couldn't be decided */
 	FORGET_EVERY = 10000000,
 	FORGET_AT_ONCE = 1000,
+	SEARCH_AT_ONCE = 50,	/* of those to be forgotten, without -f */
 	USUAL = 4096,		/* paths in the queue: of more, give back */
 };
 
@@ -39,6 +41,8 @@ struct mb_follow {
 	size_t turn;			/* of the chains */
 	bool is_crowded;		/* no room for what is queued */
 	bool may_forget;
+	uint64_t *missed;		/* final, and no path had them last time */
+	size_t n_missed;
 	struct unpin *unpins;
 	size_t n_unpins;
 	char **notices;
@@ -231,6 +235,7 @@ mb_follow_close(struct mb_follow *f)
 	free(f->queue);
 	free(f->again);
 	free(f->unpins);
+	free(f->missed);
 	free(f->notices);
 	free(f->shown);
 	free(f->rest_name);
@@ -520,6 +525,28 @@ has_id(const uint64_t *sorted, size_t n, uint64_t id)
 }
 
 /*
+ * A file that is renamed or compressed has no path for a moment.  So whoever
+ * follows looks twice, FORGET_EVERY apart; without -f there is no second look,
+ * and the file is searched for.
+ */
+static bool
+is_gone(struct mb_follow *f, const struct mb_generation *g)
+{
+	struct mb_sought what = mb_sought_generation(g);
+	struct mb_buf why = { 0 };
+	struct mb_located l;
+	bool is;
+
+	if (f->options.follows)
+		return has_id(f->missed, f->n_missed, g->id);
+	is = mb_locate(&l, f->world.journal, &what, false, &why) ==
+	    MB_LOCATE_GONE;
+	mb_located_release(&l);
+	mb_buf_release(&why);
+	return is;
+}
+
+/*
  * Generations that are final and that no path has any more.  The newest of a
  * path that may come again stays: what is rotated after it is its successor.
  */
@@ -528,7 +555,9 @@ forget(struct mb_follow *f)
 {
 	const struct mb_state *s = mb_journal_state(f->world.journal);
 	size_t n = mb_watch_count(f->watch), n_gone = 0;
-	uint64_t *ids, *inodes, *gone;
+	size_t most = f->options.follows ? FORGET_AT_ONCE : SEARCH_AT_ONCE;
+	size_t n_missed = 0, n_asked = 0;
+	uint64_t *ids, *inodes, *gone, *missed;
 
 	if (!f->may_forget || f->next_queue < f->n_queue || f->n_again > 0 ||
 	    (f->options.follows &&
@@ -538,7 +567,8 @@ forget(struct mb_follow *f)
 	f->may_forget = false;
 	ids = mb_realloc_array(NULL, n, sizeof *ids);
 	inodes = mb_realloc_array(NULL, n, sizeof *inodes);
-	gone = mb_realloc_array(NULL, FORGET_AT_ONCE, sizeof *gone);
+	gone = mb_realloc_array(NULL, most, sizeof *gone);
+	missed = mb_realloc_array(NULL, most, sizeof *missed);
 	for (size_t i = 0; i < n; i++) {
 		const struct mb_path *p = mb_watch_at(f->watch, i);
 
@@ -558,14 +588,21 @@ forget(struct mb_follow *f)
 		    is_reading(f, g->id) || (mb_state_newest(s, g->source) == g &&
 		    mb_watch_find(f->watch, g->source) != NULL))
 			continue;
-		if (n_gone == FORGET_AT_ONCE) {
-			f->may_forget = true;
+		if (n_asked++ == most) {
+			f->may_forget = f->options.follows;
 			break;
 		}
-		gone[n_gone++] = g->id;
+		if (is_gone(f, g))
+			gone[n_gone++] = g->id;
+		else
+			missed[n_missed++] = g->id;
 	}
 	if (n_gone > 0)
 		mb_put_forget(&f->world.lines, gone, n_gone);
+	free(f->missed);
+	f->missed = missed;
+	f->n_missed = n_missed;
+	f->may_forget |= f->options.follows && n_missed > 0;
 	free(ids);
 	free(inodes);
 	free(gone);
