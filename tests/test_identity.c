@@ -230,6 +230,12 @@ test_order(void **state)
 		/* an old one that somebody has touched or compressed anew */
 		{ "l.2", "l.3.gz", 10, 20, false },
 		{ "l-20261123", "l-20261122.gz", 10, 20, false },
+		/* a compressor that didn't keep the time */
+		{ "l.3.gz", "l.2", 20, 10, true },
+		{ "l.2", "l.3.gz", 20, 30, false },
+		{ "l-20261122.gz", "l-20261123", 20, 10, true },
+		{ "l.2.gz", "l.3", 20, 10, false },
+		{ "l.3.gz", "l.2.gz", 20, 10, false },
 		/* names that don't say */
 		{ "l.2", "l.old", 10, 20, true },
 		{ "l.old", "l.1", 10, 20, true },

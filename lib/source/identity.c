@@ -168,12 +168,23 @@ compare_names(const char *base, const char *a, const char *b)
 	return memcmp(x, y, n);
 }
 
+static bool
+is_compressed(const char *name)
+{
+	size_t len = name == NULL ? 0 : strlen(name);
+
+	return len > 3 && strcmp(name + len - 3, ".gz") == 0;
+}
+
 bool
 mb_is_successor(const char *base, const struct mb_rotated *a,
     const struct mb_rotated *b)
 {
 	int by_name = compare_names(base, a->name, b->name);
 
+	/* Not every compressor keeps the time as gzip does. */
+	if (by_name < 0 && is_compressed(a->name) && !is_compressed(b->name))
+		return true;
 	if (b->mtime_ns != a->mtime_ns)
 		return b->mtime_ns > a->mtime_ns && by_name <= 0;
 	return by_name < 0 || a->name == NULL;

@@ -111,6 +111,8 @@ struct mb_rotated {
 /*
  * Was `b` the live file after `a`?  By the times; where these are equal, or
  * say the contrary of the names, by both.  Counters fall (.2 .1), dates rise.
+ * The time of a compressed file may be that of its compression: before one that
+ * isn't compressed it stands if its name says so.
  * Of two that are equal in all that is known, either may have been.
  */
 bool mb_is_successor(const char *base, const struct mb_rotated *a,
