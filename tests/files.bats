@@ -85,15 +85,26 @@ follow() {
 	follower=$leader
 }
 
-# In the middle of things: kill the collector, or all of it, and start again.
-hurt() {
+# The one that follows; it may not have become mb-collect yet.
+kill_collector() { # SIGNAL
 	local pid
 
+	until pid=$(pgrep -g "$follower" -x mb-collect); do
+		kill -0 "$follower" 2>/dev/null || return 0
+		sleep 0.01
+	done
+	kill -"$1" "$pid" || true
+}
+
+# In the middle of things: kill the collector, or all of it, and start again.
+hurt() {
 	[ $disturbed = yes ] || return 0
 	if [ $((RANDOM % 2)) = 0 ]; then
-		pid=$(pgrep -g "$follower" -x mb-collect) && kill -KILL "$pid"
+		kill_collector KILL
 	else
-		kill -KILL -- "-$follower" 2>/dev/null
+		# Before setsid there is no group yet.
+		kill -KILL -- "-$follower" 2>/dev/null ||
+			kill -KILL "$follower" 2>/dev/null
 	fi || true
 	wait "$follower" 2>/dev/null || true
 	start "$live"
@@ -102,7 +113,7 @@ hurt() {
 
 stop() {
 	[ -n "${follower-}" ] || return 0
-	kill -TERM "$(pgrep -g "$follower" -x mb-collect)" || true
+	kill_collector TERM
 	wait "$follower" || true
 	follower=
 }
