@@ -123,3 +123,25 @@ mb_datafile_close(struct mb_datafile *f)
 	free(f->stats);
 	*f = (struct mb_datafile){ 0 };
 }
+
+void
+mb_datafile_put(struct mb_parquet_column *c, enum mb_parquet_kind kind,
+    const union mb_parquet_value *v)
+{
+	switch (kind) {
+	case MB_PARQUET_FLOAT:
+	case MB_PARQUET_DOUBLE:
+		mb_parquet_put_double(c, v->d);
+		break;
+	case MB_PARQUET_TEXT:
+	case MB_PARQUET_BINARY:
+		mb_parquet_put_bytes(c, v->bytes.p, v->bytes.len);
+		break;
+	case MB_PARQUET_DECIMAL:
+		mb_parquet_put_decimal(c, v->decimal);
+		break;
+	default:
+		mb_parquet_put_int(c, v->i);
+		break;
+	}
+}

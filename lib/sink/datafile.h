@@ -54,4 +54,8 @@ void mb_datafile_unpublish(struct mb_datafile *f);
 /* What has no name is removed. */
 void mb_datafile_close(struct mb_datafile *f);
 
+/* Add a value that is not null, of the column's kind. */
+void mb_datafile_put(struct mb_parquet_column *c, enum mb_parquet_kind kind,
+    const union mb_parquet_value *v);
+
 #endif

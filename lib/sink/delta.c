@@ -1024,31 +1024,6 @@ static const struct mb_sink_ops ops = {
 	.stage = stage, .commit = commit, .abort = abort_batch,
 };
 
-/* The absolute path of a directory that need not exist. */
-static int
-resolve(struct delta_sink *s, const char *path, struct mb_err *err)
-{
-	struct mb_buf joined = { 0 };
-	char cwd[PATH_MAX];
-
-	s->path = realpath(path, NULL);
-	if (s->path != NULL)
-		return 0;
-	if (errno != ENOENT)
-		return mb_fail(err, MB_EUSAGE, "delta:%s: %s", path,
-		    strerror(errno));
-	if (*path != '/') {
-		if (getcwd(cwd, sizeof cwd) == NULL)
-			return mb_fail_sys(err, "the working directory");
-		mb_buf_addf(&joined, "%s/", strcmp(cwd, "/") == 0 ? "" : cwd);
-	}
-	mb_buf_adds(&joined, path);
-	while (joined.len > 1 && joined.p[joined.len - 1] == '/')
-		joined.len--;
-	s->path = mb_buf_take(&joined);
-	return 0;
-}
-
 int
 mb_sink_open_delta(struct mb_sink **out, const char *path,
     const struct mb_sink_options *options, struct mb_err *err)
@@ -1069,7 +1044,7 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 		mb_wrap(err, "--codec");
 		goto fail;
 	}
-	if (resolve(s, path, err) < 0)
+	if (mb_sink_resolve(&s->path, "delta", path, err) < 0)
 		goto fail;
 	mb_buf_addf(&target, "delta:%s", s->path);
 	s->head.target = mb_buf_take(&target);

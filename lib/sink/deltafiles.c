@@ -245,28 +245,6 @@ convert(const struct route *r, struct mb_value v, union mb_parquet_value *out,
 	return "of no kind";
 }
 
-static void
-put(struct mb_parquet_column *c, enum mb_parquet_kind kind,
-    const union mb_parquet_value *v)
-{
-	switch (kind) {
-	case MB_PARQUET_FLOAT:
-	case MB_PARQUET_DOUBLE:
-		mb_parquet_put_double(c, v->d);
-		break;
-	case MB_PARQUET_TEXT:
-	case MB_PARQUET_BINARY:
-		mb_parquet_put_bytes(c, v->bytes.p, v->bytes.len);
-		break;
-	case MB_PARQUET_DECIMAL:
-		mb_parquet_put_decimal(c, v->decimal);
-		break;
-	default:
-		mb_parquet_put_int(c, v->i);
-		break;
-	}
-}
-
 /* f->key: the partition of the row.  Empty text is null there. */
 static const char *
 make_key(struct mb_deltafiles *f, const struct mb_value *values,
@@ -361,7 +339,7 @@ mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
 		if (is_null)
 			mb_parquet_put_null(file->data.columns[i]);
 		else
-			put(file->data.columns[i], r->to->type.kind, &v);
+			mb_datafile_put(file->data.columns[i], r->to->type.kind, &v);
 	}
 	if (mb_parquet_end_row(file->data.writer, err) < 0)
 		return mb_wrap(err, "%s", f->o.place);

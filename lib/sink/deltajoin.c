@@ -9,6 +9,7 @@
 #include "delta/fields.h"
 #include "delta/files.h"
 #include "parquet/reader.h"
+#include "sink/datafile.h"
 
 /* A file that is read. */
 struct source {
@@ -138,28 +139,6 @@ open_target(struct joining *g, struct mb_err *err)
 	return rc;
 }
 
-static void
-put(struct mb_parquet_column *c, enum mb_parquet_kind kind,
-    const union mb_parquet_value *v)
-{
-	switch (kind) {
-	case MB_PARQUET_FLOAT:
-	case MB_PARQUET_DOUBLE:
-		mb_parquet_put_double(c, v->d);
-		break;
-	case MB_PARQUET_TEXT:
-	case MB_PARQUET_BINARY:
-		mb_parquet_put_bytes(c, v->bytes.p, v->bytes.len);
-		break;
-	case MB_PARQUET_DECIMAL:
-		mb_parquet_put_decimal(c, v->decimal);
-		break;
-	default:
-		mb_parquet_put_int(c, v->i);
-		break;
-	}
-}
-
 static int
 copy_row(struct joining *g, struct mb_parquet_cursor *const *cursors,
     const uint8_t *tops, struct mb_err *err)
@@ -177,7 +156,7 @@ copy_row(struct joining *g, struct mb_parquet_cursor *const *cursors,
 		if (cursors[i] == NULL || e.v[0].level < tops[i])
 			mb_parquet_put_null(to);
 		else
-			put(to, g->columns[i]->type.kind, &e.v[0].value);
+			mb_datafile_put(to, g->columns[i]->type.kind, &e.v[0].value);
 	}
 	g->j->file.rows++;
 	return mb_parquet_end_row(g->j->file.writer, err);

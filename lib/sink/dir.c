@@ -691,31 +691,6 @@ out:
 	return rc < 0 ? mb_wrap(err, "dir:%s", s->path) : 0;
 }
 
-/* The absolute path of a directory that need not exist. */
-static int
-resolve(struct dir_sink *s, const char *path, struct mb_err *err)
-{
-	struct mb_buf joined = { 0 };
-	char cwd[PATH_MAX];
-
-	s->path = realpath(path, NULL);
-	if (s->path != NULL)
-		return 0;
-	if (errno != ENOENT)
-		return mb_fail(err, MB_EUSAGE, "dir:%s: %s", path,
-		    strerror(errno));
-	if (*path != '/') {
-		if (getcwd(cwd, sizeof cwd) == NULL)
-			return mb_fail_sys(err, "the working directory");
-		mb_buf_addf(&joined, "%s/", strcmp(cwd, "/") == 0 ? "" : cwd);
-	}
-	mb_buf_adds(&joined, path);
-	while (joined.len > 1 && joined.p[joined.len - 1] == '/')
-		joined.len--;
-	s->path = mb_buf_take(&joined);
-	return 0;
-}
-
 int
 mb_sink_open_dir(struct mb_sink **out, const char *path,
     const struct mb_sink_options *options, struct mb_err *err)
@@ -732,7 +707,7 @@ mb_sink_open_dir(struct mb_sink **out, const char *path,
 		.base = { .ops = &ops, .options = options },
 		.dirfd = -1, .fd = -1,
 	};
-	if (resolve(s, path, err) < 0 || open_existing(s, err) < 0) {
+	if (mb_sink_resolve(&s->path, "dir", path, err) < 0 || open_existing(s, err) < 0) {
 		mb_sink_close(&s->base);
 		return -1;
 	}
@@ -752,7 +727,7 @@ mb_sink_find_dir(struct mb_found *out, const char *path,
 	struct newest n = { 0 };
 	int rc = -1;
 
-	if (resolve(&s, path, err) < 0)
+	if (mb_sink_resolve(&s.path, "dir", path, err) < 0)
 		goto out;
 	s.dirfd = mb_openat(AT_FDCWD, s.path, O_RDONLY | O_DIRECTORY, 0);
 	if (s.dirfd >= 0)

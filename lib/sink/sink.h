@@ -214,6 +214,13 @@ struct mb_sink {
 	const struct mb_positions *positions;	/* of this commit; NULL */
 };
 
+/*
+ * The absolute path of a directory that need not exist; the caller frees *out.
+ * `kind` ("dir") is for messages.
+ */
+MB_CHECK int mb_sink_resolve(char **out, const char *kind, const char *path,
+    struct mb_err *err);
+
 int mb_sink_open_dir(struct mb_sink **out, const char *path,
     const struct mb_sink_options *options, struct mb_err *err);
 int mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,

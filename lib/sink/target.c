@@ -1,7 +1,10 @@
 #include "sink/sink.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct kind {
 	const char *prefix;
@@ -213,4 +216,29 @@ void
 mb_sink_abort(struct mb_sink *s)
 {
 	s->ops->abort(s);
+}
+
+int
+mb_sink_resolve(char **out, const char *kind, const char *path,
+    struct mb_err *err)
+{
+	struct mb_buf joined = { 0 };
+	char cwd[PATH_MAX];
+
+	*out = realpath(path, NULL);
+	if (*out != NULL)
+		return 0;
+	if (errno != ENOENT)
+		return mb_fail(err, MB_EUSAGE, "%s:%s: %s", kind, path,
+		    strerror(errno));
+	if (*path != '/') {
+		if (getcwd(cwd, sizeof cwd) == NULL)
+			return mb_fail_sys(err, "the working directory");
+		mb_buf_addf(&joined, "%s/", strcmp(cwd, "/") == 0 ? "" : cwd);
+	}
+	mb_buf_adds(&joined, path);
+	while (joined.len > 1 && joined.p[joined.len - 1] == '/')
+		joined.len--;
+	*out = mb_buf_take(&joined);
+	return 0;
 }

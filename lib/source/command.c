@@ -102,15 +102,15 @@ static int
 open_input(struct mb_journal *j, struct mb_err *err)
 {
 	int dirfd = mb_journal_dirfd(j), fd;
-	char name[64] = ".mb-";
+	char random[17], name[32];
 
 	fd = mb_openat(dirfd, ".", O_TMPFILE | O_RDWR, 0600);
 	if (fd >= 0)
 		return fd;
 	/* Some file systems can't. */
-	if (mb_random_hex(name + 4, 8, err) < 0)
+	if (mb_random_hex(random, 8, err) < 0)
 		return -1;
-	strcat(name, ".tmp");
+	snprintf(name, sizeof name, ".mb-%s.tmp", random);
 	fd = mb_openat(dirfd, name, O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return mb_fail_sys(err, "create %s.d/%s", mb_journal_path(j),
