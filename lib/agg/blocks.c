@@ -1,0 +1,269 @@
+#include "agg/work_parts.h"
+
+static void
+reset_job(struct job *job)
+{
+	job->counts = (struct mb_work_counts){ 0 };
+	job->n_rejects = 0;
+	mb_arena_reset(&job->arena);
+	mb_buf_reset(&job->rows);
+	job->err = (struct mb_err){ 0 };
+}
+
+/* Without a header the first record tells how many fields there are. */
+static const struct mb_names *
+header_of(const struct mb_work *w)
+{
+	if (w->stream.header != NULL || w->numbered.n == 0)
+		return w->stream.header;
+	return &w->numbered;
+}
+
+/* Runs in a thread of the crew. */
+static void
+run_job(void *context, unsigned number, unsigned slot)
+{
+	struct mb_work *w = context;
+	struct worker *worker = &w->workers[number];
+	struct job *job = &w->jobs[1 + slot];
+	struct mb_str data = { job->data.p, job->data.len };
+
+	reset_job(job);
+	if (mb_reader_begin(worker->reader, header_of(w), job->off,
+	    &job->err) == 0)
+		(void)mb_work_take(w, worker, job, &data, true);
+}
+
+/* Put a job's results behind those of the jobs before. */
+static int
+collect(struct mb_work *w, struct job *job, struct mb_err *err)
+{
+	size_t n = w->cfg.keeps_rejects ? job->n_rejects :
+	    job->n_rejects > 0 && w->counts.n_rejects == 0;
+
+	if (w->n_rejects + n > w->cap_rejects) {
+		w->cap_rejects = 2 * (w->n_rejects + n);
+		w->rejects = mb_realloc_array(w->rejects, w->cap_rejects,
+		    sizeof *w->rejects);
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct mb_row_reject r = job->rejects[i];
+
+		r.number += w->counts.n_records;
+		r.data.p = mb_arena_dup(&w->arena, r.data.p, r.data.len);
+		r.reason = mb_arena_dup(&w->arena, r.reason,
+		    strlen(r.reason));
+		w->rejects[w->n_rejects++] = r;
+	}
+	w->counts.n_records += job->counts.n_records;
+	w->counts.n_rejects += job->counts.n_rejects;
+	w->counts.n_passed += job->counts.n_passed;
+	mb_buf_add(&w->rows, job->rows.p, job->rows.len);
+	if (job->err.code != MB_OK)
+		return mb_fail(err, job->err.code, "%s", job->err.msg);
+	return 0;
+}
+
+void
+mb_work_drop_jobs(struct mb_work *w)
+{
+	while (w->crew != NULL && mb_crew_wait(w->crew) >= 0)
+		;
+}
+
+static int
+wait_for_jobs(struct mb_work *w, struct mb_err *err)
+{
+	int slot, rc = 0;
+
+	while (w->crew != NULL && (slot = mb_crew_wait(w->crew)) >= 0)
+		if (rc == 0)
+			rc = collect(w, &w->jobs[1 + slot], err);
+	return rc;
+}
+
+static int
+post(struct mb_work *w, const char *p, size_t len, struct mb_err *err)
+{
+	struct job *job;
+	int slot;
+
+	if (mb_crew_is_full(w->crew)) {
+		slot = mb_crew_wait(w->crew);
+		if (collect(w, &w->jobs[1 + slot], err) < 0)
+			return -1;
+	}
+	job = &w->jobs[1 + mb_crew_next(w->crew)];
+	mb_buf_reset(&job->data);
+	mb_buf_add(&job->data, p, len);
+	job->off = w->off;
+	job->sequence = w->sequence++;
+	mb_crew_post(w->crew);
+	return 0;
+}
+
+/* Hand on what is whole and at least so long. */
+static int
+post_whole(struct mb_work *w, struct mb_str *data, size_t at_least,
+    struct mb_err *err)
+{
+	size_t len = (size_t)(w->split.complete - w->off);
+
+	if (len < at_least || len == 0)
+		return 0;
+	if (post(w, data->p, len, err) < 0)
+		return -1;
+	data->p += len;
+	data->len -= len;
+	w->off += len;
+	return 0;
+}
+
+/*
+ * A line that is already too long is for a reader, which needs no memory for
+ * it; the crew's blocks would.
+ */
+static int
+go_alone(struct mb_work *w, struct mb_str *data, struct mb_err *err)
+{
+	if (post_whole(w, data, 0, err) < 0 || wait_for_jobs(w, err) < 0)
+		return -1;
+	w->is_parallel = false;
+	w->n_seen = 0;
+	return mb_reader_begin(w->workers[0].reader, header_of(w), w->off,
+	    err);
+}
+
+static int
+feed_crew(struct mb_work *w, struct mb_str *data, bool is_last,
+    struct mb_err *err)
+{
+	uint64_t end = w->off + data->len, n;
+	enum mb_split_result rc = MB_SPLIT_MORE;
+
+	do {
+		while (w->split.off < end) {
+			size_t len = (size_t)(end - w->split.off);
+
+			(void)mb_split_scan(&w->split,
+			    data->p + (w->split.off - w->off),
+			    len < BLOCK ? len : BLOCK, UINT64_MAX, &n);
+			if (post_whole(w, data, BLOCK, err) < 0)
+				return -1;
+		}
+		if (is_last)
+			rc = mb_split_finish(&w->split, &n);
+	} while (rc != MB_SPLIT_MORE);
+	if (post_whole(w, data, is_last ? 0 : BLOCK / 2, err) < 0)
+		return -1;
+	if (!is_last && mb_split_keep(&w->split) > w->split.complete)
+		return go_alone(w, data, err);
+	return 0;
+}
+
+/*
+ * From here on, which is between two records, the stream's blocks are for
+ * the crew.
+ */
+static int
+go_parallel(struct mb_work *w, struct mb_err *err)
+{
+	size_t width = mb_reader_width(w->workers[0].reader);
+
+	if (w->stream.header == NULL && width > 0)
+		mb_names_number(&w->numbered, width);
+	if (w->crew == NULL && mb_crew_open(&w->crew, w->cfg.n_threads,
+	    w->n_jobs, run_job, w, err) < 0)
+		return -1;
+	mb_split_init(&w->split, w->stream.format, w->stream.delimiter,
+	    w->stream.record_limit, w->off);
+	w->is_parallel = true;
+	return 0;
+}
+
+static bool
+may_go_parallel(const struct mb_work *w)
+{
+	bool is_table = w->stream.format == MB_CSV ||
+	    w->stream.format == MB_TSV;
+
+	return w->cfg.n_threads > 1 && w->n_bytes > ALONE &&
+	    !mb_work_needs_order(w) && (!is_table || w->stream.header != NULL ||
+	    mb_reader_width(w->workers[0].reader) > 0);
+}
+
+/*
+ * In the caller's thread, in steps, so that what follows may still be for
+ * the crew: 1 if it is, 0 if all was looked at.
+ */
+static int
+feed_alone(struct mb_work *w, struct mb_str *data, bool is_last,
+    struct mb_err *err)
+{
+	struct job *job = &w->jobs[0];
+	struct mb_str rest;
+	size_t len;
+
+	for (;;) {
+		/* Never less than what the reader has seen and not taken. */
+		len = data->len;
+		if (w->cfg.n_threads > 1 && len - w->n_seen > BLOCK)
+			len = w->n_seen + BLOCK;
+		rest = (struct mb_str){ data->p, len };
+		reset_job(job);
+		job->sequence = w->sequence++;
+		if (mb_work_take(w, &w->workers[0], job, &rest,
+		    is_last && len == data->len) < 0)
+			return mb_fail(err, job->err.code, "%s",
+			    job->err.msg);
+		if (collect(w, job, err) < 0)
+			return -1;
+		w->off += len - rest.len;
+		if (w->n_bytes <= ALONE)
+			w->n_bytes += len - rest.len;
+		w->n_seen = rest.len;
+		rest.len += data->len - len;	/* and what wasn't offered */
+		*data = rest;
+		if (w->n_seen == rest.len ||
+		    (w->cfg.stops_at_reject && w->counts.n_rejects > 0))
+			return 0;
+		if (w->off == job->end && may_go_parallel(w))
+			return 1;
+	}
+}
+
+int
+mb_work_feed(struct mb_work *w, struct mb_str *data, bool is_last,
+    struct mb_err *err)
+{
+	int rc;
+
+	/* Behind a record; in the middle of one its reader has to go on. */
+	if (!w->is_parallel &&
+	    (w->off != w->jobs[0].end || !may_go_parallel(w))) {
+		rc = feed_alone(w, data, is_last, err);
+		if (rc <= 0)
+			return rc;
+	}
+	if (!w->is_parallel && go_parallel(w, err) < 0)
+		return -1;
+	if (feed_crew(w, data, is_last, err) < 0)
+		return -1;
+	/* The caller may begin another stream, or look at the counts. */
+	return is_last ? wait_for_jobs(w, err) : 0;
+}
+
+int
+mb_work_finish(struct mb_work *w, bool is_sorted, struct mb_err *err)
+{
+	if (wait_for_jobs(w, err) < 0)
+		return -1;
+	for (unsigned i = 1; i < w->cfg.n_threads; i++) {
+		mb_groups_merge(w->workers[0].groups, w->workers[i].groups);
+		for (size_t k = 0; k < w->cfg.query->fields.n; k++)
+			w->workers[0].saw[k] |= w->workers[i].saw[k];
+	}
+	if (!mb_work_passes(w))
+		mb_groups_finish(w->workers[0].groups, is_sorted);
+	return 0;
+}

@@ -1,0 +1,102 @@
+/*
+ * work_parts.h - what work.c (records into groups or rows) and blocks.c
+ * (blocks and threads) share; for nobody else.
+ */
+#ifndef MB_AGG_WORK_PARTS_H
+#define MB_AGG_WORK_PARTS_H
+
+#include "agg/crew.h"
+#include "agg/expr.h"
+#include "agg/group.h"
+#include "agg/work.h"
+
+/*
+ * A block is a run of whole records.  A worker has what is needed to go
+ * through one; a job is a block and what came out of it.  Small batches are
+ * one block after the other, in the caller's thread and bytes (worker 0);
+ * what follows ALONE bytes is copied into blocks for the crew.
+ */
+enum {
+	ALONE = 1 << 20,
+	BLOCK = 256 * 1024,
+	JOBS_PER_THREAD = 3,
+	KEPT = 1 << 20,		/* a buffer larger than this is given back */
+};
+
+struct worker {
+	struct mb_expr *where;		/* NULL: all records */
+	struct mb_reader *reader;	/* of the query's fields */
+	struct mb_reader *whole;	/* of all fields; NULL: not needed */
+	struct mb_groups *groups;
+	struct mb_buf text;		/* of a message */
+	bool *saw;			/* by field */
+};
+
+struct job {
+	struct mb_buf data;
+	uint64_t off;
+	uint64_t sequence;		/* of the block in the batch */
+	struct mb_work_counts counts;
+	struct mb_row_reject *rejects;	/* numbered within the block */
+	size_t n_rejects, cap_rejects;
+	struct mb_arena arena;		/* what they point to */
+	struct mb_buf rows;
+	uint64_t end;			/* of its last record */
+	struct mb_err err;
+};
+
+struct mb_work {
+	struct mb_work_config cfg;
+	struct mb_stream stream;
+	uint64_t seed;
+	struct worker *workers;		/* n_threads of them */
+	struct job *jobs;		/* 0: the caller's thread's; then the
+					   crew's */
+	unsigned n_jobs;
+	struct mb_crew *crew;		/* NULL until it is needed */
+
+	enum mb_format format;		/* that the readers are open for */
+	char delimiter;
+	uint64_t record_limit;
+	bool is_open;
+
+	bool is_parallel;		/* this stream's blocks go to the crew */
+	struct mb_split split;
+	uint64_t off;			/* of what isn't consumed */
+	size_t n_seen;			/* of it, by the reader of worker 0 */
+	uint64_t n_bytes;		/* since reset, up to ALONE */
+	uint64_t sequence;
+	struct mb_names numbered;	/* 1 … n, where there is no header */
+	struct mb_names columns;	/* of records passed through */
+	bool has_columns;
+
+	struct mb_work_counts counts;
+	struct mb_row_reject *rejects;
+	size_t n_rejects, cap_rejects;
+	struct mb_arena arena;
+	struct mb_buf rows;
+};
+
+/*
+ * work.c
+ */
+
+/* Does the query pass records through? */
+bool mb_work_passes(const struct mb_work *w);
+/* Rows that depend on all rows before are made by one thread. */
+bool mb_work_needs_order(const struct mb_work *w);
+/*
+ * All records of *data, by the thread that has the worker and the job.  What
+ * goes wrong is in job->err.
+ */
+int mb_work_take(struct mb_work *w, struct worker *worker,
+    struct job *job, struct mb_str *data, bool is_last);
+
+/*
+ * blocks.c
+ */
+
+/* After an error jobs may still be under way. */
+void mb_work_drop_jobs(struct mb_work *w);
+
+#endif
