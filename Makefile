@@ -67,8 +67,10 @@ SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \
 	sink/sqlvalue.o sink/sqlite.o \
-	sink/held.o sink/deltamark.o sink/deltaplace.o sink/datafile.o sink/deltafiles.o \
-	sink/deltasmall.o sink/deltajoin.o sink/deltatidy.o sink/delta.o sink/stdout.o
+	sink/held.o sink/deltamark.o sink/deltaplace.o sink/datafile.o \
+	sink/deltafiles.o sink/deltasmall.o sink/deltajoin.o sink/deltatidy.o \
+	sink/deltahome.o sink/deltashape.o sink/deltacare.o sink/delta.o \
+	sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE) \

@@ -15,8 +15,9 @@
  * D3. Whether a commit happened is told by the log alone: its txnId is in it.
  * D4. What we don't support is refused before anything is written.
  *
- * The table's format is lib/delta's affair, the marker's deltamark.c's, the
- * data files' deltafiles.c's; here they come together.
+ * The table's format is lib/delta's affair; of what is ours the marker is
+ * deltamark.c's, the columns deltashape.c's, the data files deltafiles.c's,
+ * what follows a commit deltacare.c's.  Here they come together.
  */
 #include "sink/sink.h"
 
@@ -27,7 +28,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,38 +36,29 @@
 #include "base/opt.h"
 #include "delta/commit.h"
 #include "delta/gate.h"
-#include "delta/save.h"
 #include "delta/state.h"
 #include "durable/stage.h"
+#include "sink/deltacare.h"
 #include "sink/deltafiles.h"
+#include "sink/deltahome.h"
 #include "sink/deltamark.h"
 #include "sink/deltaplace.h"
-#include "sink/deltatidy.h"
+#include "sink/deltashape.h"
 #include "sink/held.h"
 #include "sink/intake.h"
-
-#define LOG_DIR "_delta_log"
-#define TMP_DIR "_mb"		/* readers and VACUUM pass over _ names */
 
 enum {
 	MAX_COLUMNS = 10000,
 	MAX_RACES = 50,			/* then mb-commit waits a little */
 	FIRST_WAIT_US = 1000, LAST_WAIT_US = 100000,
-	LEAST_BUDGET = 4 * 1024 * 1024,	/* bytes to be joined at a time … */
-	FIRST_RATE = 10000,		/* … and by ms, till it is known */
-	LONGEST_MS = 60000,
-	VACUUM_MS = 3600000,
-	SAVE_LATER = 100,		/* versions, after a failure */
 };
 
 enum stage { IDLE, STAGING, STAGED };
 
 struct delta_sink {
 	struct mb_sink head;
-	char *path;		/* absolute */
 	char *place;		/* "delta:PATH", for messages */
-	int rootfd;		/* -1: not made yet, likewise below */
-	struct mb_delta_log log;
+	struct mb_deltahome home;
 	struct mb_delta_state state;
 	bool is_fresh;		/* state can be advanced, not only loaded */
 	bool is_poisoned;	/* nobody knows what is durable */
@@ -75,29 +66,18 @@ struct delta_sink {
 
 	struct mb_deltaplace *place_file;	/* NULL: not yet needed */
 
-	/* Tidying. */
-	struct mb_deltasmall *small;	/* NULL: without --compact-to */
-	bool has_stuck;			/* they can't be joined */
-	int64_t batch_ms, interval_ms;	/* of the last batch */
-	uint64_t rate;			/* bytes joined by ms */
-	int64_t vacuum_ms;		/* when it was; 0: not yet */
-	int64_t save_from;		/* no checkpoint before this version,
-					   because one has failed */
+	struct mb_deltacare care;
 
 	/* The batch, and the table as it is to be with it. */
 	enum stage stage;
 	uint64_t batch;
 	struct mb_hash digest;
 	struct mb_columns columns;
-	size_t n_there;		/* of them, in the table before */
 	struct mb_intake intake;
 	bool is_decided, is_held, has_place;
 	struct mb_held held;
 	struct mb_deltafiles *files;
-	struct mb_delta_meta meta;
-	struct mb_delta_schema schema;
-	struct mb_buf creation;	/* protocol and metaData to write; empty:
-				   the table's stand */
+	struct mb_deltashape shape;
 	char *base_meta;	/* of the table when the batch began */
 	char txn_id[MB_UUID_LEN + 1];
 	uint64_t n_rows;
@@ -116,96 +96,6 @@ has_table(const struct delta_sink *s)
 }
 
 /*
- * The directories.
- */
-
-/* A directory without a log must be empty, but for hidden names. */
-static int
-refuse_files(const struct delta_sink *s, struct mb_err *err)
-{
-	int fd = mb_openat(s->rootfd, ".", O_RDONLY | O_DIRECTORY, 0);
-	DIR *d = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *e;
-
-	if (d == NULL) {
-		mb_fail_sys(err, "%s", s->place);
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	while (err->code == MB_OK && (e = readdir(d)) != NULL)
-		if (e->d_name[0] != '.' && e->d_name[0] != '_')
-			mb_fail(err, MB_EUSAGE, "%s: is not a Delta table, "
-			    "but has files", s->place);
-	closedir(d);
-	return err->code == MB_OK ? 0 : -1;
-}
-
-static int
-open_inside(const struct delta_sink *s, const char *name, int *fd,
-    struct mb_err *err)
-{
-	if (*fd >= 0)
-		return 1;
-	*fd = mb_openat(s->rootfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
-	    0);
-	if (*fd >= 0)
-		return 1;
-	return errno == ENOENT ? 0 : mb_fail_sys(err, "%s: %s", s->place,
-	    name);
-}
-
-/* Open what is there.  1 there is a log, 0, -1. */
-static int
-open_existing(struct delta_sink *s, struct mb_err *err)
-{
-	int rc;
-
-	if (s->rootfd < 0) {
-		s->rootfd = mb_openat(AT_FDCWD, s->path,
-		    O_RDONLY | O_DIRECTORY, 0);
-		if (s->rootfd < 0 && errno == ENOENT)
-			return 0;
-		if (s->rootfd < 0)
-			return mb_fail(err, MB_EUSAGE, "%s: %s", s->place,
-			    strerror(errno));
-	}
-	rc = open_inside(s, LOG_DIR, &s->log.dirfd, err);
-	if (rc == 0)
-		return refuse_files(s, err);
-	if (rc < 0 || open_inside(s, TMP_DIR, &s->log.tmpfd, err) < 0)
-		return -1;
-	return 1;
-}
-
-static int
-make_inside(const struct delta_sink *s, const char *name, int *fd,
-    struct mb_err *err)
-{
-	struct mb_buf path = { 0 };
-
-	if (*fd >= 0)
-		return 0;
-	mb_buf_addf(&path, "%s/%s", s->path, name);
-	*fd = mb_dir_open(mb_buf_str(&path), 0777, err);
-	mb_buf_release(&path);
-	return *fd < 0 ? -1 : 0;
-}
-
-/* The batch has rows and passes the gate: make what isn't there. */
-static int
-make_directories(struct delta_sink *s, struct mb_err *err)
-{
-	if (s->rootfd < 0)
-		s->rootfd = mb_dir_open(s->path, 0777, err);
-	if (s->rootfd < 0 ||
-	    make_inside(s, TMP_DIR, &s->log.tmpfd, err) < 0 ||
-	    make_inside(s, LOG_DIR, &s->log.dirfd, err) < 0)
-		return mb_wrap(err, "delta");
-	return 0;
-}
-
-/*
  * The table as the log tells.
  */
 static int
@@ -213,13 +103,13 @@ refresh(struct delta_sink *s, struct mb_err *err)
 {
 	int rc;
 
-	if (s->log.dirfd < 0) {
-		rc = open_existing(s, err);
+	if (s->home.log.dirfd < 0) {
+		rc = mb_deltahome_open(&s->home, err);
 		if (rc <= 0)
 			return rc;
 	}
-	rc = s->is_fresh ? mb_delta_state_advance(&s->state, &s->log, err) :
-	    mb_delta_state_load(&s->state, &s->log, err);
+	rc = s->is_fresh ? mb_delta_state_advance(&s->state, &s->home.log, err) :
+	    mb_delta_state_load(&s->state, &s->home.log, err);
 	s->is_fresh = rc == 0;
 	if (rc < 0)
 		return -1;
@@ -284,159 +174,11 @@ lookup(struct mb_sink *sink, struct mb_marker *out, struct mb_err *err)
 	 * A version's bytes are synced before its name is given (by us) or
 	 * when they are read (others'); what may be missing is the name.
 	 */
-	if (out->exists && mb_fsync(s->log.dirfd, s->place, err) < 0) {
+	if (out->exists && mb_fsync(s->home.log.dirfd, s->place, err) < 0) {
 		s->is_poisoned = true;
 		return -1;
 	}
-	return s->log.tmpfd < 0 ? 0 : mb_stage_sweep(s->log.tmpfd, err);
-}
-
-/*
- * Columns: the table's as mb_columns knows them, and back.
- */
-static struct mb_type
-type_of(struct mb_parquet_type t)
-{
-	static const enum mb_type_kind kinds[] = {
-		[MB_PARQUET_BOOL] = MB_TYPE_BOOL,
-		[MB_PARQUET_INT8] = MB_TYPE_INT32,
-		[MB_PARQUET_INT16] = MB_TYPE_INT32,
-		[MB_PARQUET_INT32] = MB_TYPE_INT32,
-		[MB_PARQUET_INT64] = MB_TYPE_INT,
-		[MB_PARQUET_FLOAT] = MB_TYPE_FLOAT,
-		[MB_PARQUET_DOUBLE] = MB_TYPE_DOUBLE,
-		[MB_PARQUET_TEXT] = MB_TYPE_TEXT,
-		[MB_PARQUET_BINARY] = MB_TYPE_BINARY,
-		[MB_PARQUET_DATE] = MB_TYPE_DATE,
-		[MB_PARQUET_TIMESTAMP] = MB_TYPE_TIMESTAMP,
-		[MB_PARQUET_TIMESTAMP_NTZ] = MB_TYPE_TIMESTAMP_NTZ,
-		[MB_PARQUET_DECIMAL] = MB_TYPE_DECIMAL,
-	};
-
-	return (struct mb_type){ .kind = kinds[t.kind],
-		.precision = t.precision, .scale = t.scale };
-}
-
-static struct mb_parquet_type
-parquet_type_of(struct mb_type t)
-{
-	static const enum mb_parquet_kind kinds[] = {
-		[MB_TYPE_BOOL] = MB_PARQUET_BOOL,
-		[MB_TYPE_INT] = MB_PARQUET_INT64,
-		[MB_TYPE_INT32] = MB_PARQUET_INT32,
-		[MB_TYPE_FLOAT] = MB_PARQUET_FLOAT,
-		[MB_TYPE_DOUBLE] = MB_PARQUET_DOUBLE,
-		[MB_TYPE_TEXT] = MB_PARQUET_TEXT,
-		[MB_TYPE_BINARY] = MB_PARQUET_BINARY,
-		[MB_TYPE_DATE] = MB_PARQUET_DATE,
-		[MB_TYPE_TIMESTAMP] = MB_PARQUET_TIMESTAMP,
-		[MB_TYPE_TIMESTAMP_NTZ] = MB_PARQUET_TIMESTAMP_NTZ,
-		[MB_TYPE_DECIMAL] = MB_PARQUET_DECIMAL,
-		[MB_TYPE_ANY] = MB_PARQUET_TEXT,
-	};
-
-	return (struct mb_parquet_type){ .kind = kinds[t.kind],
-		.precision = t.precision, .scale = t.scale };
-}
-
-static void
-add_table_columns(struct delta_sink *s)
-{
-	for (size_t i = 0; i < s->state.schema.n; i++) {
-		const struct mb_delta_column *there = &s->state.schema.v[i];
-		struct mb_column *c;
-
-		if (!there->is_flat)
-			continue;
-		c = mb_columns_add(&s->columns, there->name);
-		c->type = type_of(there->type);
-		c->is_not_null = !there->is_nullable;
-	}
-	s->n_there = s->columns.n;
-}
-
-/* A column that the batch brings. */
-static int
-check_new_column(const struct delta_sink *s, const struct mb_column *c,
-    struct mb_err *err)
-{
-	static const char forbidden[] = " ,;{}()\n\t=";
-	size_t at = strcspn(c->name, forbidden);
-
-	for (size_t i = 0; i < s->state.schema.n; i++)
-		if (strcasecmp(s->state.schema.v[i].name, c->name) == 0)
-			return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": its "
-			    "type is one that we don't write", s->place,
-			    c->name);
-	if (c->name[0] == '\0')
-		return mb_fail(err, MB_EUSAGE, "%s: a column needs a name",
-		    s->place);
-	if (c->name[at] != '\0')
-		return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": Delta "
-		    "forbids blanks and , ; { } ( ) = in names", s->place,
-		    c->name);
-	if (c->type.kind == MB_TYPE_DECIMAL && c->type.precision == 0)
-		return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": say how "
-		    "many digits a decimal has: decimal(p,s)", s->place,
-		    c->name);
-	if (c->type.kind == MB_TYPE_TIMESTAMP_NTZ && has_table(s) &&
-	    !mb_delta_has_feature(&s->state.protocol, "timestampNtz"))
-		return mb_fail(err, MB_EUSAGE, "%s: column \"%s\": the table "
-		    "lacks the feature timestampNtz", s->place, c->name);
-	return 0;
-}
-
-/* The columns are final: what becomes of the table's metadata? */
-static int
-settle_table(struct delta_sink *s, int64_t now_ms, struct mb_err *err)
-{
-	size_t n = s->columns.n - s->n_there;
-	struct mb_delta_new_column *columns = mb_realloc_array(NULL, n + 1,
-	    sizeof *columns);
-	struct mb_buf schema = { 0 }, line = { 0 };
-	char id[MB_UUID_LEN + 1];
-	int rc = -1;
-
-	mb_buf_reset(&s->creation);
-	for (size_t i = 0; i < n; i++) {
-		const struct mb_column *c = &s->columns.v[s->n_there + i];
-
-		if (check_new_column(s, c, err) < 0)
-			goto out;
-		columns[i] = (struct mb_delta_new_column){ c->name,
-			parquet_type_of(c->type) };
-	}
-	if (n == 0) {
-		mb_buf_adds(&line, s->state.meta.text);
-		rc = mb_delta_meta_parse(&s->meta, (struct mb_str){ line.p,
-		    line.len }, err);
-	} else {
-		/* {"metaData":{…}} and a newline */
-		static const size_t before = sizeof "{\"metaData\":" - 1;
-
-		mb_delta_schema_put(&schema, has_table(s) ?
-		    s->state.meta.schema : NULL, columns, n);
-		if (has_table(s)) {
-			mb_delta_put_schema(&line, &s->state.meta,
-			    mb_buf_str(&schema));
-		} else {
-			if (mb_delta_uuid(id, err) < 0)
-				goto out;
-			mb_delta_put_protocol(&s->creation, columns, n);
-			mb_delta_put_meta(&line, id, mb_buf_str(&schema),
-			    now_ms);
-		}
-		mb_buf_add(&s->creation, line.p, line.len);
-		rc = mb_delta_meta_parse(&s->meta, (struct mb_str){
-		    line.p + before, line.len - before - 2 }, err);
-	}
-	if (rc == 0)
-		rc = mb_delta_schema_parse(&s->schema, &s->meta, err);
-out:
-	free(columns);
-	mb_buf_release(&schema);
-	mb_buf_release(&line);
-	return rc;
+	return s->home.log.tmpfd < 0 ? 0 : mb_stage_sweep(s->home.log.tmpfd, err);
 }
 
 /*
@@ -452,16 +194,13 @@ clear_batch(struct delta_sink *s)
 	mb_columns_reset(&s->columns);
 	mb_intake_reset(&s->intake);
 	mb_held_reset(&s->held);
-	mb_delta_meta_release(&s->meta);
-	mb_delta_schema_release(&s->schema);
-	mb_buf_reset(&s->creation);
+	mb_deltashape_reset(&s->shape);
 	free(s->base_meta);
 	s->base_meta = NULL;
 	s->state.awaits = NULL;
 	s->state.has_seen = false;
 	s->is_decided = s->is_held = s->has_place = s->is_unknown = false;
 	s->n_rows = 0;
-	s->n_there = 0;
 	s->stage = IDLE;
 }
 
@@ -484,14 +223,13 @@ begin(struct mb_sink *sink, const struct mb_begin *b, struct mb_err *err)
 	    mb_delta_uuid(s->txn_id, err) < 0)
 		return -1;
 	s->stage = STAGING;
-	s->interval_ms = s->batch_ms == 0 ? 0 : b->time_ms - s->batch_ms;
-	s->batch_ms = b->time_ms;
+	mb_deltacare_begin(&s->care, b->time_ms);
 	s->batch = b->batch;
 	s->digest = b->digest;
 	s->columns.had_table = has_table(s);
 	if (has_table(s)) {
 		s->base_meta = mb_strdup(s->state.meta.text);
-		add_table_columns(s);
+		mb_deltashape_begin(&s->shape, &s->columns, &s->state);
 	}
 	if (mb_columns_begin(&s->columns, format, b, err) < 0 ||
 	    mb_intake_begin(&s->intake, b, err) < 0) {
@@ -506,7 +244,7 @@ choose_codec(const struct delta_sink *s, enum mb_parquet_codec *out,
     struct mb_err *err)
 {
 	const char *option = s->head.options->codec;
-	const char *property = mb_delta_property(&s->meta,
+	const char *property = mb_delta_property(&s->shape.meta,
 	    "delta.parquet.compression.codec");
 	struct mb_err ignored = { 0 };
 	char name[16];
@@ -532,15 +270,16 @@ static int
 open_files(struct delta_sink *s, struct mb_err *err)
 {
 	struct mb_deltafiles_options o = { .place = s->place,
-		.columns = &s->columns, .schema = &s->schema,
-		.meta = &s->meta };
+		.columns = &s->columns, .schema = &s->shape.schema,
+		.meta = &s->shape.meta };
 
-	if (settle_table(s, mb_clock_wall_ms(), err) < 0 ||
+	if (mb_deltashape_settle(&s->shape, &s->columns, &s->state,
+	    mb_clock_wall_ms(), err) < 0 ||
 	    choose_codec(s, &o.codec, err) < 0 ||
-	    make_directories(s, err) < 0)
+	    mb_deltahome_make(&s->home, err) < 0)
 		return -1;
-	o.dirfd = s->rootfd;
-	o.tmpfd = s->log.tmpfd;
+	o.dirfd = s->home.rootfd;
+	o.tmpfd = s->home.log.tmpfd;
 	return mb_deltafiles_open(&s->files, &o, err);
 }
 
@@ -565,9 +304,9 @@ spill(struct delta_sink *s, struct mb_err *err)
 	int fd = -1;
 
 	if (s->held.fd < 0) {
-		if (make_directories(s, err) < 0)
+		if (mb_deltahome_make(&s->home, err) < 0)
 			return -1;
-		fd = mb_openat(s->log.tmpfd, ".", O_RDWR | O_TMPFILE, 0600);
+		fd = mb_openat(s->home.log.tmpfd, ".", O_RDWR | O_TMPFILE, 0600);
 		if (fd < 0)
 			return mb_fail_sys(err, "%s: a temporary file",
 			    s->place);
@@ -678,46 +417,6 @@ stage(struct mb_sink *sink, uint64_t *rows, struct mb_err *err)
  * The commit.
  */
 
-/*
- * The table's metadata has changed since the batch began, or the table has
- * come to be.  Would the files be the same?
- */
-static int
-compare_columns(const struct delta_sink *s, struct mb_err *err)
-{
-	for (size_t i = 0; i < s->schema.n; i++) {
-		const struct mb_delta_column *ours = &s->schema.v[i], *theirs;
-		const struct mb_column *c = mb_columns_find(&s->columns,
-		    ours->name);
-
-		if (c == NULL || !c->is_in_batch)
-			continue;
-		theirs = mb_delta_schema_find(&s->state.schema, ours->name);
-		if (theirs == NULL || !theirs->is_flat ||
-		    theirs->type.kind != ours->type.kind ||
-		    theirs->type.precision != ours->type.precision ||
-		    theirs->type.scale != ours->type.scale ||
-		    theirs->is_partition != ours->is_partition ||
-		    theirs->is_nullable < ours->is_nullable)
-			return mb_fail(err, MB_EBUSY, "%s: its column \"%s\" "
-			    "was changed while we were at work; start again",
-			    s->place, ours->name);
-	}
-	for (size_t i = 0; i < s->state.schema.n; i++) {
-		const struct mb_delta_column *theirs = &s->state.schema.v[i];
-		const struct mb_delta_column *ours = mb_delta_schema_find(
-		    &s->schema, theirs->name);
-
-		if ((theirs->is_partition || !theirs->is_nullable) &&
-		    (ours == NULL || ours->is_partition !=
-		    theirs->is_partition))
-			return mb_fail(err, MB_EBUSY, "%s: its column \"%s\" "
-			    "was changed while we were at work; start again",
-			    s->place, theirs->name);
-	}
-	return 0;
-}
-
 /* Is everything as it was when the batch began, as far as it matters? */
 static int
 compare_table(struct delta_sink *s, struct mb_err *err)
@@ -740,10 +439,11 @@ compare_table(struct delta_sink *s, struct mb_err *err)
 			    "made anew while we were at work", s->place);
 		mb_delta_meta_release(&was);
 	}
-	if (rc < 0 || check_gate(s, err) < 0 || compare_columns(s, err) < 0)
+	if (rc < 0 || check_gate(s, err) < 0 || mb_deltashape_compare(&s->shape,
+	    &s->columns, &s->state, err) < 0)
 		return -1;
 	/* Another has made the table, or changed it: his stands. */
-	mb_buf_reset(&s->creation);
+	mb_buf_reset(&s->shape.creation);
 	free(s->base_meta);
 	s->base_meta = mb_strdup(s->state.meta.text);
 	return 0;
@@ -779,7 +479,7 @@ put_commit(const struct delta_sink *s, struct mb_buf *out,
 		.version = MB_VERSION, .journal = o->journal,
 		.digest = s->digest.hex, .batch = s->batch,
 	});
-	mb_buf_add(out, s->creation.p, s->creation.len);
+	mb_buf_add(out, s->shape.creation.p, s->shape.creation.len);
 	mb_deltamark_put(out, &s->state, o->journal, o->journal_path != NULL ?
 	    o->journal_path : "", was, now, now_ms);
 	put_adds(s, out, now_ms);
@@ -792,7 +492,7 @@ put_place(struct delta_sink *s, struct mb_err *err)
 	if (s->head.positions == NULL || s->has_place)
 		return 0;
 	if (s->place_file == NULL)
-		mb_deltaplace_open(&s->place_file, s->log.tmpfd,
+		mb_deltaplace_open(&s->place_file, s->home.log.tmpfd,
 		    s->head.options->journal);
 	if (mb_deltaplace_put(s->place_file, s->batch, s->head.positions,
 	    err) < 0)
@@ -817,7 +517,7 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 	if (refresh(s, err) < 0)
 		return -1;
 	if (s->state.has_seen) {	/* D3: it was ours */
-		if (mb_fsync(s->log.dirfd, s->place, err) == 0)
+		if (mb_fsync(s->home.log.dirfd, s->place, err) == 0)
 			return 1;
 		s->is_poisoned = s->is_unknown = true;
 		return -1;
@@ -835,10 +535,10 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 		goto out;
 	put_commit(s, &text, was, now, mb_clock_wall_ms());
 	/* D1 */
-	if (mb_delta_log_add(&s->log, s->state.version + 1,
+	if (mb_delta_log_add(&s->home.log, s->state.version + 1,
 	    (struct mb_str){ text.p, text.len }, &why) == 0) {
 		/* It has happened, whatever reading it again may say. */
-		s->is_fresh = mb_delta_state_apply(&s->state, &s->log,
+		s->is_fresh = mb_delta_state_apply(&s->state, &s->home.log,
 		    (struct mb_str){ text.p, text.len }, &why) == 0;
 		rc = 1;
 	} else if (why.code == MB_EEXIST) {
@@ -867,99 +567,19 @@ wait_a_little(int64_t *span_us)
 		*span_us *= 2;
 }
 
-/*
- * Join at most as much as takes half of the time from one batch to the next,
- * by what it took so far.
- */
-static uint64_t
-budget(const struct delta_sink *s)
-{
-	int64_t ms = s->interval_ms < LONGEST_MS ? s->interval_ms :
-	    LONGEST_MS;
-	uint64_t bytes = ms <= 0 ? 0 : s->rate * (uint64_t)ms / 2;
-
-	return bytes < LEAST_BUDGET ? LEAST_BUDGET : bytes;
-}
-
-/* It is none of the batch, but somebody should know. */
 static void
-give_notice(const struct delta_sink *s, const struct mb_err *err)
+take_care(struct delta_sink *s)
 {
 	const struct mb_sink_options *o = s->head.options;
-
-	if (o->notice != NULL)
-		o->notice(o->notice_arg, err->msg);
-}
-
-static void
-join_files(struct delta_sink *s, struct mb_deltatidy *t)
-{
-	int64_t started = mb_clock_steady_us(), took;
-	struct mb_err err = { 0 };
-	int rc = mb_deltatidy_join(t, budget(s), mb_clock_wall_ms(), &err);
-
-	took = (mb_clock_steady_us() - started) / 1000;
-	if (rc > 0 && took > 0)
-		s->rate = (s->rate + t->joined_bytes / (uint64_t)took) / 2 + 1;
-	if (rc >= 0)
-		return;
-	s->has_stuck = err.code == MB_EDATA;
-	s->is_fresh = false;
-	s->is_poisoned |= t->is_unknown;
-	give_notice(s, &err);
-}
-
-static void
-save(struct delta_sink *s, int64_t now_ms)
-{
+	struct mb_deltatidy t = { .rootfd = s->home.rootfd,
+		.log = &s->home.log, .state = &s->state,
+		.journal = o->journal };
 	struct mb_err err = { 0 };
 
-	if (s->state.version < s->save_from ||
-	    !mb_delta_save_is_due(&s->state) ||
-	    mb_delta_save(&s->state, &s->log, now_ms, &err) == 0)
-		return;
-	s->save_from = s->state.version + SAVE_LATER;
-	give_notice(s, &err);
-}
-
-static void
-vacuum(struct delta_sink *s, struct mb_deltatidy *t, int64_t now_ms)
-{
-	struct mb_err err = { 0 };
-	uint64_t n;
-
-	if (now_ms - s->vacuum_ms < VACUUM_MS)
-		return;
-	s->vacuum_ms = now_ms;
-	if (mb_deltatidy_vacuum(t, now_ms, &n, &err) == 0)
-		return;
-	s->is_fresh = false;
-	give_notice(s, &err);
-}
-
-/*
- * The batch is committed.  What isn't done now is done after another commit,
- * so a failure here is none of the batch.
- */
-static void
-tidy(struct delta_sink *s)
-{
-	struct mb_deltatidy t = { .rootfd = s->rootfd, .log = &s->log,
-		.state = &s->state, .small = s->small,
-		.journal = s->head.options->journal };
-	int64_t now_ms = mb_clock_wall_ms();
-	struct mb_err err = { 0 };
-
-	if (choose_codec(s, &t.codec, &err) < 0) {
-		give_notice(s, &err);
-		return;
-	}
-	if (s->is_fresh && s->small != NULL && !s->has_stuck)
-		join_files(s, &t);
-	if (s->is_fresh)
-		save(s, now_ms);
-	if (s->is_fresh && s->head.options->vacuums)
-		vacuum(s, &t, now_ms);
+	if (choose_codec(s, &t.codec, &err) == 0)
+		mb_deltacare_run(&s->care, &t, &s->is_fresh, &s->is_poisoned);
+	else if (o->notice != NULL)
+		o->notice(o->notice_arg, err.msg);
 }
 
 static int
@@ -987,8 +607,8 @@ commit(struct mb_sink *sink, const struct mb_marker *was,
 	s->is_unknown = true;	/* the files belong to the table now */
 	free(s->head.target_id);
 	s->head.target_id = mb_strdup(s->state.meta.id != NULL ?
-	    s->state.meta.id : s->meta.id);
-	tidy(s);
+	    s->state.meta.id : s->shape.meta.id);
+	take_care(s);
 	return 0;
 }
 
@@ -1002,19 +622,13 @@ close_sink(struct mb_sink *sink)
 
 	clear_batch(s);
 	mb_delta_state_release(&s->state);
-	mb_deltasmall_close(s->small);
+	mb_deltacare_close(&s->care);
 	mb_deltaplace_close(s->place_file);
 	mb_columns_release(&s->columns);
 	mb_intake_release(&s->intake);
 	mb_held_release(&s->held);
-	mb_buf_release(&s->creation);
-	if (s->log.dirfd >= 0)
-		close(s->log.dirfd);
-	if (s->log.tmpfd >= 0)
-		close(s->log.tmpfd);
-	if (s->rootfd >= 0)
-		close(s->rootfd);
-	free(s->path);
+	mb_deltashape_release(&s->shape);
+	mb_deltahome_close(&s->home);
 	free(s->place);
 	free(s);
 }
@@ -1031,36 +645,30 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 	struct delta_sink *s = mb_zalloc(sizeof *s);
 	struct mb_buf target = { 0 };
 	enum mb_parquet_codec codec;
+	char *absolute;
 
 	*s = (struct delta_sink){
-		.head = { .ops = &ops, .options = options }, .rootfd = -1,
-		.log = { .dirfd = -1, .tmpfd = -1 },
+		.head = { .ops = &ops, .options = options },
 		.state = { .version = -1, .checkpoint = { .version = -1 } },
 	};
 	mb_held_init(&s->held);
-	s->place = mb_strdup("delta");
+	mb_deltahome_init(&s->home, NULL, NULL);
+	mb_deltacare_open(&s->care, options, &s->state);
 	if (options->codec != NULL && mb_parquet_codec_parse(&codec,
 	    options->codec, err) < 0) {
 		mb_wrap(err, "--codec");
 		goto fail;
 	}
-	if (mb_sink_resolve(&s->path, "delta", path, err) < 0)
+	if (mb_sink_resolve(&absolute, "delta", path, err) < 0)
 		goto fail;
-	mb_buf_addf(&target, "delta:%s", s->path);
+	mb_buf_addf(&target, "delta:%s", absolute);
 	s->head.target = mb_buf_take(&target);
-	free(s->place);
 	s->place = mb_strdup(s->head.target);
-	s->log.place = s->place;
+	mb_deltahome_init(&s->home, absolute, s->place);
 	s->columns = (struct mb_columns){ .options = options,
 		.place = s->place, .limit_of = "mb", .limit = MAX_COLUMNS,
 		.can_grow = options->evolves, .needs_digits = true };
 	s->intake.columns = &s->columns;
-	s->rate = FIRST_RATE;
-	if (options->compact_to > 0 && options->journal != NULL) {
-		mb_deltasmall_open(&s->small, options->journal,
-		    options->compact_to);
-		s->state.observer = mb_deltasmall_observer(s->small);
-	}
 	if (refresh(s, err) < 0 || check_gate(s, err) < 0)
 		goto fail;
 	*out = &s->head;
@@ -1091,7 +699,7 @@ mb_sink_find_delta(struct mb_found *out, const char *path,
 	}
 	snprintf(out->journal, sizeof out->journal, "%.32s", journal);
 	if (mb_deltamark_read(&out->marker, &s->state, out->journal,
-	    err) < 0 || mb_deltaplace_gather(out, s->log.tmpfd, out->journal,
+	    err) < 0 || mb_deltaplace_gather(out, s->home.log.tmpfd, out->journal,
 	    err) < 0) {
 		mb_wrap(err, "%s", s->place);
 		goto out;
