@@ -658,8 +658,10 @@ test_hostile_keys(void **state)
 			snprintf(keys[i], sizeof keys[i], "%s%0*d%s",
 			    patterns[p].before, patterns[p].width, i,
 			    patterns[p].behind);
-		assert_true(probes_of(&q, (uint64_t)rand(), keys, N) <
-		    3 * usual);
+		/* Not even under one seed in a hundred. */
+		for (int i = 0; i < 300; i++)
+			assert_true(probes_of(&q, (uint64_t)rand(), keys, N) <
+			    2 * usual);
 	}
 	/* In an empty table of 64: those that find the first one's cell full. */
 	mb_groups_open(&g, &q, 0);
