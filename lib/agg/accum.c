@@ -448,26 +448,65 @@ times_power(int64_t units, unsigned n)
 	return (mb_int128)units * power[n];
 }
 
+/*
+ * Above MOST, the head of a narrow state that has the scale and has seen the
+ * places of a uniform column, as nearly all have: a value is then added as it
+ * is.  Of other columns something that no head has there.
+ */
+static inline uint64_t
+top_of(const struct mb_column *c)
+{
+	return c->is_uniform ? (uint64_t)(c->scale + 1) << (SCALE - MOST) |
+	    c->scale : UINT64_MAX;
+}
+
+/*
+ * The sum grows by units of its own scale; false if that doesn't fit.  By
+ * halves, which compilers keep in registers.
+ */
+static inline bool
+grow_sum(struct decimals *d, int64_t units)
+{
+	uint64_t low;
+	bool carry = __builtin_add_overflow(d->sum.low, (uint64_t)units, &low);
+	int64_t high;
+
+	if (__builtin_add_overflow((int64_t)d->sum.high,
+	    (units >> 63) + carry, &high))
+		return false;
+	d->sum.low = low;
+	d->sum.high = (uint64_t)high;
+	d->head++;
+	return true;
+}
+
 static void
 add_sums(char *const *groups, size_t off, size_t n,
     const struct mb_column *c, struct mb_arena *arena)
 {
+	const uint64_t top = top_of(c);
+
 	for (size_t i = 0; i < n; i++) {
 		struct decimals *d = (struct decimals *)(groups[i] + off);
 		unsigned places = c->places[i];
+
 		mb_int128 sum;
 
-		if (places == MB_COLUMN_NULL)
+		if (d->head >> MOST == top) {
+			if (grow_sum(d, c->units[i]))
+				continue;
+		} else if (places == MB_COLUMN_NULL) {
 			continue;
-		if (is_ready(d->head, c->scale, places) &&
-		    !__builtin_add_overflow(sum_of(d), times_power(c->units[i],
-		    scale_of(d->head) - c->scale), &sum)) {
+		} else if (is_ready(d->head, c->scale, places) &&
+		    !__builtin_add_overflow(sum_of(d),
+		    times_power(c->units[i], scale_of(d->head) - c->scale),
+		    &sum)) {
 			set_sum(d, sum);
 			d->head++;
-		} else {
-			add_units(MB_SLOT_SUM, d, c->units[i], places,
-			    c->scale, arena);
+			continue;
 		}
+		add_units(MB_SLOT_SUM, d, c->units[i], places, c->scale,
+		    arena);
 	}
 }
 
@@ -475,54 +514,64 @@ static void
 add_moments(char *const *groups, size_t off, size_t n,
     const struct mb_column *c, struct mb_arena *arena)
 {
+	const uint64_t top = top_of(c);
+
 	for (size_t i = 0; i < n; i++) {
 		struct decimals *d = (struct decimals *)(groups[i] + off);
 		unsigned places = c->places[i];
 		int64_t units = c->units[i];
-		mb_int128 sum, squares;
+		mb_int128 squares;
 
 		if (places == MB_COLUMN_NULL)
 			continue;
-		if (is_ready(d->head, c->scale, places) &&
-		    scale_of(d->head) == c->scale &&
-		    !__builtin_add_overflow(sum_of(d), (mb_int128)units,
-		    &sum) &&
+		if ((d->head >> MOST == top ||
+		    (is_ready(d->head, c->scale, places) &&
+		    scale_of(d->head) == c->scale)) &&
 		    !__builtin_add_overflow(squares_of(d),
-		    (mb_int128)units * units, &squares)) {
-			set_sum(d, sum);
+		    (mb_int128)units * units, &squares) &&
+		    grow_sum(d, units))
 			set_squares(d, squares);
-			d->head++;
-		} else {
+		else
 			add_units(MB_SLOT_MOMENTS, d, units, places, c->scale,
 			    arena);
-		}
 	}
+}
+
+static inline void
+grow_range(struct decimals *d, int64_t v)
+{
+	d->range.least = v < d->range.least ? v : d->range.least;
+	d->range.greatest = v > d->range.greatest ? v : d->range.greatest;
+	d->head++;
 }
 
 static void
 add_ranges(char *const *groups, size_t off, size_t n,
     const struct mb_column *c, struct mb_arena *arena)
 {
+	const uint64_t top = top_of(c);
+
 	for (size_t i = 0; i < n; i++) {
 		struct decimals *d = (struct decimals *)(groups[i] + off);
 		unsigned places = c->places[i];
-		bool fits = is_ready(d->head, c->scale, places);
-		mb_int128 units = fits ? times_power(c->units[i],
-		    scale_of(d->head) - c->scale) : 0;
-		int64_t v = (int64_t)units;
+		mb_int128 units;
 
+		if (d->head >> MOST == top) {
+			grow_range(d, c->units[i]);
+			continue;
+		}
 		if (places == MB_COLUMN_NULL)
 			continue;
-		if (fits && units == v) {
-			d->range.least = v < d->range.least ? v :
-			    d->range.least;
-			d->range.greatest = v > d->range.greatest ? v :
-			    d->range.greatest;
-			d->head++;
-		} else {
-			add_units(MB_SLOT_RANGE, d, c->units[i], places,
-			    c->scale, arena);
+		if (is_ready(d->head, c->scale, places)) {
+			units = times_power(c->units[i],
+			    scale_of(d->head) - c->scale);
+			if (units == (int64_t)units) {
+				grow_range(d, (int64_t)units);
+				continue;
+			}
 		}
+		add_units(MB_SLOT_RANGE, d, c->units[i], places, c->scale,
+		    arena);
 	}
 }
 
@@ -546,8 +595,14 @@ mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups, size_t off,
 	case MB_SLOT_DISTINCT:
 		break;
 	case MB_SLOT_FIRST:
-	case MB_SLOT_LAST:
 		for (size_t i = 0; i < n; i++)
+			mb_accum_add(kind, groups[i] + off,
+			    mb_view_value(rows, &view[i]), NULL,
+			    ordinal + rows->record[i], arena);
+		break;
+	case MB_SLOT_LAST:
+		/* From behind: only a group's last one is then kept. */
+		for (size_t i = n; i-- > 0;)
 			mb_accum_add(kind, groups[i] + off,
 			    mb_view_value(rows, &view[i]), NULL,
 			    ordinal + rows->record[i], arena);

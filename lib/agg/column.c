@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "base/number.h"
 
 enum { ODD = 254, MAX_DIGITS = 18 };
@@ -85,45 +89,166 @@ widen(struct mb_column *c, size_t n, bool *odd)
 	return any;
 }
 
-bool
-mb_column_read(struct mb_column *c, const char *base,
-    const struct mb_view *view, size_t n, bool *odd)
+/* What a column is like; `least` and `most` are of places. */
+struct gist {
+	unsigned least, most;
+	size_t n_values;
+	bool has_odd;
+};
+
+/* The value i, which isn't null. */
+static inline void
+read_value(struct mb_column *c, struct gist *gist, bool *odd, const char *p,
+    const struct mb_view *view, size_t i)
 {
-	unsigned least = MB_COLUMN_NULL, most = 0;
-	size_t n_values = n;
-	bool any = false;
+	size_t len = view[i].len;
+	bool is_negative;
+	uint64_t units = 0;
+	unsigned places;
 
+	p += view[i].start;
+	is_negative = *p == '-';
+	p += is_negative;
+	len -= is_negative;
+	places = len - 1 < 8 ? read_word(&units, p, len) :
+	    len == 0 ? ODD : read_long(&units, p, len);
+	c->units[i] = is_negative ? -(int64_t)units : (int64_t)units;
+	c->places[i] = (uint8_t)places;
+	if (places == ODD) {
+		gist->has_odd = odd[i] = true;
+		c->places[i] = MB_COLUMN_NULL;
+		return;
+	}
+	gist->most = places > gist->most ? places : gist->most;
+	gist->least = places < gist->least ? places : gist->least;
+}
+
+static void
+read_one_by_one(struct mb_column *c, struct gist *gist, bool *odd,
+    const char *p, const struct mb_view *view, size_t n)
+{
 	for (size_t i = 0; i < n; i++) {
-		const char *p = base + view[i].start;
-		size_t len = view[i].len;
-		uint64_t units = 0;
-		unsigned places;
-
-		if (len == 0) {
-			n_values--;
+		if (view[i].len == 0) {
+			gist->n_values--;
 			c->units[i] = 0;
 			c->places[i] = MB_COLUMN_NULL;
-			continue;
+		} else {
+			read_value(c, gist, odd, p, view, i);
 		}
-		bool is_negative = *p == '-';
-
-		p += is_negative;
-		len -= is_negative;
-		places = len - 1 < 8 ? read_word(&units, p, len) :
-		    len == 0 ? ODD : read_long(&units, p, len);
-		c->units[i] = is_negative ? -(int64_t)units : (int64_t)units;
-		c->places[i] = (uint8_t)places;
-		if (places == ODD) {
-			any = odd[i] = true;
-			c->places[i] = MB_COLUMN_NULL;
-			continue;
-		}
-		most = places > most ? places : most;
-		least = places < least ? places : least;
 	}
-	c->scale = most;
-	c->n_values = n_values;
-	if (least < most)
-		any |= widen(c, n, odd);
-	return any;
+}
+
+#if defined(__x86_64__)
+#define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f," \
+    "avx512bw,avx512vl,avx512vbmi2")))
+
+/* join_digits of eight words. */
+AVX512 static inline __m512i
+join_eight(__m512i t)
+{
+	t = _mm512_maddubs_epi16(t, _mm512_set1_epi16(1 << 8 | 10));
+	t = _mm512_madd_epi16(t, _mm512_set1_epi32(1 << 16 | 100));
+	return _mm512_add_epi64(_mm512_mul_epu32(t,
+	    _mm512_set1_epi64(10000)), _mm512_srli_epi64(t, 32));
+}
+
+/* What read_word does, for eight at a time; longer ones one by one. */
+AVX512 static void
+read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
+    const char *p, const struct mb_view *view, size_t n)
+{
+	const __m512i zero = _mm512_setzero_si512();
+	const __m512i one = _mm512_set1_epi64(1);
+	__m512i least = _mm512_set1_epi64(MB_COLUMN_NULL), most = zero;
+
+	for (size_t i = 0; i < n; i += 8) {
+		__mmask8 all = (__mmask8)_bzhi_u32(0xff,
+		    n - i < 8 ? (unsigned)(n - i) : 8),
+		    there, longer, negative, bad, pointed;
+		__m512i v = _mm512_maskz_loadu_epi64(all, &view[i]);
+		__m512i len = _mm512_and_epi64(_mm512_srli_epi64(v, 32),
+		    _mm512_set1_epi64(0xffff));
+		__m512i t, other, at, below, above, places;
+
+		there = _mm512_test_epi64_mask(len, len);
+		t = _mm512_mask_i64gather_epi64(zero, there,
+		    _mm512_and_epi64(v, _mm512_set1_epi64(0xffffffff)), p, 1);
+		longer = _mm512_cmpgt_epu64_mask(len, _mm512_set1_epi64(8));
+		negative = _mm512_cmpeq_epi64_mask(
+		    _mm512_and_epi64(t, _mm512_set1_epi64(0xff)),
+		    _mm512_set1_epi64('-'));
+		t = _mm512_mask_srli_epi64(t, negative, t, 8);
+		len = _mm512_mask_sub_epi64(len, negative, len, one);
+		bad = _mm512_mask_testn_epi64_mask(negative, len, len);
+		/* The last byte on top, and zeros in front of the first. */
+		t = _mm512_sllv_epi64(_mm512_xor_epi64(t,
+		    _mm512_set1_epi8('0')), _mm512_sub_epi64(
+		    _mm512_set1_epi64(64), _mm512_slli_epi64(len, 3)));
+		/* 0x80 where there is no digit, and 1 at the first such. */
+		other = _mm512_and_epi64(_mm512_or_epi64(t, _mm512_add_epi8(t,
+		    _mm512_set1_epi8(0x76))), _mm512_set1_epi8((char)0x80));
+		pointed = _mm512_test_epi64_mask(other, other);
+		at = _mm512_srli_epi64(_mm512_and_epi64(other,
+		    _mm512_sub_epi64(zero, other)), 7);
+		below = _mm512_sub_epi64(at, one);
+		above = _mm512_sub_epi64(zero, _mm512_slli_epi64(at, 8));
+		/* It must be a point, the only one, and not the last byte. */
+		bad |= _mm512_mask_test_epi64_mask(pointed,
+		    _mm512_andnot_epi64(_mm512_or_epi64(above, below),
+		    _mm512_set1_epi8(-1)),
+		    _mm512_xor_epi64(t, _mm512_set1_epi8('.' ^ '0'))) |
+		    _mm512_mask_test_epi64_mask(pointed, other,
+		    _mm512_sub_epi64(other, one)) |
+		    _mm512_mask_testn_epi64_mask(pointed, above, above);
+		/* Close the gap. */
+		t = _mm512_mask_or_epi64(t, pointed, _mm512_and_epi64(t,
+		    above), _mm512_slli_epi64(_mm512_and_epi64(t, below), 8));
+		places = _mm512_maskz_mov_epi64(pointed, _mm512_sad_epu8(
+		    _mm512_and_epi64(above, _mm512_set1_epi8(1)), zero));
+		t = join_eight(t);
+		t = _mm512_maskz_mov_epi64(there, _mm512_mask_sub_epi64(t,
+		    negative, zero, t));
+		_mm512_storeu_si512(&c->units[i], t);
+		bad = (__mmask8)((bad & there) & ~longer);
+		gist->n_values -= (unsigned)__builtin_popcount(all & ~there);
+		all = (__mmask8)(there & ~longer & ~bad);
+		most = _mm512_mask_max_epu64(most, all, most, places);
+		least = _mm512_mask_min_epu64(least, all, least, places);
+		places = _mm512_mask_mov_epi64(_mm512_set1_epi64(
+		    MB_COLUMN_NULL), all, places);
+		_mm_storel_epi64((__m128i *)&c->places[i],
+		    _mm512_cvtepi64_epi8(places));
+		for (; bad != 0; bad &= (__mmask8)(bad - 1)) {
+			odd[i + (unsigned)__builtin_ctz(bad)] = true;
+			gist->has_odd = true;
+		}
+		for (; longer != 0; longer &= (__mmask8)(longer - 1))
+			read_value(c, gist, odd, p, view,
+			    i + (unsigned)__builtin_ctz(longer));
+	}
+	if (_mm512_reduce_max_epu64(most) > gist->most)
+		gist->most = (unsigned)_mm512_reduce_max_epu64(most);
+	if (_mm512_reduce_min_epu64(least) < gist->least)
+		gist->least = (unsigned)_mm512_reduce_min_epu64(least);
+}
+#endif
+
+bool
+mb_column_read(struct mb_column *c, const struct mb_rows *rows,
+    const struct mb_view *view, bool *odd)
+{
+	struct gist gist = { .least = MB_COLUMN_NULL, .n_values = rows->n };
+
+#if defined(__x86_64__)
+	if (rows->isa == MB_ISA_AVX512)
+		read_by_eight(c, &gist, odd, rows->p, view, rows->n);
+	else
+#endif
+		read_one_by_one(c, &gist, odd, rows->p, view, rows->n);
+	c->scale = gist.most;
+	c->n_values = gist.n_values;
+	c->is_uniform = gist.n_values == rows->n && !gist.has_odd &&
+	    gist.least == gist.most;
+	return (gist.least < gist.most && widen(c, rows->n, odd)) ||
+	    gist.has_odd;
 }

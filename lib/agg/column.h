@@ -19,14 +19,15 @@ struct mb_column {
 	uint8_t places[MB_ROWS];	/* as written, at most scale; or
 					   MB_COLUMN_NULL */
 	unsigned scale;			/* at most 18 */
+	bool is_uniform;		/* none is null, all of scale places */
 	size_t n_values;		/* that aren't null */
 };
 
 /*
- * Read the n views.  Sets odd[i] of those that are left to mb_number_parse,
- * whether they are numbers or not; true if there are any.
+ * Read a field of the rows.  Sets odd[i] of those that are left to
+ * mb_number_parse, whether they are numbers or not; true if there are any.
  */
-bool mb_column_read(struct mb_column *c, const char *p,
-    const struct mb_view *view, size_t n, bool *odd);
+bool mb_column_read(struct mb_column *c, const struct mb_rows *rows,
+    const struct mb_view *view, bool *odd);
 
 #endif

@@ -204,8 +204,7 @@ compare_numbers(unsigned char *out, enum op op, struct side *s,
 
 	if (!s->has_column) {
 		memset(s->odd, 0, sizeof s->odd);
-		(void)mb_column_read(c, s->rows->p, s->view, s->rows->n,
-		    s->odd);
+		(void)mb_column_read(c, s->rows, s->view, s->odd);
 		s->has_column = true;
 	}
 	set_truths(truths, op);

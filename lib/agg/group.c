@@ -649,14 +649,14 @@ read_columns(struct mb_groups *g, struct mb_rows *rows)
 	bool odd[MB_ROWS] = { false }, any = false;
 
 	for (size_t i = 0; i < q->n_numbers; i++)
-		any |= mb_column_read(&g->columns[i], rows->p,
-		    view_of(rows, q->numbers[i]), rows->n, odd);
+		any |= mb_column_read(&g->columns[i], rows,
+		    view_of(rows, q->numbers[i]), odd);
 	if (!any)
 		return;
 	mb_rows_drop(rows, q->fields.n, odd, true);
 	for (size_t i = 0; i < q->n_numbers; i++)
-		(void)mb_column_read(&g->columns[i], rows->p,
-		    view_of(rows, q->numbers[i]), rows->n, odd);
+		(void)mb_column_read(&g->columns[i], rows,
+		    view_of(rows, q->numbers[i]), odd);
 }
 
 /* g->found: the group of each row. */

@@ -804,6 +804,7 @@ mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 	if (rows->view == NULL)
 		rows->view = mb_realloc_array(NULL,
 		    (r->n_wanted + 1) * MB_ROWS, sizeof *rows->view);
+	rows->isa = r->isa;
 	if (r->format == MB_NDJSON)
 		return set_json_views(r, data) ? rows : NULL;
 	rows->p = data.p;

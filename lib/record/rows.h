@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/isa.h"
 #include "record/value.h"
 
 enum { MB_ROWS = 256 };
@@ -22,6 +23,7 @@ struct mb_view {
 };
 
 struct mb_rows {
+	enum mb_isa isa;	/* to be used by who works on them */
 	/*
 	 * MB_VIEW_SLACK bytes behind the start of any value can be read,
 	 * whatever they are.
