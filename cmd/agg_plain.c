@@ -14,6 +14,8 @@
 #include "base/parse.h"
 #include "record/writer.h"
 
+enum { MIN_SPAN = 1 << 20 };
+
 struct input {
 	const char *name, *path;	/* for people; as it is in records */
 	struct mb_bytes *bytes;
@@ -158,6 +160,45 @@ choose_formats(struct agg *a, struct input *in, struct mb_str head,
 	return 0;
 }
 
+/* What has come out since the last time. */
+static int
+take_results(struct agg *a, const struct input *in, struct mb_buf *first,
+    struct mb_err *err)
+{
+	if (take_rejects(a, in, first, err) < 0)
+		return -1;
+	if (agg_aggregates(a) || mb_work_rows(a->work)->len == 0)
+		return 0;
+	if (!a->has_header && agg_put_header(a, in->name, err) < 0)
+		return -1;
+	return agg_put_passed(a, err);
+}
+
+/* A file's bytes are read where they are needed; see mb_work_read. */
+static int
+read_file(struct agg *a, struct input *in, struct mb_buf *first_reject,
+    struct mb_err *err)
+{
+	struct mb_span span = { .name = in->name };
+	struct stat st;
+	int rc;
+
+	if (!mb_work_may_read(a->work) ||
+	    !mb_bytes_file(in->bytes, &span.fd, &span.pos) ||
+	    fstat(span.fd, &st) < 0 ||
+	    (uint64_t)st.st_size < span.pos + MIN_SPAN)
+		return 0;
+	span.end = (uint64_t)st.st_size;
+	do {
+		rc = mb_work_read(a->work, &span, err);
+		if (rc < 0)
+			return mb_wrap(err, "%s", in->name);
+		if (take_results(a, in, first_reject, err) < 0)
+			return -1;
+	} while (rc > 0);
+	return mb_bytes_skip(in->bytes, span.pos, err);
+}
+
 /* All records of one input go into the one batch. */
 static int
 read_input(struct agg *a, struct input *in, struct mb_buf *first_reject,
@@ -198,15 +239,12 @@ read_input(struct agg *a, struct input *in, struct mb_buf *first_reject,
 		if (mb_work_feed(a->work, &data, is_last, err) < 0)
 			return mb_wrap(err, "%s", in->name);
 		mb_bytes_consume(in->bytes, (size_t)(data.p - all.p));
-		if (take_rejects(a, in, first_reject, err) < 0)
-			return -1;
-		if (!agg_aggregates(a) && mb_work_rows(a->work)->len > 0 &&
-		    ((!a->has_header && agg_put_header(a, in->name, err) < 0) ||
-		    agg_put_passed(a, err) < 0))
+		if (take_results(a, in, first_reject, err) < 0)
 			return -1;
 		if (is_last)
 			return 0;
-		if (mb_bytes_next(in->bytes, &data, &is_last, err) < 0)
+		if (read_file(a, in, first_reject, err) < 0 ||
+		    mb_bytes_next(in->bytes, &data, &is_last, err) < 0)
 			return -1;
 	}
 }

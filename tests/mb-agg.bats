@@ -416,8 +416,35 @@ status 64'
 			cmp one many
 			cmp r1 rn
 		done
+		# from a pipe nobody reads at a place of his own
+		for n in 1 2; do
+			cat big.csv | mb-agg -F csv -T $n $q --rejects rn >many
+			cmp one many
+			cmp <(sed 's/"big.csv"/"-"/' r1) rn
+		done
 	done
 	[ "$(wc -c <big.csv)" -gt 2000000 ]
+}
+
+@test "a large file as standard input is read from where it stands, to its end" {
+	seq 3000000 >n
+	head -c 1000002 n >start
+	rest=$(($(wc -l <n) - $(wc -l <start)))
+	{ head -c 1000002 >/dev/null
+	  mb-agg -T 2 -F lines -a count >out
+	  wc -c >left; } <n
+	is "$(cat out)" "count
+$rest"
+	is "$(cat left)" 0
+}
+
+@test "a control line far behind in a file is named by its line" {
+	{ seq 1000000; printf '\036{"mb":"end"}\n'; seq 10; } >n
+	for n in 1 2; do
+		is "$(agg -T $n -F lines -a count n)" \
+"mb-agg: n: line 1000001: a control line in a plain stream: a filter took or changed control lines
+status 65"
+	done
 }
 
 @test "the same answers as sqlite3 and mawk" {

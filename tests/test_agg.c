@@ -4,6 +4,7 @@
 #include "agg/query.h"
 #include "agg/reject.h"
 #include "agg/work.h"
+#include "base/io.h"
 #include "record/marks.h"
 #include "record/writer.h"
 
@@ -13,7 +14,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -798,6 +801,39 @@ test_columns(void **state)
 			assert_true(c.is_uniform);
 	}
 	mb_buf_release(&text);
+/* The piece that says: from a file, as far as the threads may read it. */
+enum { FROM_FILE = 2 };
+
+/* Let the threads read what follows *rest; where they came to. */
+static void
+read_work(struct mb_buf *out, struct mb_work *w, struct mb_str data, int fd,
+    struct mb_str *rest)
+{
+	struct mb_span span = { .fd = fd, .name = "file",
+		.pos = (uint64_t)(rest->p - data.p), .end = data.len };
+	struct mb_err err = { 0 };
+	int rc;
+
+	do {
+		rc = mb_work_read(w, &span, &err);
+		if (rc < 0)
+			fail_msg("%s", err.msg);
+		mb_buf_add(out, mb_work_rows(w)->p, mb_work_rows(w)->len);
+		mb_buf_reset(mb_work_rows(w));
+	} while (rc > 0);
+	assert_true(span.pos <= data.len);
+	*rest = (struct mb_str){ data.p + span.pos, 0 };
+}
+
+static int
+file_of(struct mb_str data)
+{
+	struct mb_err err = { 0 };
+	int fd = memfd_create("test_agg", MFD_CLOEXEC);
+
+	if (fd < 0 || mb_write_all(fd, data.p, data.len, "memfd", &err) < 0)
+		fail_msg("memfd: %s", err.msg);
+	return fd;
 }
 
 /* What a query makes of bytes that come in pieces, by n threads. */
@@ -815,7 +851,7 @@ run_work(struct mb_buf *out, const struct mb_query *q,
 	const char *end = data.p + data.len;
 	struct mb_work *w;
 	size_t n;
-	int rc;
+	int rc, fd = piece == FROM_FILE ? file_of(data) : -1;
 
 	cfg.query = q;
 	cfg.n_threads = n_threads;
@@ -832,7 +868,8 @@ run_work(struct mb_buf *out, const struct mb_query *q,
 		for (;;) {
 			bool is_last;
 
-			n = piece != 0 ? piece : (size_t)rand() % 700000;
+			n = piece > FROM_FILE ? piece :
+			    (size_t)rand() % 700000;
 			if (n > (size_t)(end - rest.p) - rest.len)
 				n = (size_t)(end - rest.p) - rest.len;
 			rest.len += n;
@@ -846,6 +883,8 @@ run_work(struct mb_buf *out, const struct mb_query *q,
 			mb_buf_reset(mb_work_rows(w));
 			if (is_last)
 				break;
+			if (fd >= 0 && mb_work_may_read(w))
+				read_work(out, w, data, fd, &rest);
 		}
 		assert_int_equal(rest.len, 0);
 		if (mb_work_finish(w, false, &err) < 0)
@@ -874,6 +913,8 @@ run_work(struct mb_buf *out, const struct mb_query *q,
 		    (unsigned long long)counts.n_passed);
 	}
 	mb_work_close(w);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void
@@ -949,8 +990,10 @@ test_threads(void **state)
 		size_t piece;		/* 0: random, 1: all at once */
 	} ways[] = {
 		{ 1, MB_ISA_PORTABLE, 0 }, { 2, MB_ISA_BEST, 300000 },
-		{ 7, MB_ISA_AVX2, 1 }, { 7, MB_ISA_NEON, 0 },
+		{ 7, MB_ISA_AVX2, 1 }, { 7, MB_ISA_BEST, FROM_FILE },
+		{ 7, MB_ISA_NEON, 0 },
 		{ 1, MB_ISA_AVX512, 70000 }, { 2, MB_ISA_NONE, 0 },
+		{ 1, MB_ISA_BEST, FROM_FILE }, { 2, MB_ISA_BEST, FROM_FILE },
 	};
 	static const struct {
 		enum mb_format in, out;
@@ -972,8 +1015,8 @@ test_threads(void **state)
 	mb_names_add(&header, MB_STR("k"));
 	mb_names_add(&header, MB_STR("s"));
 	mb_names_add(&header, MB_STR("x"));
-	random_csv(&csv, 70000);
-	random_ndjson(&ndjson, 26000);
+	random_csv(&csv, 100000);
+	random_ndjson(&ndjson, 40000);
 	assert_true(csv.len > 5 << 18 && ndjson.len > 9 << 17);
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
 		for (size_t k = 0; k < sizeof queries / sizeof *queries; k++) {
@@ -1008,7 +1051,7 @@ test_threads(void **state)
 			    n++) {
 				/* Records passed through know no sets. */
 				if (!mb_isa_is_there(ways[n].isa) ||
-				    (n > 2 && queries[k].aggs == NULL))
+				    (n > 3 && queries[k].aggs == NULL))
 					continue;
 				cfg.isa = ways[n].isa;
 				run_work(&got, &q, &cfg, &s, data,
@@ -1096,6 +1139,9 @@ test_threads_no_header(void **state)
 	assert_non_null(strstr(mb_buf_str(&want), "reject"));
 	run_work(&got, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 3, 0);
 	assert_same(&got, &want, q.n_keys > 0 ? "groups" : "records");
+	run_work(&got, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 3,
+	    FROM_FILE);
+	assert_same(&got, &want, "from a file");
 	mb_query_release(&q);
 
 	/* Into ndjson the columns are their positions. */
@@ -1179,6 +1225,9 @@ test_long_line(void **state)
 	run_work(&got, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 3,
 	    1 << 18);
 	assert_same(&got, &want, "long lines");
+	run_work(&got, &q, &cfg, &s, (struct mb_str){ csv.p, csv.len }, 3,
+	    FROM_FILE);
+	assert_same(&got, &want, "long lines of a file");
 	mb_query_release(&q);
 	mb_buf_release(&csv);
 	mb_buf_release(&want);

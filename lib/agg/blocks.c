@@ -1,5 +1,12 @@
 #include "agg/work_parts.h"
 
+enum {
+	/* mb_work_read returns with so much; without, all come in the end. */
+	ROWS = 64 * 1024,
+	REJECTS = 1,
+	FED = 4 << 20,	/* at least; until what has stopped a reading is past */
+};
+
 static void
 reset_job(struct job *job)
 {
@@ -19,6 +26,23 @@ header_of(const struct mb_work *w)
 	return &w->numbered;
 }
 
+/* The bytes of a job's block. */
+static int
+find_bytes(struct mb_work *w, struct worker *worker, struct job *job,
+    struct mb_str *data)
+{
+	uint64_t pos;
+
+	*data = (struct mb_str){ job->data.p, job->data.len };
+	if (!job->is_read)
+		return 0;
+	if (mb_reading_take(w->reading, &job->block, &worker->block, data,
+	    &pos, &job->err) < 0)
+		return -1;
+	job->off = pos + w->shift;
+	return 0;
+}
+
 /* Runs in a thread of the crew. */
 static void
 run_job(void *context, unsigned number, unsigned slot)
@@ -26,10 +50,11 @@ run_job(void *context, unsigned number, unsigned slot)
 	struct mb_work *w = context;
 	struct worker *worker = &w->workers[number];
 	struct job *job = &w->jobs[1 + slot];
-	struct mb_str data = { job->data.p, job->data.len };
+	struct mb_str data;
 
 	reset_job(job);
-	if (mb_reader_begin(worker->reader, header_of(w), job->off,
+	if (find_bytes(w, worker, job, &data) == 0 &&
+	    mb_reader_begin(worker->reader, header_of(w), job->off,
 	    &job->err) == 0)
 		(void)mb_work_take(w, worker, job, &data, true);
 }
@@ -82,10 +107,10 @@ wait_for_jobs(struct mb_work *w, struct mb_err *err)
 	return rc;
 }
 
+/* The slot of the next job; if need be its last result is taken. */
 static int
-post(struct mb_work *w, const char *p, size_t len, struct mb_err *err)
+next_job(struct mb_work *w, struct job **out, struct mb_err *err)
 {
-	struct job *job;
 	int slot;
 
 	if (mb_crew_is_full(w->crew)) {
@@ -93,11 +118,36 @@ post(struct mb_work *w, const char *p, size_t len, struct mb_err *err)
 		if (collect(w, &w->jobs[1 + slot], err) < 0)
 			return -1;
 	}
-	job = &w->jobs[1 + mb_crew_next(w->crew)];
+	*out = &w->jobs[1 + mb_crew_next(w->crew)];
+	(*out)->sequence = w->sequence++;
+	return 0;
+}
+
+static int
+post(struct mb_work *w, const char *p, size_t len, struct mb_err *err)
+{
+	struct job *job;
+
+	if (next_job(w, &job, err) < 0)
+		return -1;
 	mb_buf_reset(&job->data);
 	mb_buf_add(&job->data, p, len);
+	job->is_read = false;
 	job->off = w->off;
-	job->sequence = w->sequence++;
+	mb_crew_post(w->crew);
+	return 0;
+}
+
+static int
+post_block(struct mb_work *w, const struct mb_reading_block *b,
+    struct mb_err *err)
+{
+	struct job *job;
+
+	if (next_job(w, &job, err) < 0)
+		return -1;
+	job->is_read = true;
+	job->block = *b;
 	mb_crew_post(w->crew);
 	return 0;
 }
@@ -119,14 +169,11 @@ post_whole(struct mb_work *w, struct mb_str *data, size_t at_least,
 	return 0;
 }
 
-/*
- * A line that is already too long is for a reader, which needs no memory for
- * it; the crew's blocks would.
- */
+/* From here on, which is between two records, one thread goes on. */
 static int
-go_alone(struct mb_work *w, struct mb_str *data, struct mb_err *err)
+go_alone(struct mb_work *w, struct mb_err *err)
 {
-	if (post_whole(w, data, 0, err) < 0 || wait_for_jobs(w, err) < 0)
+	if (wait_for_jobs(w, err) < 0)
 		return -1;
 	w->is_parallel = false;
 	w->n_seen = 0;
@@ -156,8 +203,15 @@ feed_crew(struct mb_work *w, struct mb_str *data, bool is_last,
 	} while (rc != MB_SPLIT_MORE);
 	if (post_whole(w, data, is_last ? 0 : BLOCK / 2, err) < 0)
 		return -1;
-	if (!is_last && mb_split_keep(&w->split) > w->split.complete)
-		return go_alone(w, data, err);
+	if (is_last || mb_split_keep(&w->split) <= w->split.complete)
+		return 0;
+	/*
+	 * A line that is already too long is for a reader, which needs no
+	 * memory for it; the crew's blocks would.
+	 */
+	if (post_whole(w, data, 0, err) < 0 || go_alone(w, err) < 0)
+		return -1;
+	w->jobs[0].end = UINT64_MAX;	/* no record ends here */
 	return 0;
 }
 
@@ -166,14 +220,22 @@ feed_crew(struct mb_work *w, struct mb_str *data, bool is_last,
  * the crew.
  */
 static int
-go_parallel(struct mb_work *w, struct mb_err *err)
+gather_crew(struct mb_work *w, struct mb_err *err)
 {
 	size_t width = mb_reader_width(w->workers[0].reader);
 
 	if (w->stream.header == NULL && width > 0)
 		mb_names_number(&w->numbered, width);
-	if (w->crew == NULL && mb_crew_open(&w->crew, w->cfg.n_threads,
-	    w->n_jobs, run_job, w, err) < 0)
+	if (w->crew != NULL)
+		return 0;
+	return mb_crew_open(&w->crew, w->cfg.n_threads, w->n_jobs, run_job, w,
+	    err);
+}
+
+static int
+go_parallel(struct mb_work *w, struct mb_err *err)
+{
+	if (gather_crew(w, err) < 0)
 		return -1;
 	mb_split_init(&w->split, w->stream.format, w->stream.delimiter,
 	    w->stream.record_limit, w->off);
@@ -181,15 +243,22 @@ go_parallel(struct mb_work *w, struct mb_err *err)
 	return 0;
 }
 
+/* Is the stream large enough for blocks, and do these make its records? */
 static bool
-may_go_parallel(const struct mb_work *w)
+may_be_cut(const struct mb_work *w)
 {
 	bool is_table = w->stream.format == MB_CSV ||
 	    w->stream.format == MB_TSV;
 
-	return w->cfg.n_threads > 1 && w->n_bytes > ALONE &&
-	    !mb_work_needs_order(w) && (!is_table || w->stream.header != NULL ||
+	return w->n_bytes > ALONE && !mb_work_needs_order(w) && (!is_table ||
+	    w->stream.header != NULL ||
 	    mb_reader_width(w->workers[0].reader) > 0);
+}
+
+static bool
+may_go_parallel(const struct mb_work *w)
+{
+	return w->cfg.n_threads > 1 && may_be_cut(w);
 }
 
 /*
@@ -251,6 +320,41 @@ mb_work_feed(struct mb_work *w, struct mb_str *data, bool is_last,
 		return -1;
 	/* The caller may begin another stream, or look at the counts. */
 	return is_last ? wait_for_jobs(w, err) : 0;
+}
+
+bool
+mb_work_may_read(const struct mb_work *w)
+{
+	return may_be_cut(w) && w->off >= w->read_from &&
+	    (w->is_parallel || w->off == w->jobs[0].end);
+}
+
+int
+mb_work_read(struct mb_work *w, struct mb_span *span, struct mb_err *err)
+{
+	struct mb_reading_block b;
+
+	if (!w->is_reading) {
+		if (go_alone(w, err) < 0 || gather_crew(w, err) < 0)
+			return -1;
+		w->is_reading = true;
+		w->shift = w->off - span->pos;
+		mb_reading_begin(w->reading, span, w->stream.format,
+		    w->stream.delimiter, w->stream.record_limit);
+	}
+	while (mb_reading_next(w->reading, &b)) {
+		if (post_block(w, &b, err) < 0)
+			return -1;
+		if (w->rows.len >= ROWS || w->n_rejects >= REJECTS)
+			return 1;
+	}
+	if (wait_for_jobs(w, err) < 0)
+		return -1;
+	w->is_reading = false;
+	span->pos = mb_reading_pos(w->reading);
+	w->off = w->jobs[0].end = span->pos + w->shift;
+	w->read_from = w->off + FED;
+	return go_alone(w, err);
 }
 
 int

@@ -151,6 +151,24 @@ mb_bytes_consume(struct mb_bytes *b, size_t len)
 		mb_frame_consume(b->reader, len);
 }
 
+bool
+mb_bytes_file(const struct mb_bytes *b, int *fd, uint64_t *pos)
+{
+	return b->gunzip == NULL && mb_frame_file(b->reader, fd, pos);
+}
+
+int
+mb_bytes_skip(struct mb_bytes *b, uint64_t pos, struct mb_err *err)
+{
+	uint64_t before;
+	int fd;
+
+	if (!mb_frame_file(b->reader, &fd, &before))
+		return mb_fail(err, MB_EBUG, "%s is no file any more", b->name);
+	b->off += pos - before;
+	return mb_frame_skip(b->reader, pos, err);
+}
+
 uint64_t
 mb_bytes_off(const struct mb_bytes *b)
 {

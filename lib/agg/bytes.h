@@ -28,6 +28,11 @@ MB_CHECK int mb_bytes_next(struct mb_bytes *b, struct mb_str *data,
     bool *is_last, struct mb_err *err);
 void mb_bytes_consume(struct mb_bytes *b, size_t len);
 
+/* As mb_frame_file and mb_frame_skip; what is gzip'ed is no such file. */
+bool mb_bytes_file(const struct mb_bytes *b, int *fd, uint64_t *pos);
+MB_CHECK int mb_bytes_skip(struct mb_bytes *b, uint64_t pos,
+    struct mb_err *err);
+
 uint64_t mb_bytes_off(const struct mb_bytes *b);
 
 #endif

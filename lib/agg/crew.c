@@ -16,7 +16,7 @@ struct worker {
 struct mb_crew {
 	void (*work)(void *, unsigned, unsigned);
 	void *context;
-	struct worker *workers;
+	struct worker *workers;	/* 1 …; 0 needs no thread */
 	unsigned n_threads, n_jobs;
 	bool *is_done;		/* per slot */
 
@@ -27,12 +27,23 @@ struct mb_crew {
 	unsigned long n_posted, n_begun, n_waited;
 };
 
+/* Begin the next job, which is there, and do it; the mutex is held. */
+static void
+work_on(struct mb_crew *c, unsigned worker)
+{
+	unsigned job = (unsigned)(c->n_begun++ % c->n_jobs);
+
+	pthread_mutex_unlock(&c->mutex);
+	c->work(c->context, worker, job);
+	pthread_mutex_lock(&c->mutex);
+	c->is_done[job] = true;
+}
+
 static void *
 run(void *arg)
 {
 	struct worker *w = arg;
 	struct mb_crew *c = w->crew;
-	unsigned job;
 
 	pthread_mutex_lock(&c->mutex);
 	for (;;) {
@@ -40,11 +51,7 @@ run(void *arg)
 			pthread_cond_wait(&c->posted, &c->mutex);
 		if (c->is_closing)
 			break;
-		job = (unsigned)(c->n_begun++ % c->n_jobs);
-		pthread_mutex_unlock(&c->mutex);
-		c->work(c->context, w->number, job);
-		pthread_mutex_lock(&c->mutex);
-		c->is_done[job] = true;
+		work_on(c, w->number);
 		pthread_cond_signal(&c->finished);
 	}
 	pthread_mutex_unlock(&c->mutex);
@@ -61,7 +68,7 @@ mb_crew_open(struct mb_crew **out, unsigned n_threads, unsigned n_jobs,
 	int rc = 0;
 
 	*c = (struct mb_crew){ .work = work, .context = context,
-		.n_jobs = n_jobs };
+		.n_threads = 1, .n_jobs = n_jobs };
 	c->workers = mb_zalloc(n_threads * sizeof *c->workers);
 	c->is_done = mb_zalloc(n_jobs * sizeof *c->is_done);
 	pthread_mutex_init(&c->mutex, NULL);
@@ -96,7 +103,7 @@ mb_crew_close(struct mb_crew *c)
 	c->is_closing = true;
 	pthread_cond_broadcast(&c->posted);
 	pthread_mutex_unlock(&c->mutex);
-	for (unsigned i = 0; i < c->n_threads; i++)
+	for (unsigned i = 1; i < c->n_threads; i++)
 		pthread_join(c->workers[i].thread, NULL);
 	pthread_cond_destroy(&c->finished);
 	pthread_cond_destroy(&c->posted);
@@ -137,7 +144,10 @@ mb_crew_wait(struct mb_crew *c)
 		return -1;
 	pthread_mutex_lock(&c->mutex);
 	while (!c->is_done[job])
-		pthread_cond_wait(&c->finished, &c->mutex);
+		if (c->n_begun < c->n_posted)
+			work_on(c, 0);
+		else
+			pthread_cond_wait(&c->finished, &c->mutex);
 	pthread_mutex_unlock(&c->mutex);
 	c->n_waited++;
 	return (int)job;

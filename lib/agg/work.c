@@ -52,6 +52,7 @@ mb_work_open(struct mb_work **out, const struct mb_work_config *cfg,
 	if (w->cfg.n_threads == 0)
 		w->cfg.n_threads = 1;
 	w->n_jobs = w->cfg.n_threads * JOBS_PER_THREAD;
+	w->reading = mb_reading_open();
 	w->workers = mb_zalloc(w->cfg.n_threads * sizeof *w->workers);
 	w->jobs = mb_zalloc((1 + w->n_jobs) * sizeof *w->jobs);
 	if (mb_random(&w->seed, sizeof w->seed, err) < 0)
@@ -91,11 +92,13 @@ mb_work_close(struct mb_work *w)
 	if (w == NULL)
 		return;
 	mb_crew_close(w->crew);
+	mb_reading_close(w->reading);
 	close_readers(w);
 	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
 		mb_expr_close(w->workers[i].where);
 		mb_groups_close(w->workers[i].groups);
 		mb_buf_release(&w->workers[i].text);
+		mb_buf_release(&w->workers[i].block);
 		free(w->workers[i].saw);
 	}
 	for (unsigned i = 0; i <= w->n_jobs; i++) {
@@ -153,8 +156,10 @@ void
 mb_work_reset(struct mb_work *w)
 {
 	mb_work_drop_jobs(w);
+	w->is_reading = false;
 	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
 		mb_groups_reset(w->workers[i].groups);
+		mb_buf_release(&w->workers[i].block);
 		memset(w->workers[i].saw, 0, w->cfg.query->fields.n *
 		    sizeof *w->workers[i].saw);
 	}
@@ -200,6 +205,7 @@ mb_work_begin(struct mb_work *w, const struct mb_stream *s,
 	w->stream = *s;
 	w->off = s->off;
 	w->n_seen = 0;
+	w->read_from = 0;
 	w->is_parallel = false;
 	mb_names_reset(&w->numbered);
 	set_columns(w);

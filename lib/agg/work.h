@@ -6,7 +6,8 @@
  *
  *	mb_work_reset
  *	  mb_work_begin	per stream: its format and header
- *	    mb_work_feed	its bytes, until is_last
+ *	    mb_work_feed	its bytes, until is_last, or …
+ *	    mb_work_read	… where they may be read
  *	mb_work_finish
  *	  mb_work_next	rows of groups, if the query aggregates
  *
@@ -22,6 +23,7 @@
 #define MB_AGG_WORK_H
 
 #include "agg/query.h"
+#include "agg/reading.h"
 #include "record/reader.h"
 
 struct mb_work_config {
@@ -92,6 +94,19 @@ MB_CHECK int mb_work_begin(struct mb_work *w, const struct mb_stream *s,
  */
 MB_CHECK int mb_work_feed(struct mb_work *w, struct mb_str *data,
     bool is_last, struct mb_err *err);
+
+/*
+ * Instead of being fed: the threads read for themselves the stream's next
+ * bytes, which are those of the span.  To be asked for, before each first
+ * call, is whether they can from here.
+ *
+ * 1: call again, with the rows and rejects taken away; 0: for now that was
+ * all, and span->pos has moved behind what was taken in.  Feed goes on from
+ * there, be it to the end, be it over what isn't ordinary or no longer there.
+ */
+bool mb_work_may_read(const struct mb_work *w);
+MB_CHECK int mb_work_read(struct mb_work *w, struct mb_span *span,
+    struct mb_err *err);
 
 MB_CHECK int mb_work_finish(struct mb_work *w, bool is_sorted,
     struct mb_err *err);

@@ -1,6 +1,8 @@
 /*
- * work_parts.h - what work.c (records into groups or rows) and blocks.c
- * (blocks and threads) share; for nobody else.
+ * work_parts.h - what the parts of mb_work share; for nobody else.
+ *
+ *	work.c		records into groups or rows
+ *	blocks.c	blocks and threads
  */
 #ifndef MB_AGG_WORK_PARTS_H
 #define MB_AGG_WORK_PARTS_H
@@ -30,11 +32,14 @@ struct worker {
 	struct mb_groups *groups;
 	struct mb_buf text;		/* of a message */
 	bool *saw;			/* by field */
+	struct mb_buf block;		/* that it has read itself */
 };
 
 struct job {
-	struct mb_buf data;
-	uint64_t off;
+	struct mb_buf data;		/* the block, but if … */
+	bool is_read;			/* … the worker reads it: this one */
+	struct mb_reading_block block;
+	uint64_t off;			/* in the stream */
 	uint64_t sequence;		/* of the block in the batch */
 	struct mb_work_counts counts;
 	struct mb_row_reject *rejects;	/* numbered within the block */
@@ -61,6 +66,10 @@ struct mb_work {
 	bool is_open;
 
 	bool is_parallel;		/* this stream's blocks go to the crew */
+	bool is_reading;		/* … which reads them itself */
+	struct mb_reading *reading;
+	uint64_t shift;			/* from positions to offsets */
+	uint64_t read_from;		/* not before this offset */
 	struct mb_split split;
 	uint64_t off;			/* of what isn't consumed */
 	size_t n_seen;			/* of it, by the reader of worker 0 */

@@ -130,6 +130,15 @@ MB_CHECK int mb_frame_next(struct mb_frame_reader *r,
     struct mb_frame_event *ev, struct mb_err *err);
 void mb_frame_consume(struct mb_frame_reader *r, size_t len);
 
+/*
+ * A plain stream that is a regular file can be read by others instead: where
+ * in it does the first byte not consumed stand?  False: it isn't one.  Skip
+ * then goes on at `pos`, a line's start or behind it.  MB_EIO.
+ */
+bool mb_frame_file(const struct mb_frame_reader *r, int *fd, uint64_t *pos);
+MB_CHECK int mb_frame_skip(struct mb_frame_reader *r, uint64_t pos,
+    struct mb_err *err);
+
 /* A copy that outlives the event; its memory is the arena's. */
 struct mb_hello *mb_hello_copy(const struct mb_hello *h, struct mb_arena *a);
 struct mb_begin *mb_begin_copy(const struct mb_begin *b, struct mb_arena *a);

@@ -9,6 +9,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/count.h"
 #include "base/io.h"
@@ -33,6 +35,8 @@ struct mb_frame_reader {
 	bool has_ended;		/* read returned 0 */
 	char before;		/* the byte before `start` */
 	uint64_t line;		/* of the byte at `start`, from 1 */
+	bool has_skipped;	/* so `line` isn't; the first one is at … */
+	uint64_t origin;	/* … this position in the file */
 	char tag[MB_TAG_LEN + 1];
 	struct mb_doc *doc;	/* of the last control line */
 	struct mb_arena arena;
@@ -111,6 +115,7 @@ mb_frame_open(struct mb_frame_reader **out, int fd, const char *name,
 {
 	struct mb_frame_reader *r = mb_zalloc(sizeof *r);
 	size_t want = sizeof hello_start - 1, n;
+	off_t at;
 	int rc;
 
 	*out = NULL;
@@ -118,6 +123,8 @@ mb_frame_open(struct mb_frame_reader **out, int fd, const char *name,
 		.fd = fd, .watched = watched, .name = name, .line = 1,
 		.before = '\n'
 	};
+	if ((at = lseek(fd, 0, SEEK_CUR)) > 0)
+		r->origin = (uint64_t)at;
 	/* Read on only as long as it may still become a hello. */
 	for (;;) {
 		n = r->buf.len < want ? r->buf.len : want;
@@ -523,6 +530,61 @@ next_inside(struct mb_frame_reader *r, struct mb_frame_event *ev,
 	}
 }
 
+bool
+mb_frame_file(const struct mb_frame_reader *r, int *fd, uint64_t *pos)
+{
+	struct stat st;
+	off_t at;
+
+	if (r->where != PLAIN || fstat(r->fd, &st) < 0 ||
+	    !S_ISREG(st.st_mode) || (at = lseek(r->fd, 0, SEEK_CUR)) < 0)
+		return false;
+	*fd = r->fd;
+	*pos = (uint64_t)at - (r->buf.len - r->start);
+	return true;
+}
+
+int
+mb_frame_skip(struct mb_frame_reader *r, uint64_t pos, struct mb_err *err)
+{
+	if (mb_pread_full(r->fd, &r->before, 1, pos - 1, r->name, err) < 0)
+		return -1;
+	if (lseek(r->fd, (off_t)pos, SEEK_SET) < 0)
+		return mb_fail_sys(err, "seek in %s", r->name);
+	r->has_skipped = true;
+	r->start = r->buf.len = r->given = 0;
+	r->gave_last = r->has_ended = false;
+	return 0;
+}
+
+/* The line of the byte at p, which is in the buffer. */
+static int
+find_line(struct mb_frame_reader *r, const char *p, struct mb_err *err)
+{
+	uint64_t at = r->origin, end;
+	char *chunk;
+	ssize_t n = 1;
+	int fd;
+
+	if (!r->has_skipped) {
+		r->line += mb_count_newlines(r->buf.p + r->start,
+		    (size_t)(p - r->buf.p) - r->start);
+		return 0;
+	}
+	if (!mb_frame_file(r, &fd, &end))
+		return mb_fail(err, MB_EBUG, "%s is no file any more", r->name);
+	end += (size_t)(p - r->buf.p) - r->start;
+	chunk = mb_alloc(CHUNK);
+	for (r->line = 1; at < end && n > 0; at += (uint64_t)n) {
+		n = mb_pread_full(fd, chunk, end - at < CHUNK ?
+		    (size_t)(end - at) : CHUNK, at, r->name, err);
+		if (n > 0)
+			r->line += mb_count_newlines(chunk, (size_t)n);
+	}
+	free(chunk);
+	return n < 0 ? -1 : 0;
+}
+
 /* A plain stream: everything is data, but no line may look like control. */
 static int
 next_plain(struct mb_frame_reader *r, struct mb_frame_event *ev,
@@ -548,8 +610,8 @@ next_plain(struct mb_frame_reader *r, struct mb_frame_event *ev,
 		if ((size_t)(end - p) >= n &&
 		    memcmp(p, control_start, n) == 0 &&
 		    (p == r->buf.p + r->start ? r->before : p[-1]) == '\n') {
-			r->line += mb_count_newlines(r->buf.p + r->start,
-			    (size_t)(p - r->buf.p) - r->start);
+			if (find_line(r, p, err) < 0)
+				return -1;
 			return bad_line(r, "a control line in a plain stream",
 			    err);
 		}

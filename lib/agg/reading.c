@@ -1,0 +1,235 @@
+#include "agg/reading.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/io.h"
+#include "frame/frame.h"
+#include "record/split.h"
+
+enum {
+	BLOCK = 256 * 1024,	/* it stays in the second-level cache */
+	LEAD = 4096,		/* so much is read before it, at a guess */
+	MAX_RECORD = 1 << 20,
+};
+
+struct mb_reading {
+	struct mb_span span;
+	enum mb_format format;
+	char delimiter;
+	uint64_t record_limit;
+	struct mb_reading_block next;
+
+	pthread_mutex_t mutex;
+	pthread_cond_t passed;
+	uint64_t turn;		/* of the block with this number */
+	uint64_t pos;		/* where its records begin */
+	bool has_stopped;
+};
+
+struct mb_reading *
+mb_reading_open(void)
+{
+	struct mb_reading *r = mb_zalloc(sizeof *r);
+
+	pthread_mutex_init(&r->mutex, NULL);
+	pthread_cond_init(&r->passed, NULL);
+	return r;
+}
+
+void
+mb_reading_close(struct mb_reading *r)
+{
+	if (r == NULL)
+		return;
+	pthread_cond_destroy(&r->passed);
+	pthread_mutex_destroy(&r->mutex);
+	free(r);
+}
+
+void
+mb_reading_begin(struct mb_reading *r, const struct mb_span *span,
+    enum mb_format format, char delimiter, uint64_t record_limit)
+{
+	r->span = *span;
+	r->format = format;
+	r->delimiter = delimiter;
+	r->record_limit = record_limit;
+	r->next = (struct mb_reading_block){ .end = span->pos };
+	r->turn = 0;
+	r->pos = span->pos;
+	r->has_stopped = false;
+}
+
+bool
+mb_reading_next(struct mb_reading *r, struct mb_reading_block *out)
+{
+	bool has_stopped;
+
+	pthread_mutex_lock(&r->mutex);
+	has_stopped = r->has_stopped;
+	pthread_mutex_unlock(&r->mutex);
+	if (has_stopped || r->next.end >= r->span.end)
+		return false;
+	r->next.pos = r->next.end;
+	r->next.end = (r->next.pos / BLOCK + 1) * BLOCK;
+	if (r->next.end > r->span.end)
+		r->next.end = r->span.end;
+	*out = r->next;
+	r->next.number++;
+	return true;
+}
+
+/* The bytes [pos, end) into buf: 1, or 0: they aren't all there. */
+static int
+read_bytes(const struct mb_reading *r, struct mb_buf *buf, uint64_t pos,
+    uint64_t end, struct mb_err *err)
+{
+	size_t len = (size_t)(end - pos);
+	ssize_t n;
+
+	mb_buf_reset(buf);
+	mb_buf_reserve(buf, len);
+	n = mb_pread_full(r->span.fd, buf->p, len, pos, r->span.name, err);
+	if (n < 0)
+		return -1;
+	buf->len = (size_t)n;
+	return (size_t)n == len;
+}
+
+/* Could a record be more than its line? */
+static bool
+may_have_quotes(const struct mb_reading *r, const char *p, size_t len)
+{
+	return r->format == MB_CSV && memchr(p, '"', len) != NULL;
+}
+
+/* How many of the bytes are whole records; a record begins at p. */
+static size_t
+whole_records(const struct mb_reading *r, bool has_quotes, const char *p,
+    size_t len)
+{
+	struct mb_split split;
+	const char *newline;
+	uint64_t n;
+
+	if (!has_quotes) {
+		newline = memrchr(p, '\n', len);
+		return newline == NULL ? 0 : (size_t)(newline - p) + 1;
+	}
+	mb_split_init(&split, r->format, r->delimiter, r->record_limit, 0);
+	while (split.off < len)
+		(void)mb_split_scan(&split, p + split.off,
+		    len - (size_t)split.off, UINT64_MAX, &n);
+	return (size_t)split.complete;
+}
+
+/* Does a line, among these or at p, begin as a control line does? */
+static bool
+looks_like_control(const char *p, size_t len)
+{
+	static const char control[] = { MB_RS, '{', '"', 'm', 'b', '"', ':' };
+	const char *start = p, *end = p + len;
+
+	while (p < end && (p = memchr(p, MB_RS, (size_t)(end - p))) != NULL) {
+		if ((size_t)(end - p) >= sizeof control &&
+		    memcmp(p, control, sizeof control) == 0 &&
+		    (p == start || p[-1] == '\n'))
+			return true;
+		p++;
+	}
+	return false;
+}
+
+/*
+ * Wait for the turn of a block: where its records begin; false: it has
+ * stopped before.
+ */
+static bool
+wait_for_turn(struct mb_reading *r, uint64_t number, uint64_t *pos)
+{
+	bool has_stopped;
+
+	pthread_mutex_lock(&r->mutex);
+	while (r->turn != number)
+		pthread_cond_wait(&r->passed, &r->mutex);
+	*pos = r->pos;
+	has_stopped = r->has_stopped;
+	pthread_mutex_unlock(&r->mutex);
+	return !has_stopped;
+}
+
+/* The next block's records begin at pos, or there will be none. */
+static void
+pass_turn(struct mb_reading *r, uint64_t pos, bool has_stopped)
+{
+	pthread_mutex_lock(&r->mutex);
+	r->turn++;
+	r->pos = pos;
+	r->has_stopped = has_stopped;
+	pthread_cond_broadcast(&r->passed);
+	pthread_mutex_unlock(&r->mutex);
+}
+
+/*
+ * Find the records of a block whose turn it is; buf holds the bytes from
+ * `from` to its end.  1 found, 0 stop here.
+ */
+static int
+find_records(const struct mb_reading *r, const struct mb_reading_block *b,
+    struct mb_buf *buf, uint64_t from, bool has_quotes, uint64_t pos,
+    struct mb_str *records, struct mb_err *err)
+{
+	int rc;
+
+	if (b->end - pos > MAX_RECORD + BLOCK)
+		return 0;
+	if (pos < from) {
+		rc = read_bytes(r, buf, pos, b->end, err);
+		if (rc <= 0)
+			return rc;
+		from = pos;
+		has_quotes = may_have_quotes(r, buf->p, buf->len);
+	}
+	records->p = buf->p + (pos - from);
+	records->len = whole_records(r, has_quotes, records->p,
+	    (size_t)(b->end - pos));
+	return !looks_like_control(records->p, records->len);
+}
+
+int
+mb_reading_take(struct mb_reading *r, const struct mb_reading_block *b,
+    struct mb_buf *buf, struct mb_str *records, uint64_t *pos,
+    struct mb_err *err)
+{
+	uint64_t from = b->pos - r->span.pos < LEAD ? r->span.pos :
+	    b->pos - LEAD;
+	bool has_quotes = false;
+	int rc;
+
+	/* All that can be done before the turn is done before. */
+	rc = read_bytes(r, buf, from, b->end, err);
+	if (rc > 0)
+		has_quotes = may_have_quotes(r, buf->p, buf->len);
+	if (!wait_for_turn(r, b->number, pos))
+		rc = 0;
+	if (rc > 0)
+		rc = find_records(r, b, buf, from, has_quotes, *pos, records,
+		    err);
+	if (rc <= 0)
+		*records = MB_STR("");
+	pass_turn(r, *pos + records->len, rc <= 0);
+	return rc < 0 ? -1 : 0;
+}
+
+uint64_t
+mb_reading_pos(struct mb_reading *r)
+{
+	uint64_t pos;
+
+	pthread_mutex_lock(&r->mutex);
+	pos = r->pos;
+	pthread_mutex_unlock(&r->mutex);
+	return pos;
+}

@@ -1,0 +1,252 @@
+#include "agg/crew.h"
+#include "agg/reading.h"
+#include "base/io.h"
+#include "frame/frame.h"
+#include "record/split.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { BLOCKS = 64, SLOTS = 5 };
+
+static void
+new_seed(void)
+{
+	unsigned seed = (unsigned)time(NULL);
+	const char *wish = getenv("MB_SEED");
+
+	if (wish != NULL)
+		seed = (unsigned)strtoul(wish, NULL, 10);
+	print_message("MB_SEED=%u\n", seed);
+	srand(seed);
+}
+
+/* What the threads took, block by block. */
+struct taken {
+	struct mb_reading *reading;
+	struct mb_reading_block slot[SLOTS];
+	struct mb_buf records[BLOCKS];
+	uint64_t pos[BLOCKS], end[BLOCKS];	/* end: of the block */
+	size_t n;
+};
+
+static void
+take(void *context, unsigned worker, unsigned job)
+{
+	struct taken *t = context;
+	const struct mb_reading_block *b = &t->slot[job];
+	struct mb_buf buf = { 0 };
+	struct mb_str records;
+	struct mb_err err = { 0 };
+
+	(void)worker;
+	if (mb_reading_take(t->reading, b, &buf, &records,
+	    &t->pos[b->number], &err) < 0)
+		abort();
+	mb_buf_add(&t->records[b->number], records.p, records.len);
+	mb_buf_release(&buf);
+}
+
+/* Read [pos, end) of data as a file, by three threads; where it ended. */
+static uint64_t
+read_all(struct taken *t, struct mb_str data, enum mb_format format,
+    uint64_t pos, uint64_t end)
+{
+	struct mb_span span = { .name = "x", .pos = pos, .end = end };
+	struct mb_reading_block b;
+	struct mb_err err = { 0 };
+	struct mb_crew *crew;
+
+	*t = (struct taken){ .reading = mb_reading_open() };
+	span.fd = memfd_create("test_reading", MFD_CLOEXEC);
+	if (span.fd < 0 ||
+	    mb_write_all(span.fd, data.p, data.len, "memfd", &err) < 0 ||
+	    mb_crew_open(&crew, 3, SLOTS, take, t, &err) < 0)
+		fail_msg("%s", err.msg);
+	mb_reading_begin(t->reading, &span, format, ',', 0);
+	while (mb_reading_next(t->reading, &b)) {
+		assert_int_equal(b.number, t->n);
+		assert_in_range(t->n, 0, BLOCKS - 1);
+		if (mb_crew_is_full(crew))
+			assert_true(mb_crew_wait(crew) >= 0);
+		t->slot[mb_crew_next(crew)] = b;
+		t->end[t->n] = b.end;
+		t->n++;
+		mb_crew_post(crew);
+	}
+	while (mb_crew_wait(crew) >= 0)
+		;
+	mb_crew_close(crew);
+	pos = mb_reading_pos(t->reading);
+	mb_reading_close(t->reading);
+	close(span.fd);
+	return pos;
+}
+
+static void
+release(struct taken *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		mb_buf_release(&t->records[i]);
+}
+
+/*
+ * All bytes before `end` are there, and each block ends where one splitter
+ * for all of them finds an end.
+ */
+static void
+check(const struct taken *t, struct mb_str data, enum mb_format format,
+    uint64_t pos, uint64_t end)
+{
+	struct mb_split split;
+	uint64_t n;
+
+	mb_split_init(&split, format, ',', 0, pos);
+	for (size_t i = 0; i < t->n; i++) {
+		size_t len = t->records[i].len;
+
+		if (len == 0)
+			continue;
+		assert_int_equal(t->pos[i], pos);
+		assert_true(pos + len <= end);
+		assert_memory_equal(t->records[i].p, data.p + pos, len);
+		pos += len;
+		while (split.off < t->end[i])
+			(void)mb_split_scan(&split, data.p + split.off,
+			    (size_t)(t->end[i] - split.off), UINT64_MAX, &n);
+		assert_int_equal(split.complete, pos);
+	}
+	assert_int_equal(pos, end);
+}
+
+static void
+add_many(struct mb_buf *b, char c, size_t n)
+{
+	mb_buf_reserve(b, n);
+	memset(b->p + b->len, c, n);
+	b->len += n;
+}
+
+/* Lines of any length; in csv some with quotes, in order and not. */
+static void
+random_lines(struct mb_buf *b, size_t len, bool has_quotes)
+{
+	while (b->len < len) {
+		int kind = rand() % 1000;
+
+		add_many(b, 'x', (size_t)(kind == 0 ? rand() % 300000 :
+		    kind < 20 ? rand() % 9000 : rand() % 150));
+		if (has_quotes && kind % 3 == 1)
+			mb_buf_adds(b, ",\"a\n\"\"b\n\"");
+		if (has_quotes && kind == 500)
+			mb_buf_adds(b, "a stray \" quote");
+		if (has_quotes && kind == 501)
+			mb_buf_adds(b, ",\"an open quote");
+		mb_buf_adds(b, kind % 5 == 0 ? "\r\n" : kind == 502 ? "\n\n" :
+		    "\n");
+	}
+}
+
+static void
+test_blocks(void **state)
+{
+	static const struct {
+		enum mb_format format;
+		bool has_quotes;
+	} cases[] = {
+		{ MB_CSV, false }, { MB_CSV, true }, { MB_TSV, true },
+		{ MB_NDJSON, true }, { MB_LINES, true },
+	};
+
+	(void)state;
+	new_seed();
+	for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+		enum mb_format format = cases[i / 2].format;
+		struct mb_buf b = { 0 };
+		struct mb_str data;
+		struct taken t;
+		uint64_t first, end;
+
+		random_lines(&b, 3 << 20, cases[i / 2].has_quotes);
+		data = (struct mb_str){ b.p, b.len };
+		/* From the start, or from the middle of a block. */
+		first = i % 2 == 0 ? 0 : (uint64_t)(strstr(b.p, "\nx") + 1 -
+		    b.p);
+		end = read_all(&t, data, format, first, data.len);
+		/* Behind the end may be half a line, or an open quote. */
+		assert_true(end + 1000000 > data.len);
+		assert_true(t.n >= 12);
+		check(&t, data, format, first, end);
+		release(&t);
+		mb_buf_release(&b);
+	}
+}
+
+/* It stops in front of what isn't ordinary, and takes all before it. */
+static void
+test_stops(void **state)
+{
+	static const struct {
+		const char *odd;
+		size_t n_long;		/* behind it */
+		size_t missing;		/* bytes of the file's end */
+		bool stops;
+	} cases[] = {
+		{ "y\n", 0, 0, false },
+		{ "\x1e{\"mb\":\"hello\"}\n", 0, 0, true },
+		{ "\x1e{\"mb\n", 0, 0, false },
+		{ "y\x1e{\"mb\":\"hello\"}\n", 0, 0, false },
+		{ "", 900000, 0, false },
+		{ "", 3 << 20, 0, true },
+		{ "y\n", 0, 1, true },
+		{ "y\n", 0, 1 << 20, true },
+	};
+
+	(void)state;
+	new_seed();
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_buf b = { 0 };
+		struct taken t;
+		size_t odd, all;
+		uint64_t end;
+
+		random_lines(&b, 2000000 + (size_t)rand() % 300000, false);
+		odd = b.len;
+		mb_buf_adds(&b, cases[i].odd);
+		add_many(&b, 'y', cases[i].n_long);
+		mb_buf_addc(&b, '\n');
+		random_lines(&b, b.len + (2 << 20), false);
+		all = b.len - cases[i].missing;
+		end = read_all(&t, (struct mb_str){ b.p, all }, MB_CSV, 0,
+		    b.len);
+		check(&t, (struct mb_str){ b.p, b.len }, MB_CSV, 0, end);
+		if (!cases[i].stops)
+			assert_int_equal(end, all);
+		else if (cases[i].missing == 0)
+			assert_in_range(end, odd - (5 << 18), odd);
+		else
+			assert_in_range(end, all - (5 << 18), all);
+		release(&t);
+		mb_buf_release(&b);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_stops),
+	};
+
+	return cmocka_run_group_tests_name("reading", tests, NULL, NULL);
+}
