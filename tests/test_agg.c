@@ -801,6 +801,8 @@ test_columns(void **state)
 			assert_true(c.is_uniform);
 	}
 	mb_buf_release(&text);
+}
+
 /* The piece that says: from a file, as far as the threads may read it. */
 enum { FROM_FILE = 2 };
 
