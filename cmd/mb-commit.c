@@ -27,7 +27,7 @@ enum {
 	KEY_GZIP = MB_OPT_LONG, KEY_MERGE_ON, KEY_MERGE, KEY_SCHEMA,
 	KEY_ON_BAD, KEY_RETRY_FOR, KEY_PLAIN, KEY_NEW_TARGET, KEY_NULL,
 	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO,
-	KEY_DELETE_WHEN, KEY_CODEC,
+	KEY_DELETE_WHEN, KEY_CODEC, KEY_PARTITION_BY,
 	KEY_EVOLVE, KEY_COMPACT_TO, KEY_VACUUM,
 };
 
@@ -43,6 +43,8 @@ static const struct mb_opt opts[] = {
 	    "(default replace)" },
 	{ KEY_DELETE_WHEN, "delete-when", "EXPR", "rows of a merge that delete "
 	    "their key, as in mb-agg --where (sqlite:)" },
+	{ KEY_PARTITION_BY, "partition-by", "FIELDS", "a directory for each "
+	    "value of these fields (delta:, a table that is made)" },
 	{ KEY_SCHEMA, "schema", "COL:TYPE,...", "types of a table that is made "
 	    "(default: inferred from the first batch)" },
 	{ KEY_EVOLVE, "evolve", NULL, "add the batch's new columns to a table "
@@ -158,6 +160,11 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			break;
 		case KEY_DELETE_WHEN:
 			cfg->sink.delete_when = arg;
+			break;
+		case KEY_PARTITION_BY:
+			if (mb_sink_parse_partition_by(&cfg->sink, &cfg->arena,
+			    arg, err) < 0)
+				return mb_wrap(err, "--partition-by");
 			break;
 		case KEY_SCHEMA:
 			if (mb_sink_parse_schema(&cfg->sink, &cfg->arena, arg,

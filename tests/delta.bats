@@ -315,9 +315,55 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	is "$(cd t && printf '%s\n' p=* | LC_ALL=C sort | paste -sd' ')" 'p=. p=..%2F..%2Fx p=__HIVE_DEFAULT_PARTITION__ p=a%20b%25 p=é'
 	is "$(jq -r 'select(.add).add.path | split("/")[0]' t/_delta_log/*1.json | LC_ALL=C sort | paste -sd' ')" \
 		'p=%C3%A9 p=. p=..%252F..%252Fx p=__HIVE_DEFAULT_PARTITION__ p=a%2520b%2525'
-	seq 600 | sed 's/.*/&,&/; 1i v,p' >many.csv
-	line 'mb-collect -j k.mbj many.csv | mb-commit delta:t'
-	ended 65 'more than 512 partitions'
+}
+
+@test "delta: --partition-by makes a partitioned table, in the order of the fields" {
+	printf 'v,p,day\n1,a b,2026-01-01\n2,,2026-01-02\n3,x/y,\n4,a b,2026-01-01\n' >p.csv
+	line 'mb-collect -j j.mbj p.csv | mb-commit --partition-by day,p --schema day:date delta:t'
+	is "$output" 'status 0 0'
+	is "$(jq -c 'select(.metaData).metaData.partitionColumns' t/_delta_log/*0.json)" '["day","p"]'
+	is "$(cd t && find day=* -mindepth 1 -type d | LC_ALL=C sort | paste -sd' ')" \
+		'day=2026-01-01/p=a%20b day=2026-01-02/p=__HIVE_DEFAULT_PARTITION__ day=__HIVE_DEFAULT_PARTITION__/p=x%2Fy'
+	is "$(jq -c 'select(.add).add.partitionValues' t/_delta_log/*0.json | head -2 | paste -sd' ')" \
+		'{"day":"2026-01-01","p":"a b"} {"day":"2026-01-02","p":null}'
+	is "$(dumped t v p day)" $'1,"a b","2026-01-01"\n2,,"2026-01-02"\n3,"x/y",\n4,"a b","2026-01-01"'
+	# The table's own fields may be named again, and no others.
+	echo '5,z,2026-01-09' >>p.csv
+	line 'mb-collect -j j.mbj p.csv | mb-commit --partition-by day,p delta:t'
+	is "$output" 'status 0 0'
+	echo '6,z,2026-01-09' >>p.csv
+	line 'mb-collect -j j.mbj p.csv | mb-commit --partition-by p,day delta:t'
+	ended 64 'has other partition columns: day, p'
+	line 'mb-collect -j j.mbj p.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t v | paste -sd' ')" '1 2 3 4 5 6'
+	# Refused before anything is made.
+	line 'mb-collect -j k.mbj p.csv | mb-commit --partition-by q delta:u'
+	ended 64 'no column "q"; there are: v, p, day'
+	line 'mb-collect -j k.mbj p.csv | mb-commit --partition-by v,p,day delta:u'
+	ended 64 'one column at least must be none'
+	line 'mb-collect -j k.mbj p.csv | mb-commit --partition-by p --schema p:binary delta:u'
+	ended 64 'is binary'
+	line 'mb-collect -j k.mbj p.csv | mb-commit --partition-by p sqlite:u#u'
+	ended 64 '--partition-by: not for sqlite:'
+	[ ! -e u ]
+}
+
+@test "delta: thousands of partitions in a batch, with few descriptors and little memory" {
+	# The rows of a partition come one after the other, and in all files.
+	seq 9000 | awk '{ print $1 "," $1 % 1500 }' | sed '1i v,p' >many.csv
+	line 'mb-collect -j j.mbj many.csv | (ulimit -n 200; mb-commit --partition-by p delta:t)'
+	is "$output" 'status 0 0'
+	is "$(jq -c 'select(.add)' t/_delta_log/*0.json | wc -l)" 1500
+	is "$(dumped t v p | md5sum)" "$(seq 9000 | awk '{ print $1 ",\"" $1 % 1500 "\"" }' | LC_ALL=C sort | md5sum)"
+	# More rows than are held in memory.
+	awk 'BEGIN { print "v,p,t"; for (i = 0; i < 300000; i++)
+		print i "," i * 7919 % 60 ",a text that makes rows long enough to be spilt to a file " i }' >big.csv
+	line 'mb-collect -j k.mbj big.csv | mb-commit --partition-by p delta:u'
+	is "$output" 'status 0 0'
+	is "$(dumped u v p | md5sum)" "$(awk 'BEGIN { for (i = 0; i < 300000; i++)
+		print i ",\"" i * 7919 % 60 "\"" }' | LC_ALL=C sort | md5sum)"
+	is "$(ls -A u/_mb | grep -v places)" ''
 }
 
 @test "delta: a first batch that is larger than memory for it" {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "base/line.h"
 #include "delta/fields.h"
 
 int
@@ -78,14 +79,20 @@ mb_delta_put_protocol(struct mb_buf *out,
 
 void
 mb_delta_put_meta(struct mb_buf *out, const char *id, const char *schema,
-    int64_t time_ms)
+    const char *const *partition_by, size_t n_partition_by, int64_t time_ms)
 {
 	begin(out, "metaData");
 	mb_put_text(out, "id", mb_str(id));
 	mb_buf_adds(out, ",\"format\":{\"provider\":\"parquet\","
 	    "\"options\":{}}");
 	mb_put_text(out, "schemaString", mb_str(schema));
-	mb_buf_adds(out, ",\"partitionColumns\":[],\"configuration\":{}");
+	mb_put_name(out, "partitionColumns");
+	mb_buf_addc(out, '[');
+	for (size_t i = 0; i < n_partition_by; i++) {
+		mb_buf_adds(out, i > 0 ? "," : "");
+		mb_json_quote(out, mb_str(partition_by[i]));
+	}
+	mb_buf_adds(out, "],\"configuration\":{}");
 	mb_put_int(out, "createdTime", time_ms);
 	end(out);
 }

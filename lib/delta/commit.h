@@ -34,7 +34,8 @@ void mb_delta_put_protocol(struct mb_buf *out,
 
 /* A new table's, and the one that is there with another schema. */
 void mb_delta_put_meta(struct mb_buf *out, const char *id,
-    const char *schema, int64_t time_ms);
+    const char *schema, const char *const *partition_by, size_t n_partition_by,
+    int64_t time_ms);
 void mb_delta_put_schema(struct mb_buf *out, const struct mb_delta_meta *m,
     const char *schema);
 

@@ -9,8 +9,6 @@
 #include "delta/commit.h"
 #include "delta/stats.h"
 
-enum { GROUP_BYTES = 64 * 1024 * 1024 };	/* raw: memory is bounded */
-
 static int
 write_stage(void *arg, const void *p, size_t len, struct mb_err *err)
 {
@@ -19,10 +17,11 @@ write_stage(void *arg, const void *p, size_t len, struct mb_err *err)
 
 static int
 open_writer(struct mb_datafile *f, enum mb_parquet_codec codec,
-    struct mb_err *err)
+    const struct mb_datafile_size *size, struct mb_err *err)
 {
 	struct mb_parquet_options o = { .codec = codec,
-		.group_bytes = GROUP_BYTES, .version = MB_VERSION,
+		.group_bytes = size->group_bytes,
+		.page_bytes = size->page_bytes, .version = MB_VERSION,
 		.n_schema = f->n_columns };
 	struct mb_parquet_node *nodes;
 	int rc;
@@ -48,7 +47,8 @@ open_writer(struct mb_datafile *f, enum mb_parquet_codec codec,
 int
 mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
     unsigned number, const struct mb_datafile_column *columns, size_t n,
-    enum mb_parquet_codec codec, struct mb_err *err)
+    enum mb_parquet_codec codec, const struct mb_datafile_size *size,
+    struct mb_err *err)
 {
 	static const char *const endings[] = {
 		[MB_PARQUET_CODEC_NONE] = "", [MB_PARQUET_CODEC_SNAPPY] =
@@ -68,7 +68,7 @@ mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
 	    number, uuid, endings[codec]);
 	if (mb_stage_open_in(&f->stage, tmpfd, dirfd, f->name, 0666, err) < 0)
 		return -1;
-	return open_writer(f, codec, err);
+	return open_writer(f, codec, size, err);
 }
 
 int
@@ -111,6 +111,14 @@ mb_datafile_unpublish(struct mb_datafile *f)
 	if (f->is_published)
 		unlinkat(f->dirfd, f->name, 0);
 	f->is_published = false;
+}
+
+void
+mb_datafile_let_go(struct mb_datafile *f)
+{
+	mb_stage_close(f->stage);
+	f->stage = NULL;
+	f->dirfd = -1;
 }
 
 void

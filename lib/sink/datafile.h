@@ -19,6 +19,14 @@ struct mb_datafile_column {
 	struct mb_parquet_type type;
 };
 
+enum { MB_DATAFILE_GROUP = 64 * 1024 * 1024 };
+
+/* What it may take in memory, raw; page_bytes 0: the writer's own choice. */
+struct mb_datafile_size {
+	uint64_t group_bytes;	/* of a row group, MB_DATAFILE_GROUP at most */
+	size_t page_bytes;
+};
+
 /* {0} is one that isn't open. */
 struct mb_datafile {
 	char name[96];
@@ -39,7 +47,8 @@ struct mb_datafile {
 /* tmpfd: for files without a name; number: of the file in its batch. */
 MB_CHECK int mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
     unsigned number, const struct mb_datafile_column *columns, size_t n,
-    enum mb_parquet_codec codec, struct mb_err *err);
+    enum mb_parquet_codec codec, const struct mb_datafile_size *size,
+    struct mb_err *err);
 
 /* m: the table's properties choose the columns of the statistics. */
 MB_CHECK int mb_datafile_finish(struct mb_datafile *f,
@@ -50,6 +59,12 @@ MB_CHECK int mb_datafile_publish(struct mb_datafile *f, struct mb_err *err);
 
 /* Take the name back: no commit leads to it, for certain. */
 void mb_datafile_unpublish(struct mb_datafile *f);
+
+/*
+ * It has its name: what was open for that is closed, and dirfd isn't needed
+ * any more.  There is no taking back then.
+ */
+void mb_datafile_let_go(struct mb_datafile *f);
 
 /* What has no name is removed. */
 void mb_datafile_close(struct mb_datafile *f);

@@ -12,9 +12,28 @@
 #include "base/line.h"
 #include "delta/fields.h"
 #include "delta/stats.h"
+#include "sink/apart.h"
 #include "sink/datafile.h"
+#include "sink/hive.h"
 
-enum { MAX_PARTITIONS = 512 };	/* of one batch: each is an open file */
+enum {
+	MAX_PARTITIONS = 100000,	/* of one batch */
+	/*
+	 * The first partitions are written as their rows come; rows of
+	 * further ones wait, since each file that is written takes memory.
+	 */
+	AT_ONCE = 8,
+	/* So many files wait for the commit without a name; see finish. */
+	WITHOUT_NAME = 64,
+};
+
+/* What a file takes when others are written beside it. */
+static const struct mb_datafile_size shared = {
+	.group_bytes = MB_DATAFILE_GROUP / AT_ONCE, .page_bytes = 128 * 1024,
+};
+static const struct mb_datafile_size alone = {
+	.group_bytes = MB_DATAFILE_GROUP,
+};
 
 /* A column of the table: where its value is, and where it goes. */
 struct route {
@@ -26,8 +45,11 @@ struct route {
 
 /* The file of a partition. */
 struct file {
+	bool is_begun;		/* else its rows wait */
 	struct mb_datafile data;
-	int dirfd;		/* where it is; the table's own is borrowed */
+	int dirfd;		/* where it is; -1: not open, the table's own
+				   is borrowed */
+	char *dir;		/* below the table, with a slash at its end */
 	char *path;		/* as it stands in the log */
 	char *partition;
 };
@@ -37,8 +59,10 @@ struct mb_deltafiles {
 	struct route *data, *partition;
 	size_t n_data, n_partition;
 	struct file *v;
-	size_t n;
+	size_t n, cap;
 	struct mb_names keys;	/* of the files: their partition objects */
+	struct mb_apart *waiting;	/* rows of files not begun; NULL: none */
+	struct mb_value *row;	/* [n_data] */
 	struct mb_buf key, value;
 	/* The directory of the partition in hand, as in Hive; with a slash. */
 	struct mb_buf dir;
@@ -60,16 +84,22 @@ static void
 make_routes(struct mb_deltafiles *f)
 {
 	const struct mb_delta_schema *s = f->o.schema;
+	const struct mb_names *partitions = &f->o.meta->partition_columns;
 	const struct mb_delta_column *spare = NULL;
 
 	f->data = mb_realloc_array(NULL, s->n + 1, sizeof *f->data);
-	f->partition = mb_realloc_array(NULL, s->n + 1, sizeof *f->partition);
+	f->partition = mb_realloc_array(NULL, partitions->n + 1,
+	    sizeof *f->partition);
+	/* In their own order, which is that of the directories. */
+	for (size_t i = 0; i < partitions->n; i++)
+		f->partition[f->n_partition++] = make_route(f,
+		    mb_delta_schema_find(s, partitions->v[i].p));
 	for (size_t i = 0; i < s->n; i++) {
 		struct route r = make_route(f, &s->v[i]);
 
 		if (r.to->is_partition)
-			f->partition[f->n_partition++] = r;
-		else if (!r.is_absent)
+			continue;
+		if (!r.is_absent)
 			f->data[f->n_data++] = r;
 		else if (r.to->is_flat && spare == NULL)
 			spare = r.to;
@@ -87,6 +117,7 @@ mb_deltafiles_open(struct mb_deltafiles **out,
 
 	f->o = *options;
 	make_routes(f);
+	f->row = mb_realloc_array(NULL, f->n_data + 1, sizeof *f->row);
 	*out = f;
 	if (f->n_data > 0)
 		return 0;
@@ -94,39 +125,6 @@ mb_deltafiles_open(struct mb_deltafiles **out,
 	*out = NULL;
 	return mb_fail(err, MB_EUSAGE, "%s: has no column that could be "
 	    "written", options->place);
-}
-
-/*
- * Directories are for people, and for the engines that look at them although
- * the log has the values: NAME=VALUE for each partition column.  Nothing but
- * letters, digits, _ . - and what isn't ASCII stands for itself, so no value
- * leads anywhere.
- */
-static void
-put_escaped(struct mb_buf *out, struct mb_str s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-
-		if (c >= 0x80 || (c >= '0' && c <= '9') ||
-		    ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' ||
-		    c == '.' || c == '-')
-			mb_buf_addc(out, (char)c);
-		else
-			mb_buf_addf(out, "%%%02X", c);
-	}
-}
-
-static void
-put_directory(struct mb_buf *out, const char *name, struct mb_str value)
-{
-	put_escaped(out, mb_str(name));
-	mb_buf_addc(out, '=');
-	if (value.len == 0)
-		mb_buf_adds(out, "__HIVE_DEFAULT_PARTITION__");
-	else
-		put_escaped(out, value);
-	mb_buf_addc(out, '/');
 }
 
 /* In the log the path is a URI, so what was escaped is escaped once more. */
@@ -143,11 +141,15 @@ put_uri(struct mb_buf *out, struct mb_str path)
 	}
 }
 
-/* Open the directory in f->dir, made and durable; *fd is the caller's. */
+/*
+ * Open the directory `dir` below the table, made and durable; *fd is the
+ * caller's.
+ */
 static int
-open_directory(struct mb_deltafiles *f, int *fd, struct mb_err *err)
+open_directory(const struct mb_deltafiles *f, char *dir, int *fd,
+    struct mb_err *err)
 {
-	char *p = mb_buf_str(&f->dir), *slash;
+	char *p = dir, *slash;
 	int at = f->o.dirfd, next, rc = 0;
 
 	for (; rc == 0 && (slash = strchr(p, '/')) != NULL; p = slash + 1) {
@@ -177,26 +179,27 @@ open_directory(struct mb_deltafiles *f, int *fd, struct mb_err *err)
 	return -1;
 }
 
-/* Begin a file; the partition is in f->key and f->dir. */
 static int
-open_file(struct mb_deltafiles *f, struct file *file, struct mb_err *err)
+begin_file(struct mb_deltafiles *f, size_t i,
+    const struct mb_datafile_size *size, struct mb_err *err)
 {
+	struct file *file = &f->v[i];
 	struct mb_datafile_column *columns = mb_realloc_array(NULL, f->n_data,
 	    sizeof *columns);
 	int rc;
 
-	for (size_t i = 0; i < f->n_data; i++)
-		columns[i] = (struct mb_datafile_column){
-			f->data[i].to->name, f->data[i].to->type
+	file->is_begun = true;
+	for (size_t k = 0; k < f->n_data; k++)
+		columns[k] = (struct mb_datafile_column){
+			f->data[k].to->name, f->data[k].to->type
 		};
-	rc = open_directory(f, &file->dirfd, err);
+	rc = open_directory(f, file->dir, &file->dirfd, err);
 	if (rc == 0)
 		rc = mb_datafile_open(&file->data, file->dirfd, f->o.tmpfd,
-		    (unsigned)f->n - 1, columns, f->n_data, f->o.codec, err);
+		    (unsigned)i, columns, f->n_data, f->o.codec, size, err);
 	free(columns);
 	mb_buf_reset(&f->value);
-	put_uri(&f->value, (struct mb_str){ f->dir.p == NULL ? "" : f->dir.p,
-	    f->dir.len });
+	put_uri(&f->value, mb_str(file->dir));
 	mb_buf_adds(&f->value, file->data.name);
 	file->path = mb_strdup(mb_buf_str(&f->value));
 	return rc < 0 ? mb_wrap(err, "%s", f->o.place) : 0;
@@ -271,7 +274,7 @@ make_key(struct mb_deltafiles *f, const struct mb_value *values,
 			why = "not UTF-8, and partition values are text";
 		if (why != NULL)
 			return why;
-		put_directory(&f->dir, r->to->name, (struct mb_str){
+		mb_hive_put(&f->dir, mb_str(r->to->name), (struct mb_str){
 		    f->value.p == NULL ? "" : f->value.p, f->value.len });
 		if (f->value.len == 0) {
 			mb_put_name(&f->key, r->to->name);
@@ -287,50 +290,44 @@ make_key(struct mb_deltafiles *f, const struct mb_value *values,
 
 /* The file of the partition in f->key. */
 static int
-find_file(struct mb_deltafiles *f, struct file **out, struct mb_err *err)
+find_file(struct mb_deltafiles *f, size_t *out, struct mb_err *err)
 {
 	struct mb_str key = { f->key.p, f->key.len };
 	ssize_t i = f->n_partition == 0 && f->n > 0 ? 0 :
 	    mb_names_index(&f->keys, key);
 
-	if (i < 0) {
-		if (f->n == MAX_PARTITIONS)
-			return mb_fail(err, MB_EDATA, "%s: rows of more than "
-			    "%d partitions in one batch: cut smaller ones",
-			    f->o.place, MAX_PARTITIONS);
-		mb_names_add(&f->keys, key);
-		f->v = mb_realloc_array(f->v, f->n + 1, sizeof *f->v);
-		i = (ssize_t)f->n++;
-		f->v[i] = (struct file){ .dirfd = f->o.dirfd,
-			.partition = mb_strdup(mb_buf_str(&f->key)) };
-		if (open_file(f, &f->v[i], err) < 0)
-			return -1;
+	*out = (size_t)i;
+	if (i >= 0)
+		return 0;
+	if (f->n == MAX_PARTITIONS)
+		return mb_fail(err, MB_EDATA, "%s: rows of more than %d "
+		    "partitions in one batch: cut smaller ones", f->o.place,
+		    MAX_PARTITIONS);
+	mb_names_add(&f->keys, key);
+	if (f->n == f->cap) {
+		f->cap = f->cap * 2 + AT_ONCE;
+		f->v = mb_realloc_array(f->v, f->cap, sizeof *f->v);
 	}
-	*out = &f->v[i];
-	return 0;
+	*out = f->n++;
+	f->v[*out] = (struct file){ .dirfd = -1,
+		.dir = mb_strdup(mb_buf_str(&f->dir)),
+		.partition = mb_strdup(mb_buf_str(&f->key)) };
+	return *out < AT_ONCE ? begin_file(f, *out, f->n_partition == 0 ?
+	    &alone : &shared, err) : 0;
 }
 
-int
-mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
-    size_t *column, const char **why, struct mb_err *err)
+/* Put the row in f->row: 1, or 0 and nothing was put. */
+static int
+put_row(struct mb_deltafiles *f, struct file *file, size_t *column,
+    const char **why, struct mb_err *err)
 {
 	union mb_parquet_value v;
-	struct file *file = NULL;
 	bool is_null;
 
-	*why = make_key(f, values, column);
-	if (*why != NULL)
-		return 0;
-	if (find_file(f, &file, err) < 0)
-		return -1;
 	for (size_t i = 0; i < f->n_data; i++) {
 		const struct route *r = &f->data[i];
 
-		if (r->is_absent) {
-			mb_parquet_put_null(file->data.columns[i]);
-			continue;
-		}
-		*why = convert(r, values[r->from], &v, &is_null);
+		*why = convert(r, f->row[i], &v, &is_null);
 		if (*why != NULL) {
 			*column = r->from;
 			mb_parquet_drop_row(file->data.writer);
@@ -339,7 +336,8 @@ mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
 		if (is_null)
 			mb_parquet_put_null(file->data.columns[i]);
 		else
-			mb_datafile_put(file->data.columns[i], r->to->type.kind, &v);
+			mb_datafile_put(file->data.columns[i],
+			    r->to->type.kind, &v);
 	}
 	if (mb_parquet_end_row(file->data.writer, err) < 0)
 		return mb_wrap(err, "%s", f->o.place);
@@ -347,14 +345,117 @@ mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
 	return 1;
 }
 
+/* The row in f->row waits, if its values fit: what waits is good. */
+static int
+keep_row(struct mb_deltafiles *f, size_t file, size_t *column,
+    const char **why, struct mb_err *err)
+{
+	union mb_parquet_value ignored;
+	bool is_null;
+	int fd = -1;
+
+	for (size_t i = 0; i < f->n_data; i++) {
+		*why = convert(&f->data[i], f->row[i], &ignored, &is_null);
+		if (*why != NULL) {
+			*column = f->data[i].from;
+			return 0;
+		}
+	}
+	if (f->waiting == NULL)
+		mb_apart_open(&f->waiting, f->n_data);
+	mb_apart_add(f->waiting, file, f->row);
+	if (!mb_apart_is_full(f->waiting))
+		return 1;
+	if (mb_apart_needs_file(f->waiting)) {
+		fd = mb_openat(f->o.tmpfd, ".", O_RDWR | O_TMPFILE, 0600);
+		if (fd < 0)
+			return mb_fail_sys(err, "%s: a temporary file",
+			    f->o.place);
+	}
+	return mb_apart_spill(f->waiting, fd, err) < 0 ? -1 : 1;
+}
+
+int
+mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
+    size_t *column, const char **why, struct mb_err *err)
+{
+	size_t i;
+
+	*why = make_key(f, values, column);
+	if (*why != NULL)
+		return 0;
+	if (find_file(f, &i, err) < 0)
+		return -1;
+	for (size_t k = 0; k < f->n_data; k++)
+		f->row[k] = f->data[k].is_absent ? mb_value_null() :
+		    values[f->data[k].from];
+	return f->v[i].is_begun ? put_row(f, &f->v[i], column, why, err) :
+	    keep_row(f, i, column, why, err);
+}
+
+/* Descriptors of a file that has its name: there may be many such. */
+static void
+let_go(const struct mb_deltafiles *f, struct file *file)
+{
+	mb_datafile_let_go(&file->data);
+	if (file->dirfd >= 0 && file->dirfd != f->o.dirfd)
+		close(file->dirfd);
+	file->dirfd = -1;
+}
+
 static void
 close_file(struct mb_deltafiles *f, struct file *file)
 {
+	let_go(f, file);
 	mb_datafile_close(&file->data);
-	if (file->dirfd != f->o.dirfd)
-		close(file->dirfd);
+	free(file->dir);
 	free(file->path);
 	free(file->partition);
+}
+
+/* Rows that have waited. */
+static int
+write_waiting(struct mb_deltafiles *f, size_t i, struct mb_err *err)
+{
+	const char *why;
+	size_t column;
+	int rc;
+
+	if (begin_file(f, i, &alone, err) < 0)
+		return -1;
+	mb_apart_begin(f->waiting, i);
+	while ((rc = mb_apart_next(f->waiting, f->row, err)) > 0) {
+		rc = put_row(f, &f->v[i], &column, &why, err);
+		if (rc == 0)
+			rc = mb_fail(err, MB_EBUG, "%s: %s", f->o.place, why);
+		if (rc < 0)
+			break;
+	}
+	return rc;
+}
+
+static int
+finish_file(struct mb_deltafiles *f, size_t i, struct mb_err *err)
+{
+	struct file *file = &f->v[i];
+
+	if (!file->is_begun && write_waiting(f, i, err) < 0)
+		return -1;
+	if (mb_datafile_finish(&file->data, f->o.meta, err) < 0)
+		return mb_wrap(err, "%s", f->o.place);
+	if (i < WITHOUT_NAME)
+		return 0;
+	if (mb_datafile_publish(&file->data, err) < 0)
+		return mb_wrap(err, "%s", f->o.place);
+	let_go(f, file);
+	return 0;
+}
+
+static bool
+has_rows(const struct mb_deltafiles *f, size_t i)
+{
+	return f->v[i].is_begun ? f->v[i].data.rows > 0 :
+	    f->waiting != NULL && mb_apart_has(f->waiting, i);
 }
 
 int
@@ -362,16 +463,24 @@ mb_deltafiles_finish(struct mb_deltafiles *f, struct mb_err *err)
 {
 	size_t kept = 0;
 
-	/* A partition of which all rows were rejected is none. */
+	for (size_t i = 0; i < f->n; i++) {
+		struct file *file = &f->v[i];
+
+		/* A partition of which all rows were rejected is none. */
+		if (has_rows(f, i)) {
+			if (finish_file(f, i, err) < 0)
+				return -1;
+		} else {
+			close_file(f, file);
+			*file = (struct file){ .dirfd = -1 };
+		}
+	}
 	for (size_t i = 0; i < f->n; i++)
-		if (f->v[i].data.rows > 0)
+		if (f->v[i].partition != NULL)
 			f->v[kept++] = f->v[i];
-		else
-			close_file(f, &f->v[i]);
 	f->n = kept;
-	for (size_t i = 0; i < f->n; i++)
-		if (mb_datafile_finish(&f->v[i].data, f->o.meta, err) < 0)
-			return mb_wrap(err, "%s", f->o.place);
+	mb_apart_close(f->waiting);
+	f->waiting = NULL;
 	return 0;
 }
 
@@ -387,8 +496,18 @@ mb_deltafiles_publish(struct mb_deltafiles *f, struct mb_err *err)
 void
 mb_deltafiles_unpublish(struct mb_deltafiles *f)
 {
-	for (size_t i = 0; i < f->n; i++)
-		mb_datafile_unpublish(&f->v[i].data);
+	for (size_t i = 0; i < f->n; i++) {
+		struct file *file = &f->v[i];
+
+		if (file->data.is_published && file->dirfd < 0) {
+			mb_buf_reset(&f->value);
+			mb_buf_addf(&f->value, "%s%s", file->dir,
+			    file->data.name);
+			unlinkat(f->o.dirfd, mb_buf_str(&f->value), 0);
+		} else {
+			mb_datafile_unpublish(&file->data);
+		}
+	}
 }
 
 size_t
@@ -417,6 +536,8 @@ mb_deltafiles_close(struct mb_deltafiles *f)
 	free(f->v);
 	free(f->data);
 	free(f->partition);
+	free(f->row);
+	mb_apart_close(f->waiting);
 	mb_names_release(&f->keys);
 	mb_buf_release(&f->key);
 	mb_buf_release(&f->value);

@@ -104,56 +104,136 @@ check_new_column(const struct mb_column *c,
 	return 0;
 }
 
+/* The column that a field of --partition-by leads to, or NULL. */
+static const struct mb_column *
+find_field(const struct mb_columns *given, const char *field)
+{
+	ssize_t i = given->is_mapped ? mb_names_find(&given->header,
+	    mb_str(field)) : -1;
+
+	return i >= 0 ? &given->v[given->column_of[i]] :
+	    mb_columns_find(given, field);
+}
+
+/*
+ * --partition-by, as names of columns: of a new table they may be any, of one
+ * that is there they are the table's.
+ */
+static int
+resolve_partitions(const char **names, const struct mb_columns *given,
+    const struct mb_delta_state *table, struct mb_err *err)
+{
+	const struct mb_sink_options *o = given->options;
+	const struct mb_names *there = &table->meta.partition_columns;
+	struct mb_buf list = { 0 };
+	bool is_same = true;
+
+	for (size_t i = 0; i < o->n_partition_by; i++) {
+		const struct mb_column *c = find_field(given,
+		    o->partition_by[i]);
+
+		if (c == NULL) {
+			mb_names_show(&list, &given->names);
+			mb_fail(err, MB_EUSAGE, "%s: --partition-by: no column "
+			    "\"%s\"; there are: %s", given->place,
+			    o->partition_by[i], mb_buf_str(&list));
+			mb_buf_release(&list);
+			return -1;
+		}
+		if (c->type.kind == MB_TYPE_BINARY && !has_table(table))
+			return mb_fail(err, MB_EUSAGE, "%s: --partition-by: "
+			    "column \"%s\" is binary, and the names of "
+			    "directories are text", given->place, c->name);
+		for (size_t k = 0; k < i; k++)
+			if (names[k] == c->name)
+				return mb_fail(err, MB_EUSAGE, "%s: "
+				    "--partition-by: \"%s\" twice",
+				    given->place, c->name);
+		names[i] = c->name;
+		is_same &= i < there->n && strcmp(there->v[i].p, c->name) == 0;
+	}
+	if (!has_table(table) && o->n_partition_by == given->n)
+		return mb_fail(err, MB_EUSAGE, "%s: --partition-by: one "
+		    "column at least must be none", given->place);
+	if (!has_table(table) || o->n_partition_by == 0 ||
+	    (is_same && there->n == o->n_partition_by))
+		return 0;
+	mb_names_show(&list, there);
+	mb_fail(err, MB_EUSAGE, "%s: --partition-by: the table has other "
+	    "partition columns: %s", given->place, there->n == 0 ? "none" :
+	    mb_buf_str(&list));
+	mb_buf_release(&list);
+	return -1;
+}
+
+/* Nothing of the batch is new to the table. */
+static int
+keep_table(struct mb_deltashape *s, const struct mb_delta_state *table,
+    struct mb_err *err)
+{
+	return mb_delta_meta_parse(&s->meta, mb_str(table->meta.text), err);
+}
+
+/* A table that is to be made, or one that gets columns: the lines for it. */
+static int
+change_table(struct mb_deltashape *s,
+    const struct mb_delta_new_column *columns, size_t n,
+    const char *const *partition_by, size_t n_partition_by,
+    const struct mb_delta_state *table, int64_t now_ms, struct mb_err *err)
+{
+	/* {"metaData":{…}} and a newline */
+	static const size_t before = sizeof "{\"metaData\":" - 1;
+	struct mb_buf schema = { 0 }, line = { 0 };
+	char id[MB_UUID_LEN + 1];
+	int rc = 0;
+
+	mb_delta_schema_put(&schema, has_table(table) ? table->meta.schema :
+	    NULL, columns, n);
+	if (has_table(table)) {
+		mb_delta_put_schema(&line, &table->meta, mb_buf_str(&schema));
+	} else {
+		rc = mb_delta_uuid(id, err);
+		mb_delta_put_protocol(&s->creation, columns, n);
+		mb_delta_put_meta(&line, id, mb_buf_str(&schema), partition_by,
+		    n_partition_by, now_ms);
+	}
+	mb_buf_add(&s->creation, line.p, line.len);
+	if (rc == 0)
+		rc = mb_delta_meta_parse(&s->meta, (struct mb_str){
+		    line.p + before, line.len - before - 2 }, err);
+	mb_buf_release(&schema);
+	mb_buf_release(&line);
+	return rc;
+}
+
 int
 mb_deltashape_settle(struct mb_deltashape *s, const struct mb_columns *given,
     const struct mb_delta_state *table, int64_t now_ms, struct mb_err *err)
 {
 	size_t n = given->n - s->n_there;
+	size_t n_partition_by = given->options->n_partition_by;
 	struct mb_delta_new_column *columns = mb_realloc_array(NULL, n + 1,
 	    sizeof *columns);
-	struct mb_buf schema = { 0 }, line = { 0 };
-	char id[MB_UUID_LEN + 1];
-	int rc = -1;
+	const char **partition_by = mb_realloc_array(NULL, n_partition_by + 1,
+	    sizeof *partition_by);
+	int rc = resolve_partitions(partition_by, given, table, err);
 
 	mb_buf_reset(&s->creation);
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; rc == 0 && i < n; i++) {
 		const struct mb_column *c = &given->v[s->n_there + i];
 
-		if (check_new_column(c, table, given->place, err) < 0)
-			goto out;
+		rc = check_new_column(c, table, given->place, err);
 		columns[i] = (struct mb_delta_new_column){ c->name,
 			parquet_type_of(c->type) };
 	}
-	if (n == 0) {
-		mb_buf_adds(&line, table->meta.text);
-		rc = mb_delta_meta_parse(&s->meta, (struct mb_str){ line.p,
-		    line.len }, err);
-	} else {
-		/* {"metaData":{…}} and a newline */
-		static const size_t before = sizeof "{\"metaData\":" - 1;
-
-		mb_delta_schema_put(&schema, has_table(table) ?
-		    table->meta.schema : NULL, columns, n);
-		if (has_table(table)) {
-			mb_delta_put_schema(&line, &table->meta,
-			    mb_buf_str(&schema));
-		} else {
-			if (mb_delta_uuid(id, err) < 0)
-				goto out;
-			mb_delta_put_protocol(&s->creation, columns, n);
-			mb_delta_put_meta(&line, id, mb_buf_str(&schema),
-			    now_ms);
-		}
-		mb_buf_add(&s->creation, line.p, line.len);
-		rc = mb_delta_meta_parse(&s->meta, (struct mb_str){
-		    line.p + before, line.len - before - 2 }, err);
-	}
+	if (rc == 0)
+		rc = n == 0 ? keep_table(s, table, err) : change_table(s,
+		    columns, n, partition_by, n_partition_by, table, now_ms,
+		    err);
 	if (rc == 0)
 		rc = mb_delta_schema_parse(&s->schema, &s->meta, err);
-out:
 	free(columns);
-	mb_buf_release(&schema);
-	mb_buf_release(&line);
+	free(partition_by);
 	return rc;
 }
 

@@ -11,8 +11,9 @@ keep(struct mb_arena *a, struct mb_str s)
 	return mb_arena_dup(a, s.p, s.len);
 }
 
-int
-mb_sink_parse_merge_on(struct mb_sink_options *o, struct mb_arena *a,
+/* A list of fields takes the place of the former one, if there was one. */
+static int
+parse_fields(const char *const **out, size_t *n_out, struct mb_arena *a,
     const char *arg, struct mb_err *err)
 {
 	struct mb_str list = mb_str(arg), name, field;
@@ -30,10 +31,24 @@ mb_sink_parse_merge_on(struct mb_sink_options *o, struct mb_arena *a,
 	}
 	if (rc == 0 && n == 0)
 		rc = mb_fail(err, MB_EUSAGE, "names no field");
-	free((void *)o->merge_on);
-	o->merge_on = fields;
-	o->n_merge_on = n;
+	free((void *)*out);
+	*out = fields;
+	*n_out = n;
 	return rc < 0 ? -1 : 0;
+}
+
+int
+mb_sink_parse_merge_on(struct mb_sink_options *o, struct mb_arena *a,
+    const char *arg, struct mb_err *err)
+{
+	return parse_fields(&o->merge_on, &o->n_merge_on, a, arg, err);
+}
+
+int
+mb_sink_parse_partition_by(struct mb_sink_options *o, struct mb_arena *a,
+    const char *arg, struct mb_err *err)
+{
+	return parse_fields(&o->partition_by, &o->n_partition_by, a, arg, err);
 }
 
 /*
@@ -162,6 +177,7 @@ void
 mb_sink_options_release(struct mb_sink_options *o)
 {
 	free((void *)o->merge_on);
+	free((void *)o->partition_by);
 	free((void *)o->merge);
 	free((void *)o->schema);
 	free((void *)o->nulls);

@@ -13,6 +13,9 @@
 /* FIELD,… */
 MB_CHECK int mb_sink_parse_merge_on(struct mb_sink_options *o,
     struct mb_arena *a, const char *arg, struct mb_err *err);
+/* FIELD,… */
+MB_CHECK int mb_sink_parse_partition_by(struct mb_sink_options *o,
+    struct mb_arena *a, const char *arg, struct mb_err *err);
 /* FIELD:HOW,… */
 MB_CHECK int mb_sink_parse_merge(struct mb_sink_options *o,
     struct mb_arena *a, const char *arg, struct mb_err *err);

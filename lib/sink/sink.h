@@ -54,6 +54,8 @@ struct mb_sink_options {
 	size_t n_merge_on;
 	const struct mb_merge_column *merge;
 	size_t n_merge;
+	const char *const *partition_by;	/* fields; n_partition_by 0: none */
+	size_t n_partition_by;
 	const struct mb_schema_column *schema;
 	size_t n_schema;
 	const char *const *nulls;	/* --null */

@@ -13,7 +13,7 @@ struct kind {
 	int (*find)(struct mb_found *, const char *, const char *,
 	    struct mb_err *);
 	bool writes_text, compresses, merges, has_types, deletes,
-	    is_lake;
+	    partitions, is_lake;
 };
 
 /* An option that the kind of target can't follow is refused, not ignored. */
@@ -29,6 +29,8 @@ check_options(const struct kind *k, const struct mb_sink_options *o,
 		option = "--gzip";
 	else if (o->n_merge_on > 0 && !k->merges)
 		option = "--merge-on";
+	else if (o->n_partition_by > 0 && !k->partitions)
+		option = "--partition-by";
 	else if (o->n_schema > 0 && !k->has_types)
 		option = "--schema";
 	else if (o->delete_when != NULL && !k->deletes)
@@ -59,7 +61,8 @@ find_kind(const struct kind **out, const char **place, const char *target,
 		    .find = mb_sink_find_sqlite, .merges = true,
 		    .has_types = true, .deletes = true },
 		{ .prefix = "delta:", .open = mb_sink_open_delta,
-		    .find = mb_sink_find_delta, .has_types = true, .is_lake = true },
+		    .find = mb_sink_find_delta, .has_types = true,
+		    .partitions = true, .is_lake = true },
 		{ .prefix = "-", .open = mb_sink_open_stdout,
 		    .writes_text = true },
 	};
