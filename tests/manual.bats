@@ -77,6 +77,7 @@ options_of() { # TOOL
 		--codec=
 		--compact-to=
 		--vacuum
+		--partition-by=
 		--on-bad=
 		--retry-for=
 		--plain
@@ -117,7 +118,7 @@ later_options() { # TOOL
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
-	mb-commit) echo "partition-by dry-run" ;;
+	mb-commit) echo "dry-run" ;;
 	mb-replay) echo "repair" ;;
 	esac
 }
