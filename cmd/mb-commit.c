@@ -28,7 +28,7 @@ enum {
 	KEY_ON_BAD, KEY_RETRY_FOR, KEY_PLAIN, KEY_NEW_TARGET, KEY_NULL,
 	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO,
 	KEY_DELETE_WHEN, KEY_CODEC, KEY_PARTITION_BY,
-	KEY_EVOLVE, KEY_COMPACT_TO, KEY_VACUUM,
+	KEY_EVOLVE, KEY_COMPACT_TO, KEY_VACUUM, KEY_DRY_RUN,
 };
 
 static const struct mb_opt opts[] = {
@@ -76,6 +76,8 @@ static const struct mb_opt opts[] = {
 	    "or is parked holds up the later ones, as always with --merge-on" },
 	{ KEY_REDO, "redo", NULL, "write replayed batches again: put back what "
 	    "the target lacks, replace what it has" },
+	{ KEY_DRY_RUN, "dry-run", NULL, "say what would be done with each "
+	    "batch, and write nothing (delta:)" },
 	MB_OPT_COMMON,
 	{ 0 }
 };
@@ -122,6 +124,7 @@ struct committer {
 	struct mb_split split;
 	struct mb_rejects *rejects;
 	uint64_t n_records;		/* read so far */
+	uint64_t n_rejects;		/* --dry-run: of them */
 	struct mb_report report;
 
 	int upstream;			/* status of `done` */
@@ -184,6 +187,9 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			break;
 		case KEY_VACUUM:
 			cfg->sink.vacuums = true;
+			break;
+		case KEY_DRY_RUN:
+			cfg->sink.is_dry = true;
 			break;
 		case KEY_ON_BAD:
 			if (mb_sink_parse_on_bad(&cfg->sink.on_bad, arg,
@@ -267,6 +273,7 @@ reject(void *arg, uint64_t record, struct mb_str data, const char *reason,
 	struct committer *c = arg;
 
 	(void)err;
+	c->n_rejects++;
 	if (c->rejects != NULL)
 		mb_rejects_add(c->rejects, &(struct mb_rejected){
 			.record = record, .length = data.len, .data = data,
@@ -345,7 +352,7 @@ open_session(struct committer *c, struct mb_err *err)
 		.journal = c->journal, .sink = c->sink, .run = c->run,
 		.has_no_marker = strcmp(c->cfg->target, "-") == 0,
 		.is_copy = c->is_inside, .accepts_new = c->cfg->sink.accepts_new,
-		.redoes = c->cfg->redoes,
+		.redoes = c->cfg->redoes, .is_dry = c->cfg->sink.is_dry,
 		.is_ordered = is_ordered(c->cfg),
 		.park_after = c->cfg->park_after,
 		.retry_us = c->cfg->retry_us, .say = say, .arg = c,
@@ -365,6 +372,8 @@ join(struct committer *c, const struct mb_hello *h, char **argv,
 	c->hello = mb_hello_copy(h, &c->arena);
 	if (open_journal(c, err) < 0)
 		return -1;
+	if (c->cfg->sink.is_dry)
+		return open_sink(c, err) < 0 ? -1 : open_session(c, err);
 	if (!c->hello->is_replay && mb_journal_lock(c->journal,
 	    MB_LOCK_PIPELINE, true, -1, err) < 0)
 		return -1;
@@ -394,12 +403,12 @@ on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 	c->begin = mb_begin_copy(b, &c->batch_arena);
 	c->report = (struct mb_report){ .is_commit = true };
 	c->is_dropped = true;
-	c->n_records = 0;
+	c->n_records = c->n_rejects = 0;
 	rc = mb_session_wants(c->session, c->begin, err);
 	if (rc <= 0)
 		return rc;
 	c->is_dropped = false;
-	if (c->journal != NULL)
+	if (c->journal != NULL && !c->cfg->sink.is_dry)
 		c->rejects = mb_rejects_open(c->journal, "commit", b->batch);
 	if (mb_format_parse(&format, b->format, err) < 0)
 		return -1;
@@ -511,6 +520,19 @@ leave_batch(struct committer *c)
 	c->rejects = NULL;
 }
 
+/* --dry-run: what would have become of the batch. */
+static void
+foretell(const struct committer *c, uint64_t rows)
+{
+	if (c->is_dropped)
+		return;		/* as was said */
+	printf("batch %" PRIu64 ": %" PRIu64 " row%s", c->begin->batch, rows,
+	    rows == 1 ? "" : "s");
+	if (c->n_rejects > 0)
+		printf(", %" PRIu64 " rejected", c->n_rejects);
+	printf(": %s\n", rows == 0 ? "no commit" : mb_sink_outlook(c->sink));
+}
+
 static int
 on_end(struct committer *c, struct mb_err *err)
 {
@@ -532,10 +554,12 @@ on_end(struct committer *c, struct mb_err *err)
 	c->report.commit_us = mb_clock_steady_us() - started;
 	if (rc < 0)
 		return -1;
+	if (c->cfg->sink.is_dry)
+		foretell(c, rows);
 	leave_batch(c);
 	c->report.rows = rows;
 	c->report.target = mb_sink_target(c->sink);
-	if (!c->is_dropped)
+	if (!c->is_dropped && !c->cfg->sink.is_dry)
 		report(c);
 	return 0;
 }

@@ -2,6 +2,7 @@
 # mb-commit delta:PATH, with a reader of our own (tests/delta_dump); what other
 # engines make of it is told by tests/delta-interop.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 set_up() {
@@ -347,6 +348,55 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	line 'mb-collect -j k.mbj p.csv | mb-commit --partition-by p sqlite:u#u'
 	ended 64 '--partition-by: not for sqlite:'
 	[ ! -e u ]
+}
+
+@test "delta: --dry-run says what would be done, and writes nothing" {
+	# A table that isn't there; the second batch comes to what the first makes.
+	printf 'v,p\n1,a\n2,\n3,b\n4,b\n' >p.csv
+	mb-collect -j j.mbj --max-records 2 p.csv >frames
+	journal=$(print_of j.mbj.d)-$(md5sum <j.mbj)
+	run -0 --separate-stderr mb-commit -v --dry-run --partition-by p --schema v:int32 delta:t <frames
+	is "$stderr" ''
+	is "$(sed 's/[0-9]* bytes/N bytes/' <<<"$output")" \
+		'batch 0: 2 rows: version 0, 2 files, N bytes; the table is made: v integer, p string; partitioned by p
+batch 1: 2 rows: version 1, 1 file, N bytes'
+	[ ! -e t ]
+	is "$(print_of j.mbj.d)-$(md5sum <j.mbj)" "$journal"
+	bytes=$(grep -oE '[0-9]+ bytes' <<<"$output" | awk '{ n += $1 } END { print n }')
+	# What was said is done by the same line without it.
+	run -0 mb-commit --partition-by p --schema v:int32 delta:t <frames
+	is "$(jq 'select(.add).add.size' t/_delta_log/*.json | awk '{ n += $1 } END { print n }')" "$bytes"
+	is "$(ls t/_delta_log)" "$(printf '%020d.json\n' 0 1)"
+	# One that is there: rejects, new columns, what is there already.
+	printf 'v,p,x\n5,a,0.5\nz,a,1\n' >q.csv
+	mb-collect -j k.mbj q.csv >frames
+	before=$(print_of t)
+	run -64 mb-commit --dry-run delta:t <frames
+	has "$output" 'no column "x"'
+	run -0 mb-commit --dry-run --evolve delta:t <frames
+	[[ $output == 'batch 0: 1 row, 1 rejected: version 2, 1 file, '*' bytes; columns added: x double' ]]
+	run -65 mb-commit --dry-run --evolve --on-bad fail delta:t <frames
+	has "$output" 'not a whole number' || has "$output" 'not a number'
+	mb-replay -j j.mbj 1 >frames
+	run -0 mb-commit --dry-run delta:t <frames
+	has "$output" 'is committed already'
+	is "$(print_of t)" "$before"
+	[ ! -e k.mbj.d/rejects ]
+	# Nor where it is refused, or the target can't tell.
+	foreign u '{"name":"v","type":"long","nullable":true,"metadata":{}}' \
+		'"delta.constraints.x":"v > 0"'
+	before=$(print_of u)
+	run -65 mb-commit --dry-run delta:u <frames
+	has "$output" 'delta.constraints.x'
+	is "$(print_of u)" "$before"
+	run -64 mb-commit --dry-run sqlite:u.db#u <frames
+	has "$output" '--dry-run: not for sqlite:'
+	# Types that are inferred over more rows than memory holds.
+	seq 300000 | sed 's/.*/&,a text that makes the rows long enough to be spilt to a file &/; 1i n,t' >big.csv
+	mb-collect -j l.mbj big.csv >frames
+	run -0 mb-commit --dry-run delta:big <frames
+	has "$output" 'batch 0: 300000 rows: version 0, 1 file'
+	[ ! -e big ]
 }
 
 @test "delta: thousands of partitions in a batch, with few descriptors and little memory" {

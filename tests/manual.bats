@@ -78,6 +78,7 @@ options_of() { # TOOL
 		--compact-to=
 		--vacuum
 		--partition-by=
+		--dry-run
 		--on-bad=
 		--retry-for=
 		--plain
@@ -118,7 +119,6 @@ later_options() { # TOOL
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
-	mb-commit) echo "dry-run" ;;
 	mb-replay) echo "repair" ;;
 	esac
 }

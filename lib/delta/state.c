@@ -377,7 +377,7 @@ mb_delta_state_advance(struct mb_delta_state *s, const struct mb_delta_log *l,
 }
 
 int
-mb_delta_state_apply(struct mb_delta_state *s, const struct mb_delta_log *l,
+mb_delta_state_suppose(struct mb_delta_state *s, const struct mb_delta_log *l,
     struct mb_str text, struct mb_err *err)
 {
 	uint64_t n_changes = s->n_changes;
@@ -393,9 +393,16 @@ mb_delta_state_apply(struct mb_delta_state *s, const struct mb_delta_log *l,
 		text.len -= len + 1;
 	}
 	s->version++;
-	if (mb_delta_log_has(l, s->version, &s->id, err) < 0)
-		return -1;
 	return settle(s, l, n_changes, err);
+}
+
+int
+mb_delta_state_apply(struct mb_delta_state *s, const struct mb_delta_log *l,
+    struct mb_str text, struct mb_err *err)
+{
+	if (mb_delta_state_suppose(s, l, text, err) < 0)
+		return -1;
+	return mb_delta_log_has(l, s->version, &s->id, err) < 0 ? -1 : 0;
 }
 
 void

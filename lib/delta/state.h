@@ -79,6 +79,10 @@ MB_CHECK int mb_delta_state_advance(struct mb_delta_state *s,
 MB_CHECK int mb_delta_state_apply(struct mb_delta_state *s,
     const struct mb_delta_log *l, struct mb_str text, struct mb_err *err);
 
+/* The same, although it was not: what would the table be? */
+MB_CHECK int mb_delta_state_suppose(struct mb_delta_state *s,
+    const struct mb_delta_log *l, struct mb_str text, struct mb_err *err);
+
 void mb_delta_state_release(struct mb_delta_state *s);
 
 /* The application's txn; false: it has none. */

@@ -38,7 +38,7 @@ mb_outcome_may_commit(const struct mb_state *s, const struct mb_claim *claim,
 		*why = "is parked; dropped";
 		return 0;
 	}
-	if (!mb_state_may_commit(s, claim->batch, claim->is_ordered))
+	if (!claim->is_dry && !mb_state_may_commit(s, claim->batch, claim->is_ordered))
 		return mb_fail(err, MB_EBUSY, "a batch before it is not "
 		    "settled");
 	return 1;

@@ -30,6 +30,7 @@ struct mb_claim {
 	uint64_t hello_run;	/* of the stream that it came with */
 	bool is_replay;		/* then parked ones may be committed, too */
 	bool is_ordered;
+	bool is_dry;		/* those before it were not told either */
 };
 
 /*

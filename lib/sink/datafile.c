@@ -16,6 +16,13 @@ write_stage(void *arg, const void *p, size_t len, struct mb_err *err)
 }
 
 static int
+write_nowhere(void *arg, const void *p, size_t len, struct mb_err *err)
+{
+	(void)arg, (void)p, (void)len, (void)err;
+	return 0;
+}
+
+static int
 open_writer(struct mb_datafile *f, enum mb_parquet_codec codec,
     const struct mb_datafile_size *size, struct mb_err *err)
 {
@@ -36,8 +43,8 @@ open_writer(struct mb_datafile *f, enum mb_parquet_codec codec,
 			.type = f->shape[i].type,
 		};
 	o.schema = nodes;
-	rc = mb_parquet_writer_open(&f->writer, &o, write_stage, f->stage,
-	    err);
+	rc = mb_parquet_writer_open(&f->writer, &o, f->stage == NULL ?
+	    write_nowhere : write_stage, f->stage, err);
 	free(nodes);
 	for (size_t i = 0; rc == 0 && i < f->n_columns; i++)
 		f->columns[i] = mb_parquet_column(f->writer, i);
@@ -66,7 +73,7 @@ mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
 		return -1;
 	snprintf(f->name, sizeof f->name, "part-%05u-%s-c000%s.parquet",
 	    number, uuid, endings[codec]);
-	if (mb_stage_open_in(&f->stage, tmpfd, dirfd, f->name, 0666, err) < 0)
+	if (dirfd != MB_DATAFILE_NOWHERE && mb_stage_open_in(&f->stage, tmpfd, dirfd, f->name, 0666, err) < 0)
 		return -1;
 	return open_writer(f, codec, size, err);
 }
@@ -91,13 +98,13 @@ mb_datafile_finish(struct mb_datafile *f, const struct mb_delta_meta *m,
 	free(columns);
 	mb_parquet_writer_close(f->writer);
 	f->writer = NULL;
-	return mb_stage_sync(f->stage, err);
+	return f->stage == NULL ? 0 : mb_stage_sync(f->stage, err);
 }
 
 int
 mb_datafile_publish(struct mb_datafile *f, struct mb_err *err)
 {
-	if (f->is_published)
+	if (f->is_published || f->stage == NULL)
 		return 0;
 	if (mb_stage_publish(f->stage, err) < 0)
 		return -1;

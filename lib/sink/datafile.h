@@ -44,7 +44,11 @@ struct mb_datafile {
 	bool is_published;
 };
 
-/* tmpfd: for files without a name; number: of the file in its batch. */
+/*
+ * tmpfd: for files without a name; number: of the file in its batch.  dirfd
+ * MB_DATAFILE_NOWHERE: nothing is written, all else is as if.
+ */
+enum { MB_DATAFILE_NOWHERE = -2 };
 MB_CHECK int mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
     unsigned number, const struct mb_datafile_column *columns, size_t n,
     enum mb_parquet_codec codec, const struct mb_datafile_size *size,

@@ -63,6 +63,8 @@ struct delta_sink {
 	bool is_fresh;		/* state can be advanced, not only loaded */
 	bool is_poisoned;	/* nobody knows what is durable */
 	bool is_unknown;	/* a commit of this batch may have happened */
+	bool is_ahead;		/* --dry-run: of what the log says */
+	struct mb_buf outlook;
 
 	struct mb_deltaplace *place_file;	/* NULL: not yet needed */
 
@@ -103,6 +105,8 @@ refresh(struct delta_sink *s, struct mb_err *err)
 {
 	int rc;
 
+	if (s->is_ahead)
+		return 0;
 	if (s->home.log.dirfd < 0) {
 		rc = mb_deltahome_open(&s->home, err);
 		if (rc <= 0)
@@ -170,6 +174,8 @@ lookup(struct mb_sink *sink, struct mb_marker *out, struct mb_err *err)
 	if (refresh(s, err) < 0 || check_journal(s, err) < 0 ||
 	    read_marker(s, out, err) < 0)
 		return -1;
+	if (s->home.is_dry)
+		return 0;
 	/*
 	 * A version's bytes are synced before its name is given (by us) or
 	 * when they are read (others'); what may be missing is the name.
@@ -269,7 +275,7 @@ choose_codec(const struct delta_sink *s, enum mb_parquet_codec *out,
 static int
 open_files(struct delta_sink *s, struct mb_err *err)
 {
-	struct mb_deltafiles_options o = { .place = s->place,
+	struct mb_deltafiles_options o = { .home = &s->home,
 		.columns = &s->columns, .schema = &s->shape.schema,
 		.meta = &s->shape.meta };
 
@@ -278,8 +284,6 @@ open_files(struct delta_sink *s, struct mb_err *err)
 	    choose_codec(s, &o.codec, err) < 0 ||
 	    mb_deltahome_make(&s->home, err) < 0)
 		return -1;
-	o.dirfd = s->home.rootfd;
-	o.tmpfd = s->home.log.tmpfd;
 	return mb_deltafiles_open(&s->files, &o, err);
 }
 
@@ -303,14 +307,8 @@ spill(struct delta_sink *s, struct mb_err *err)
 {
 	int fd = -1;
 
-	if (s->held.fd < 0) {
-		if (mb_deltahome_make(&s->home, err) < 0)
-			return -1;
-		fd = mb_openat(s->home.log.tmpfd, ".", O_RDWR | O_TMPFILE, 0600);
-		if (fd < 0)
-			return mb_fail_sys(err, "%s: a temporary file",
-			    s->place);
-	}
+	if (s->held.fd < 0 && mb_deltahome_scratch(&s->home, &fd, err) < 0)
+		return -1;
 	return mb_held_spill(&s->held, fd, err);
 }
 
@@ -489,7 +487,7 @@ put_commit(const struct delta_sink *s, struct mb_buf *out,
 static int
 put_place(struct delta_sink *s, struct mb_err *err)
 {
-	if (s->head.positions == NULL || s->has_place)
+	if (s->head.positions == NULL || s->has_place || s->home.is_dry)
 		return 0;
 	if (s->place_file == NULL)
 		mb_deltaplace_open(&s->place_file, s->home.log.tmpfd,
@@ -499,6 +497,27 @@ put_place(struct delta_sink *s, struct mb_err *err)
 		return mb_wrap(err, "%s", s->place);
 	s->has_place = true;
 	return 0;
+}
+
+/* What the commit does, for --dry-run. */
+static void
+explain(struct delta_sink *s)
+{
+	size_t n = mb_deltafiles_n(s->files);
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++)
+		bytes += mb_deltafiles_at(s->files, i).size;
+	mb_buf_reset(&s->outlook);
+	mb_buf_addf(&s->outlook, "version %" PRId64 ", %zu file%s, %" PRIu64
+	    " bytes", s->state.version + 1, n, n == 1 ? "" : "s", bytes);
+	mb_deltashape_explain(&s->outlook, &s->shape, has_table(s));
+}
+
+static const char *
+outlook(struct mb_sink *sink)
+{
+	return mb_buf_str(&self(sink)->outlook);
 }
 
 /*
@@ -534,6 +553,13 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 	    mb_deltafiles_publish(s->files, err) < 0)		/* D2 */
 		goto out;
 	put_commit(s, &text, was, now, mb_clock_wall_ms());
+	if (s->home.is_dry) {
+		explain(s);
+		s->is_ahead = true;
+		rc = mb_delta_state_suppose(&s->state, &s->home.log,
+		    (struct mb_str){ text.p, text.len }, err) < 0 ? -1 : 1;
+		goto out;
+	}
 	/* D1 */
 	if (mb_delta_log_add(&s->home.log, s->state.version + 1,
 	    (struct mb_str){ text.p, text.len }, &why) == 0) {
@@ -608,7 +634,8 @@ commit(struct mb_sink *sink, const struct mb_marker *was,
 	free(s->head.target_id);
 	s->head.target_id = mb_strdup(s->state.meta.id != NULL ?
 	    s->state.meta.id : s->shape.meta.id);
-	take_care(s);
+	if (!s->home.is_dry)
+		take_care(s);
 	return 0;
 }
 
@@ -629,6 +656,7 @@ close_sink(struct mb_sink *sink)
 	mb_held_release(&s->held);
 	mb_deltashape_release(&s->shape);
 	mb_deltahome_close(&s->home);
+	mb_buf_release(&s->outlook);
 	free(s->place);
 	free(s);
 }
@@ -636,6 +664,7 @@ close_sink(struct mb_sink *sink)
 static const struct mb_sink_ops ops = {
 	.close = close_sink, .lookup = lookup, .begin = begin, .add = add,
 	.stage = stage, .commit = commit, .abort = abort_batch,
+	.outlook = outlook,
 };
 
 int
@@ -665,6 +694,7 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 	s->head.target = mb_buf_take(&target);
 	s->place = mb_strdup(s->head.target);
 	mb_deltahome_init(&s->home, absolute, s->place);
+	s->home.is_dry = options->is_dry;
 	s->columns = (struct mb_columns){ .options = options,
 		.place = s->place, .limit_of = "mb", .limit = MAX_COLUMNS,
 		.can_grow = options->evolves, .needs_digits = true };

@@ -124,7 +124,7 @@ mb_deltafiles_open(struct mb_deltafiles **out,
 	mb_deltafiles_close(f);
 	*out = NULL;
 	return mb_fail(err, MB_EUSAGE, "%s: has no column that could be "
-	    "written", options->place);
+	    "written", options->home->log.place);
 }
 
 /* In the log the path is a URI, so what was escaped is escaped once more. */
@@ -150,7 +150,7 @@ open_directory(const struct mb_deltafiles *f, char *dir, int *fd,
     struct mb_err *err)
 {
 	char *p = dir, *slash;
-	int at = f->o.dirfd, next, rc = 0;
+	int at = f->o.home->rootfd, next, rc = 0;
 
 	for (; rc == 0 && (slash = strchr(p, '/')) != NULL; p = slash + 1) {
 		*slash = '\0';
@@ -166,16 +166,16 @@ open_directory(const struct mb_deltafiles *f, char *dir, int *fd,
 		else
 			rc = mb_fsync(at, "the directory above", err);
 		*slash = '/';
-		if (at != f->o.dirfd)
+		if (at != f->o.home->rootfd)
 			close(at);
 		at = next;
 	}
 	*fd = at;
 	if (rc == 0)
 		return 0;
-	if (at != f->o.dirfd && at >= 0)
+	if (at != f->o.home->rootfd && at >= 0)
 		close(at);
-	*fd = f->o.dirfd;
+	*fd = f->o.home->rootfd;
 	return -1;
 }
 
@@ -186,23 +186,26 @@ begin_file(struct mb_deltafiles *f, size_t i,
 	struct file *file = &f->v[i];
 	struct mb_datafile_column *columns = mb_realloc_array(NULL, f->n_data,
 	    sizeof *columns);
-	int rc;
+	int rc = 0;
 
 	file->is_begun = true;
 	for (size_t k = 0; k < f->n_data; k++)
 		columns[k] = (struct mb_datafile_column){
 			f->data[k].to->name, f->data[k].to->type
 		};
-	rc = open_directory(f, file->dir, &file->dirfd, err);
+	if (f->o.home->is_dry)
+		file->dirfd = MB_DATAFILE_NOWHERE;
+	else
+		rc = open_directory(f, file->dir, &file->dirfd, err);
 	if (rc == 0)
-		rc = mb_datafile_open(&file->data, file->dirfd, f->o.tmpfd,
+		rc = mb_datafile_open(&file->data, file->dirfd, f->o.home->log.tmpfd,
 		    (unsigned)i, columns, f->n_data, f->o.codec, size, err);
 	free(columns);
 	mb_buf_reset(&f->value);
 	put_uri(&f->value, mb_str(file->dir));
 	mb_buf_adds(&f->value, file->data.name);
 	file->path = mb_strdup(mb_buf_str(&f->value));
-	return rc < 0 ? mb_wrap(err, "%s", f->o.place) : 0;
+	return rc < 0 ? mb_wrap(err, "%s", f->o.home->log.place) : 0;
 }
 
 /* The bounds of the narrow integers, for which mb_type has no kind. */
@@ -301,7 +304,7 @@ find_file(struct mb_deltafiles *f, size_t *out, struct mb_err *err)
 		return 0;
 	if (f->n == MAX_PARTITIONS)
 		return mb_fail(err, MB_EDATA, "%s: rows of more than %d "
-		    "partitions in one batch: cut smaller ones", f->o.place,
+		    "partitions in one batch: cut smaller ones", f->o.home->log.place,
 		    MAX_PARTITIONS);
 	mb_names_add(&f->keys, key);
 	if (f->n == f->cap) {
@@ -340,7 +343,7 @@ put_row(struct mb_deltafiles *f, struct file *file, size_t *column,
 			    r->to->type.kind, &v);
 	}
 	if (mb_parquet_end_row(file->data.writer, err) < 0)
-		return mb_wrap(err, "%s", f->o.place);
+		return mb_wrap(err, "%s", f->o.home->log.place);
 	file->data.rows++;
 	return 1;
 }
@@ -366,12 +369,9 @@ keep_row(struct mb_deltafiles *f, size_t file, size_t *column,
 	mb_apart_add(f->waiting, file, f->row);
 	if (!mb_apart_is_full(f->waiting))
 		return 1;
-	if (mb_apart_needs_file(f->waiting)) {
-		fd = mb_openat(f->o.tmpfd, ".", O_RDWR | O_TMPFILE, 0600);
-		if (fd < 0)
-			return mb_fail_sys(err, "%s: a temporary file",
-			    f->o.place);
-	}
+	if (mb_apart_needs_file(f->waiting) &&
+	    mb_deltahome_scratch(f->o.home, &fd, err) < 0)
+		return -1;
 	return mb_apart_spill(f->waiting, fd, err) < 0 ? -1 : 1;
 }
 
@@ -398,7 +398,7 @@ static void
 let_go(const struct mb_deltafiles *f, struct file *file)
 {
 	mb_datafile_let_go(&file->data);
-	if (file->dirfd >= 0 && file->dirfd != f->o.dirfd)
+	if (file->dirfd >= 0 && file->dirfd != f->o.home->rootfd)
 		close(file->dirfd);
 	file->dirfd = -1;
 }
@@ -427,7 +427,7 @@ write_waiting(struct mb_deltafiles *f, size_t i, struct mb_err *err)
 	while ((rc = mb_apart_next(f->waiting, f->row, err)) > 0) {
 		rc = put_row(f, &f->v[i], &column, &why, err);
 		if (rc == 0)
-			rc = mb_fail(err, MB_EBUG, "%s: %s", f->o.place, why);
+			rc = mb_fail(err, MB_EBUG, "%s: %s", f->o.home->log.place, why);
 		if (rc < 0)
 			break;
 	}
@@ -442,11 +442,11 @@ finish_file(struct mb_deltafiles *f, size_t i, struct mb_err *err)
 	if (!file->is_begun && write_waiting(f, i, err) < 0)
 		return -1;
 	if (mb_datafile_finish(&file->data, f->o.meta, err) < 0)
-		return mb_wrap(err, "%s", f->o.place);
+		return mb_wrap(err, "%s", f->o.home->log.place);
 	if (i < WITHOUT_NAME)
 		return 0;
 	if (mb_datafile_publish(&file->data, err) < 0)
-		return mb_wrap(err, "%s", f->o.place);
+		return mb_wrap(err, "%s", f->o.home->log.place);
 	let_go(f, file);
 	return 0;
 }
@@ -489,7 +489,7 @@ mb_deltafiles_publish(struct mb_deltafiles *f, struct mb_err *err)
 {
 	for (size_t i = 0; i < f->n; i++)
 		if (mb_datafile_publish(&f->v[i].data, err) < 0)
-			return mb_wrap(err, "%s", f->o.place);
+			return mb_wrap(err, "%s", f->o.home->log.place);
 	return 0;
 }
 
@@ -503,7 +503,7 @@ mb_deltafiles_unpublish(struct mb_deltafiles *f)
 			mb_buf_reset(&f->value);
 			mb_buf_addf(&f->value, "%s%s", file->dir,
 			    file->data.name);
-			unlinkat(f->o.dirfd, mb_buf_str(&f->value), 0);
+			unlinkat(f->o.home->rootfd, mb_buf_str(&f->value), 0);
 		} else {
 			mb_datafile_unpublish(&file->data);
 		}

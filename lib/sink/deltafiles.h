@@ -14,13 +14,12 @@
 #include "delta/schema.h"
 #include "parquet/writer.h"
 #include "sink/columns.h"
+#include "sink/deltahome.h"
 
 struct mb_deltafiles;
 
 struct mb_deltafiles_options {
-	int dirfd;		/* of the table */
-	int tmpfd;		/* for files that have no name yet */
-	const char *place;	/* for messages */
+	struct mb_deltahome *home;
 	enum mb_parquet_codec codec;
 	/*
 	 * Where a column's values come from and what they become: the columns

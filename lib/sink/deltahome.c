@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -94,6 +95,8 @@ make_inside(const struct mb_deltahome *h, const char *name, int *fd,
 int
 mb_deltahome_make(struct mb_deltahome *h, struct mb_err *err)
 {
+	if (h->is_dry)
+		return 0;
 	if (h->rootfd < 0)
 		h->rootfd = mb_dir_open(h->path, 0777, err);
 	if (h->rootfd < 0 ||
@@ -101,6 +104,17 @@ mb_deltahome_make(struct mb_deltahome *h, struct mb_err *err)
 	    make_inside(h, LOG_DIR, &h->log.dirfd, err) < 0)
 		return mb_wrap(err, "delta");
 	return 0;
+}
+
+int
+mb_deltahome_scratch(struct mb_deltahome *h, int *fd, struct mb_err *err)
+{
+	if (mb_deltahome_make(h, err) < 0)
+		return -1;
+	*fd = h->is_dry ? memfd_create("mb", MFD_CLOEXEC) :
+	    mb_openat(h->log.tmpfd, ".", O_RDWR | O_TMPFILE, 0600);
+	return *fd < 0 ? mb_fail_sys(err, "%s: a temporary file",
+	    h->log.place) : 0;
 }
 
 void

@@ -14,6 +14,7 @@ struct mb_deltahome {
 	char *path;		/* absolute; owned */
 	int rootfd;		/* -1: not there yet, likewise in the log */
 	struct mb_delta_log log;
+	bool is_dry;		/* set by the caller: nothing is made */
 };
 
 /* Takes the path; `place` is for messages, borrowed. */
@@ -27,6 +28,13 @@ MB_CHECK int mb_deltahome_open(struct mb_deltahome *h, struct mb_err *err);
 
 /* Make what isn't there; the parent of the table must be. */
 MB_CHECK int mb_deltahome_make(struct mb_deltahome *h, struct mb_err *err);
+
+/*
+ * An empty file without a name, for what has to be kept for a while; the
+ * caller's.  Makes the directories.
+ */
+MB_CHECK int mb_deltahome_scratch(struct mb_deltahome *h, int *fd,
+    struct mb_err *err);
 
 void mb_deltahome_close(struct mb_deltahome *h);
 

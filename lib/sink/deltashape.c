@@ -219,6 +219,7 @@ mb_deltashape_settle(struct mb_deltashape *s, const struct mb_columns *given,
 	int rc = resolve_partitions(partition_by, given, table, err);
 
 	mb_buf_reset(&s->creation);
+	s->n_added = n;
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		const struct mb_column *c = &given->v[s->n_there + i];
 
@@ -273,6 +274,28 @@ mb_deltashape_compare(const struct mb_deltashape *s,
 			    columns->place, theirs->name);
 	}
 	return 0;
+}
+
+void
+mb_deltashape_explain(struct mb_buf *out, const struct mb_deltashape *s,
+    bool there)
+{
+	struct mb_buf list = { 0 };
+	size_t first = there ? s->schema.n - s->n_added : 0;
+
+	if (s->creation.len == 0)
+		return;
+	mb_buf_adds(out, there ? "; columns added: " : "; the table is made: ");
+	for (size_t i = first; i < s->schema.n; i++) {
+		mb_buf_addf(out, "%s%s ", i > first ? ", " : "",
+		    s->schema.v[i].name);
+		mb_delta_type_format(out, s->schema.v[i].type);
+	}
+	if (!there && s->meta.partition_columns.n > 0) {
+		mb_names_show(&list, &s->meta.partition_columns);
+		mb_buf_addf(out, "; partitioned by %s", mb_buf_str(&list));
+	}
+	mb_buf_release(&list);
 }
 
 void

@@ -22,6 +22,7 @@ struct mb_deltashape {
 	struct mb_buf creation;	/* protocol and metaData to write, as lines;
 				   empty: the table's stand */
 	size_t n_there;		/* columns of the batch that are the table's */
+	size_t n_added;		/* … and those that are new to it */
 };
 
 /* Add the columns of the table, if there is one (version >= 0). */
@@ -40,6 +41,13 @@ MB_CHECK int mb_deltashape_settle(struct mb_deltashape *s,
 MB_CHECK int mb_deltashape_compare(const struct mb_deltashape *s,
     const struct mb_columns *columns, const struct mb_delta_state *table,
     struct mb_err *err);
+
+/*
+ * For people: append what becomes of the table, after a semicolon; nothing, if
+ * it stays as it is.
+ */
+void mb_deltashape_explain(struct mb_buf *out, const struct mb_deltashape *s,
+    bool has_table);
 
 /* Forget the batch; the memory of `creation` is kept. */
 void mb_deltashape_reset(struct mb_deltashape *s);

@@ -194,6 +194,10 @@ mb_session_open(struct mb_session **out, const struct mb_session_options *o,
 	s->welcome = MB_COPY;
 	if (o->journal == NULL) {
 		rc = mb_sink_lookup(o->sink, &s->marker, err);
+	} else if (o->is_dry) {
+		rc = look_up(s, err);
+		if (rc == 0)
+			rc = compare(s, err);
 	} else {
 		rc = lock_commit(s, err);
 		if (rc == 0) {
@@ -243,7 +247,7 @@ int
 mb_session_wants(struct mb_session *s, const struct mb_begin *b,
     struct mb_err *err)
 {
-	const struct mb_batch *known;
+	const struct mb_batch *known = NULL;
 	bool is_there;
 
 	s->is_refused = false;
@@ -258,6 +262,9 @@ mb_session_wants(struct mb_session *s, const struct mb_begin *b,
 	} else {
 		is_there = mb_marker_has(&s->marker, b->batch);
 	}
+	/* Else its `commit` would have been told at the start. */
+	if (s->o.is_dry && s->welcome == MB_OWN && known != NULL)
+		is_there |= number_in_sink(s, known) != MB_NONE;
 	if (!is_there || is_redo(s, b->batch))
 		return 1;
 	say(s, b->batch, "is committed already; dropped");
@@ -370,7 +377,7 @@ attempt_new(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	struct mb_claim claim = {
 		.batch = b->batch, .digest = b->digest,
 		.hello_run = s->o.hello_run, .is_replay = s->o.is_replay,
-		.is_ordered = s->o.is_ordered,
+		.is_ordered = s->o.is_ordered, .is_dry = s->o.is_dry,
 	};
 	const struct mb_batch *known;
 	const char *text;
@@ -389,6 +396,8 @@ attempt_new(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	if (as != MB_NONE && as != b->batch) {
 		*is_dropped = true;
 		say(s, b->batch, "is there under an earlier number; dropped");
+		if (s->o.is_dry)
+			return 1;
 		rc = mb_journal_enter(s->o.journal, err);
 		if (rc < 0)
 			return -1;
@@ -402,7 +411,7 @@ attempt_new(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 		if (rc <= 0)
 			return rc;
 	}
-	return tell(s, b, rows, err);
+	return s->o.is_dry ? 1 : tell(s, b, rows, err);
 }
 
 /* As attempt_new, into another target than the journal's own. */
@@ -516,7 +525,7 @@ attempt_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	} else {
 		rc = try_redo(s, why, err);
 	}
-	if (rc > 0 && !is_copy && append_redo(s, b, rows, err) < 0)
+	if (rc > 0 && !is_copy && !s->o.is_dry && append_redo(s, b, rows, err) < 0)
 		return -1;
 	return rc;
 }
@@ -532,7 +541,7 @@ attempt(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	s->is_refused = s->o.journal != NULL;
 	if (s->o.journal == NULL)
 		return rows > 0 ? try_step(s, b, true, why, err) : 1;
-	if (lock_commit(s, err) < 0)
+	if (!s->o.is_dry && lock_commit(s, err) < 0)
 		return -1;
 	rc = compare_again(s, err);
 	is_copy = s->welcome == MB_COPY;
@@ -545,7 +554,8 @@ attempt(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	} else {
 		rc = attempt_copy(s, b, rows, is_dropped, why, err);
 	}
-	mb_journal_unlock(s->o.journal, MB_LOCK_COMMIT);
+	if (!s->o.is_dry)
+		mb_journal_unlock(s->o.journal, MB_LOCK_COMMIT);
 	return rc;
 }
 
@@ -601,7 +611,7 @@ mb_session_fail(struct mb_session *s, const struct mb_begin *b,
 	int rc;
 
 	/* What the sink has did not fail, whatever happened then. */
-	if (s->o.journal == NULL || s->is_refused || s->welcome == MB_COPY ||
+	if (s->o.journal == NULL || s->o.is_dry || s->is_refused || s->welcome == MB_COPY ||
 	    mb_marker_has(&s->marker, b->batch))
 		return 0;
 	rc = lock_commit(s, &err);

@@ -66,6 +66,8 @@ struct mb_session_options {
 	bool accepts_new;		/* --new-target */
 	bool redoes;			/* --redo: replays write committed
 					   batches again */
+	bool is_dry;			/* nothing is written: neither lock nor
+					   line in the journal */
 	bool is_ordered;
 	uint64_t park_after;		/* failed attempts; 0: never */
 	int64_t retry_us;

@@ -66,6 +66,7 @@ struct mb_sink_options {
 	uint64_t compact_to;		/* --compact-to; 0: no file is joined */
 	bool vacuums;			/* --vacuum */
 	enum mb_on_bad on_bad;
+	bool is_dry;			/* --dry-run: see mb_sink_outlook */
 	bool accepts_new;		/* --new-target */
 	const char *delete_when;	/* EXPR, with merge_on; NULL */
 	mb_sink_reject_fn *reject;
@@ -164,6 +165,13 @@ MB_CHECK int mb_sink_redo(struct mb_sink *s, const struct mb_marker *was,
     struct mb_err *err);
 void mb_sink_abort(struct mb_sink *s);
 
+/*
+ * With is_dry a sink does all that it does, but writes nothing: a commit
+ * checks what it would check, and goes on as if it had happened.  What would
+ * have been done by the last one: one line without its end, for people.
+ */
+const char *mb_sink_outlook(struct mb_sink *s);
+
 /* A journal that has been at a target, by what the target knows of it. */
 struct mb_found {
 	char journal[MB_ID_LEN + 1];
@@ -204,6 +212,8 @@ struct mb_sink_ops {
 	int (*redo)(struct mb_sink *s, const struct mb_marker *was,
 	    struct mb_err *err);
 	void (*abort)(struct mb_sink *s);
+	/* NULL: it can't be dry. */
+	const char *(*outlook)(struct mb_sink *s);
 };
 
 /* The head of every sink's own struct; target is freed by mb_sink_close. */

@@ -13,7 +13,7 @@ struct kind {
 	int (*find)(struct mb_found *, const char *, const char *,
 	    struct mb_err *);
 	bool writes_text, compresses, merges, has_types, deletes,
-	    partitions, is_lake;
+	    partitions, can_be_dry, is_lake;
 };
 
 /* An option that the kind of target can't follow is refused, not ignored. */
@@ -31,6 +31,8 @@ check_options(const struct kind *k, const struct mb_sink_options *o,
 		option = "--merge-on";
 	else if (o->n_partition_by > 0 && !k->partitions)
 		option = "--partition-by";
+	else if (o->is_dry && !k->can_be_dry)
+		option = "--dry-run";
 	else if (o->n_schema > 0 && !k->has_types)
 		option = "--schema";
 	else if (o->delete_when != NULL && !k->deletes)
@@ -62,7 +64,7 @@ find_kind(const struct kind **out, const char **place, const char *target,
 		    .has_types = true, .deletes = true },
 		{ .prefix = "delta:", .open = mb_sink_open_delta,
 		    .find = mb_sink_find_delta, .has_types = true,
-		    .partitions = true, .is_lake = true },
+		    .partitions = true, .can_be_dry = true, .is_lake = true },
 		{ .prefix = "-", .open = mb_sink_open_stdout,
 		    .writes_text = true },
 	};
@@ -219,6 +221,12 @@ void
 mb_sink_abort(struct mb_sink *s)
 {
 	s->ops->abort(s);
+}
+
+const char *
+mb_sink_outlook(struct mb_sink *s)
+{
+	return s->ops->outlook(s);
 }
 
 int
