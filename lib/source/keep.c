@@ -32,6 +32,7 @@ struct mb_keep {
 	unsigned n_blocks;
 	unsigned n_used;	/* large ones with pieces */
 	unsigned current;	/* n_blocks: none */
+	unsigned waiting;	/* empty, not yet given back; n_blocks: none */
 	char *small;
 	bool is_slow;		/* there are no huge pages: large ones don't pay */
 	long faults;		/* when the current large block was begun */
@@ -57,7 +58,7 @@ mb_keep_open(size_t max)
 	*k = (struct mb_keep){
 		.small = mb_alloc(N_SMALL * SMALL), .is_slow = n_large == 0,
 	};
-	k->current = k->n_blocks = N_SMALL + n_large;
+	k->current = k->waiting = k->n_blocks = N_SMALL + n_large;
 	k->blocks = mb_realloc_array(NULL, k->n_blocks, sizeof *k->blocks);
 	for (unsigned i = 0; i < k->n_blocks; i++)
 		k->blocks[i] = i < N_SMALL ?
@@ -113,9 +114,21 @@ has_room(const struct mb_keep *k, size_t len)
 	return k->current < k->n_blocks && b->size - b->fill >= len;
 }
 
+/* I2; what can't be given back (false) is not used again. */
+static bool
+free_waiting(struct mb_keep *k)
+{
+	struct block *b = &k->blocks[k->waiting];
+
+	k->n_used--;
+	b->n_pieces = madvise(b->p, b->size, MADV_DONTNEED) < 0;
+	k->waiting = k->n_blocks;
+	return b->n_pieces == 0;
+}
+
 /*
  * An empty block: a large one while large ones are in use, or if it has to
- * be.  n_blocks: none.
+ * be, and the one that waits only if there is no other.  n_blocks: none.
  */
 static unsigned
 find_block(const struct mb_keep *k, size_t len)
@@ -125,6 +138,8 @@ find_block(const struct mb_keep *k, size_t len)
 	while (i < k->n_blocks && (k->blocks[i].n_pieces > 0 ||
 	    k->blocks[i].size < len || (i >= N_SMALL && k->is_slow)))
 		i++;
+	if (i == k->n_blocks && !k->is_slow && len <= LARGE)
+		return k->waiting;
 	return i;
 }
 
@@ -145,6 +160,9 @@ change_block(struct mb_keep *k, size_t len)
 
 	judge_pages(k);
 	k->current = find_block(k, len);
+	if (k->current < k->n_blocks && k->current == k->waiting &&
+	    !free_waiting(k))
+		k->current = k->n_blocks;
 	if (k->current == k->n_blocks)
 		return false;
 	b = &k->blocks[k->current];
@@ -183,6 +201,13 @@ mb_keep_used(const struct mb_keep *k)
 	return used;
 }
 
+/*
+ * A large block waits for the next one to be empty too: what was lent of it
+ * has left the pipe by then, so its page is free at once, and is the next one
+ * that this process gets.  Else its reader frees it, and the system gives us
+ * another, which is not in the cache, and in a virtual machine perhaps not
+ * even there: clearing that one takes ten times as long.
+ */
 static void
 give_back(struct mb_keep *k, unsigned i)
 {
@@ -193,12 +218,14 @@ give_back(struct mb_keep *k, unsigned i)
 	b->fill = 0;
 	if (i < N_SMALL)
 		return;
-	k->n_used--;
 	if (k->current == i)
 		k->current = k->n_blocks;
-	/* I2; what can't be given back is not used again. */
-	if (madvise(b->p, b->size, MADV_DONTNEED) < 0)
-		b->n_pieces = 1;
+	b->n_pieces = 1;
+	if (k->waiting < k->n_blocks)
+		(void)free_waiting(k);
+	k->waiting = i;
+	if (k->n_used == 1)
+		(void)free_waiting(k);
 }
 
 static struct mb_piece *
