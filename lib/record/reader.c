@@ -10,8 +10,10 @@
 #include "record/marks.h"
 #include "record/shape.h"
 
-/* So many keys of ndjson are remembered from record to record. */
-enum { MAX_KNOWN = 4096 };
+enum {
+	MAX_KNOWN = 4096,	/* keys of ndjson, from record to record */
+	MAX_VIEWS = 1024,	/* fields of many records at once */
+};
 
 static const size_t NOWHERE = SIZE_MAX;
 
@@ -77,6 +79,7 @@ struct mb_reader {
 		size_t n;		/* fields */
 	} marked;
 	struct mb_rows rows;	/* many of them */
+	size_t cap_views;
 	struct mb_shape *shape;	/* ndjson */
 	struct mb_str *field_list;	/* of `wanted`, for it */
 
@@ -720,6 +723,13 @@ mend_views(const struct mb_reader *r, struct mb_view *view, bool is_last,
 	return any;
 }
 
+/* How many fields are viewed. */
+static size_t
+n_views(const struct mb_reader *r)
+{
+	return r->wants_all ? r->width : r->n_wanted;
+}
+
 static void
 set_views(struct mb_reader *r)
 {
@@ -746,9 +756,9 @@ set_views(struct mb_reader *r)
 	}
 	rows->n = n;
 	rows->n_odd = n_odd;
-	for (size_t f = 0; f < r->n_wanted; f++) {
+	for (size_t f = 0; f < n_views(r); f++) {
 		struct mb_view *view = rows->view + f * MB_ROWS;
-		size_t column = r->wanted[f].column;
+		size_t column = r->wants_all ? f : r->wanted[f].column;
 		bool is_line = r->format == MB_LINES;
 		const uint8_t kinds[2] = { is_line ? MB_TEXT : MB_NULL,
 			is_line ? MB_TEXT : MB_PLAIN };
@@ -767,7 +777,7 @@ set_views(struct mb_reader *r)
 			any |= mend_views(r, view, column == r->width - 1, odd);
 	}
 	if (any)
-		mb_rows_drop(rows, r->n_wanted, odd, true);
+		mb_rows_drop(rows, n_views(r), odd, true);
 }
 
 static bool
@@ -798,12 +808,11 @@ mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 {
 	struct mb_rows *rows = &r->rows;
 
-	if (r->isa == MB_ISA_NONE || r->wants_all ||
-	    (r->width == 0 && r->format != MB_NDJSON) || !look(r, data))
+	if (r->isa == MB_ISA_NONE || (r->format == MB_NDJSON ? r->wants_all :
+	    r->width == 0 || n_views(r) > MAX_VIEWS) || !look(r, data))
 		return NULL;
-	if (rows->view == NULL)
-		rows->view = mb_realloc_array(NULL,
-		    (r->n_wanted + 1) * MB_ROWS, sizeof *rows->view);
+	rows->view = make_room(rows->view, &r->cap_views,
+	    (n_views(r) + 1) * MB_ROWS, sizeof *rows->view);
 	rows->isa = r->isa;
 	if (r->format == MB_NDJSON)
 		return set_json_views(r, data) ? rows : NULL;

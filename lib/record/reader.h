@@ -91,7 +91,8 @@ MB_CHECK int mb_reader_next(struct mb_reader *r, struct mb_str *data,
 
 /*
  * The next records of *data, many at once, where they are ordinary: or NULL,
- * and mb_reader_next has to take the next one.  View i is fields[i].
+ * and mb_reader_next has to take the next one.  View i is fields[i]; with
+ * wants_all (never in ndjson) the record's i-th field.
  *
  * Borrowed, and the caller's to drop rows from, until the next call of
  * another than mb_reader_read, which reads one of the records (from 0)
