@@ -15,29 +15,7 @@
 #include "parquet/format.h"
 #include "parquet/thrift.h"
 #include "parquet/writer.h"
-
-static uint64_t seed = 1;
-
-static uint64_t
-random_bits(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
-static int
-set_seed(void **state)
-{
-	const char *text = getenv("MB_SEED");
-
-	(void)state;
-	if (text != NULL)
-		seed = strtoull(text, NULL, 10) | 1;
-	printf("# seed %llu\n", (unsigned long long)seed);
-	return 0;
-}
+#include "random.h"
 
 static void
 hybrids_come_back_at_every_width(void **state)
@@ -562,5 +540,5 @@ main(void)
 		cmocka_unit_test(thrift_nested_too_deep_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, set_seed, NULL);
+	return cmocka_run_group_tests(tests, random_seed, NULL);
 }

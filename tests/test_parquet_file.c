@@ -14,29 +14,7 @@
 #include "base/io.h"
 #include "parquet/reader.h"
 #include "parquet/writer.h"
-
-static uint64_t seed = 1;
-
-static uint64_t
-random_bits(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
-static int
-set_seed(void **state)
-{
-	const char *text = getenv("MB_SEED");
-
-	(void)state;
-	if (text != NULL)
-		seed = strtoull(text, NULL, 10) | 1;
-	printf("# seed %llu\n", (unsigned long long)seed);
-	return 0;
-}
+#include "random.h"
 
 static int
 keep(void *arg, const void *p, size_t len, struct mb_err *err)
@@ -207,6 +185,58 @@ write_rows(struct mb_buf *file, struct mb_parquet_options *o, uint64_t rows,
 	mb_parquet_writer_close(w);
 }
 
+/*
+ * n rows at once, from the i-th on; the values of a column in its own array,
+ * nulls among them.
+ */
+static void
+put_many(struct mb_parquet_writer *w, uint64_t i, size_t n, size_t n_columns,
+    bool make(size_t column, uint64_t i, union mb_parquet_value *v,
+    char *text))
+{
+	enum { TEXT = 8192 };
+	union mb_parquet_value v;
+	struct mb_str *texts = mb_zalloc(n * sizeof *texts);
+	int64_t *ints = mb_zalloc(n * sizeof *ints);
+	double *doubles = mb_zalloc(n * sizeof *doubles);
+	mb_int128 *decimals = mb_zalloc(n * sizeof *decimals);
+	bool *is_null = mb_zalloc(n * sizeof *is_null);
+	char *text = mb_alloc(n * TEXT + MB_PARQUET_SLACK);
+
+	for (size_t k = 0; k < n_columns; k++) {
+		struct mb_parquet_column *c = mb_parquet_column(w, k);
+		enum mb_parquet_kind kind = types[k % N_TYPES].kind;
+		const bool *nulls = is_null;
+		bool any = false;
+
+		for (size_t r = 0; r < n; r++) {
+			any |= is_null[r] = !make(k, i + r, &v,
+			    text + r * TEXT);
+			texts[r] = is_null[r] ? (struct mb_str){ text, 9 } :
+			    v.bytes;
+			ints[r] = is_null[r] ? 77 : v.i;
+			doubles[r] = is_null[r] ? 77 : v.d;
+			decimals[r] = is_null[r] ? 77 : v.decimal;
+		}
+		if (!any)
+			nulls = NULL;
+		if (kind == MB_PARQUET_FLOAT || kind == MB_PARQUET_DOUBLE)
+			mb_parquet_put_doubles(c, doubles, nulls, n);
+		else if (kind == MB_PARQUET_TEXT || kind == MB_PARQUET_BINARY)
+			mb_parquet_put_texts(c, texts, nulls, n);
+		else if (kind == MB_PARQUET_DECIMAL)
+			mb_parquet_put_decimals(c, decimals, nulls, n);
+		else
+			mb_parquet_put_ints(c, ints, nulls, n);
+	}
+	free(texts);
+	free(ints);
+	free(doubles);
+	free(decimals);
+	free(is_null);
+	free(text);
+}
+
 static bool
 is_equal(struct mb_parquet_type t, const union mb_parquet_value *a,
     const union mb_parquet_value *b)
@@ -223,6 +253,64 @@ is_equal(struct mb_parquet_type t, const union mb_parquet_value *a,
 	default:
 		return a->i == b->i;
 	}
+}
+
+/* Long texts in the last column, so that few rows fill a vector. */
+static bool
+make_long(size_t column, uint64_t i, union mb_parquet_value *v, char *text)
+{
+	bool has = make_value(column, i, v, text);
+
+	if (column == 7 && has && i / 1500 % 2 == 1) {
+		memset(text, 'a' + (int)(i % 7), 5000);
+		v->bytes.len = i % 5000;
+	}
+	return has;
+}
+
+static void
+rows_at_once_make_the_same_file(void **state)
+{
+	enum { ROWS = 5000 };
+	struct mb_parquet_options o = { .group_bytes = 200000,
+		.page_bytes = 20000, .version = "1.2.3",
+		.codec = MB_PARQUET_CODEC_SNAPPY };
+	struct mb_parquet_node nodes[N_COLUMNS];
+	struct mb_buf file[2] = { { 0 } };
+	struct mb_parquet_file done;
+	struct mb_err err = { 0 };
+	char names[N_COLUMNS][16];
+
+	(void)state;
+	make_schema(nodes, names);
+	o.schema = nodes;
+	o.n_schema = N_COLUMNS;
+	for (int many = 0; many < 2; many++) {
+		struct mb_parquet_writer *w;
+
+		assert_int_equal(mb_parquet_writer_open(&w, &o, keep,
+		    &file[many], &err), 0);
+		for (uint64_t i = 0, n; i < ROWS; i += n) {
+			n = many ? 1 + random_bits() % 300 : 1;
+			n = n < ROWS - i ? n : ROWS - i;
+			if (random_bits() % 10 == 0) {
+				put_many(w, i, n, N_COLUMNS / 2, make_value);
+				mb_parquet_drop_row(w);
+			}
+			put_many(w, i, n, N_COLUMNS, make_long);
+			/* alone or together: both end rows */
+			if (n == 1 ? mb_parquet_end_row(w, &err) < 0 :
+			    mb_parquet_end_rows(w, n, &err) < 0)
+				fail_msg("%s", err.msg);
+		}
+		assert_int_equal(mb_parquet_finish(w, &done, &err), 0);
+		assert_true(done.n_groups > 3);
+		mb_parquet_writer_close(w);
+	}
+	assert_int_equal(file[0].len, file[1].len);
+	assert_memory_equal(file[0].p, file[1].p, file[0].len);
+	mb_buf_release(&file[0]);
+	mb_buf_release(&file[1]);
 }
 
 static void
@@ -739,6 +827,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(rows_at_once_make_the_same_file),
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(bounds_are_the_least_and_greatest),
 		cmocka_unit_test(bounds_of_hard_values),
@@ -749,5 +838,5 @@ main(void)
 		cmocka_unit_test(foreign_files_say_the_same),
 	};
 
-	return cmocka_run_group_tests(tests, set_seed, NULL);
+	return cmocka_run_group_tests(tests, random_seed, NULL);
 }

@@ -138,17 +138,20 @@ mb_parquet_column(struct mb_parquet_writer *w, size_t i)
 	return &w->columns[i];
 }
 
+/* Room for n entries. */
 void
-mb_parquet_grow(struct mb_parquet_column *c)
+mb_parquet_grow(struct mb_parquet_column *c, size_t n)
 {
-	if (c->n_levels == c->cap_levels) {
-		c->cap_levels = c->cap_levels == 0 ? MB_PARQUET_VECTOR :
-		    2 * c->cap_levels;
+	size_t levels = c->n_levels + n, slots = c->n_slots + 2 * n;
+
+	if (levels > c->cap_levels) {
+		c->cap_levels = 2 * levels < MB_PARQUET_VECTOR ?
+		    MB_PARQUET_VECTOR : 2 * levels;
 		c->levels = mb_realloc(c->levels, c->cap_levels);
 	}
-	if (c->n_slots + 2 > c->cap_slots) {
-		c->cap_slots = c->cap_slots == 0 ? MB_PARQUET_VECTOR + 2 :
-		    2 * c->cap_slots;
+	if (slots > c->cap_slots) {
+		c->cap_slots = 2 * slots < MB_PARQUET_VECTOR ?
+		    MB_PARQUET_VECTOR : 2 * slots;
 		c->slots = mb_realloc_array(c->slots, c->cap_slots,
 		    sizeof *c->slots);
 	}
@@ -168,6 +171,123 @@ void
 mb_parquet_repeat(struct mb_parquet_column *c)
 {
 	c->repeats = 0x80;
+}
+
+/*
+ * Many entries at once.  Without branches: each value is stored, and the next
+ * one overwrites it if it was null.
+ */
+
+static void
+put_many_levels(struct mb_parquet_column *c, const bool *is_null, size_t n)
+{
+	uint8_t *to;
+
+	mb_parquet_grow(c, n);
+	to = c->levels + c->n_levels;
+	c->n_levels += n;
+	if (is_null == NULL)
+		memset(to, c->top, n);
+	for (size_t i = 0; is_null != NULL && i < n; i++)
+		to[i] = (uint8_t)(c->top - is_null[i]);
+}
+
+static size_t
+is_there(const bool *is_null, size_t i)
+{
+	return is_null == NULL || !is_null[i];
+}
+
+void
+mb_parquet_put_ints(struct mb_parquet_column *c, const int64_t *v,
+    const bool *is_null, size_t n)
+{
+	uint64_t *to;
+
+	put_many_levels(c, is_null, n);
+	to = c->slots + c->n_slots;
+	for (size_t i = 0; c->is_wide && i < n; i++) {
+		to[0] = (uint64_t)v[i];
+		to[1] = (uint64_t)(v[i] >> 63);
+		to += 2 * is_there(is_null, i);
+	}
+	for (size_t i = 0; !c->is_wide && i < n; i++) {
+		*to = (uint64_t)v[i];
+		to += is_there(is_null, i);
+	}
+	c->n_slots = (size_t)(to - c->slots);
+}
+
+void
+mb_parquet_put_decimals(struct mb_parquet_column *c, const mb_int128 *v,
+    const bool *is_null, size_t n)
+{
+	uint64_t *to;
+
+	put_many_levels(c, is_null, n);
+	to = c->slots + c->n_slots;
+	for (size_t i = 0; i < n; i++) {
+		to[0] = (uint64_t)v[i];
+		to[1] = (uint64_t)(v[i] >> 64);
+		to += is_there(is_null, i) << c->is_wide;
+	}
+	c->n_slots = (size_t)(to - c->slots);
+}
+
+static uint64_t
+double_slot(double v, bool is_float)
+{
+	uint64_t bits;
+	uint32_t half;
+	float f = (float)v;
+
+	memcpy(&bits, &v, sizeof bits);
+	memcpy(&half, &f, sizeof half);
+	return is_float ? half : bits;
+}
+
+void
+mb_parquet_put_doubles(struct mb_parquet_column *c, const double *v,
+    const bool *is_null, size_t n)
+{
+	uint64_t *to;
+
+	put_many_levels(c, is_null, n);
+	to = c->slots + c->n_slots;
+	for (size_t i = 0; i < n; i++) {
+		*to = double_slot(v[i], c->is_float);
+		to += is_there(is_null, i);
+	}
+	c->n_slots = (size_t)(to - c->slots);
+}
+
+void
+mb_parquet_put_texts(struct mb_parquet_column *c, const struct mb_str *v,
+    const bool *is_null, size_t n)
+{
+	struct mb_buf *b = &c->bytes;
+	uint64_t *to;
+
+	put_many_levels(c, is_null, n);
+	to = c->slots + c->n_slots;
+	for (size_t i = 0; i < n; i++) {
+		size_t len = v[i].len;
+
+		if (!is_there(is_null, i))
+			continue;
+		*to++ = len;
+		if (b->cap - b->len < len + MB_PARQUET_SLACK)
+			mb_buf_reserve(b, len + MB_PARQUET_SLACK);
+		/* Of a fixed length it costs no call. */
+		if (len <= MB_PARQUET_SLACK)
+			memcpy(b->p + b->len, v[i].p, MB_PARQUET_SLACK);
+		else
+			memcpy(b->p + b->len, v[i].p, len);
+		b->len += len;
+	}
+	c->n_slots = (size_t)(to - c->slots);
+	if (b->len > MB_PARQUET_VECTOR_BYTES)
+		c->vector->is_full = true;
 }
 
 /*
@@ -248,23 +368,95 @@ held(const struct mb_parquet_writer *w)
 	return bytes;
 }
 
+/* Give a column's entries of the first rows away; the others move up. */
+static int
+flush_column(struct mb_parquet_writer *w, size_t i, size_t rows,
+    struct mb_err *err)
+{
+	struct mb_parquet_column *c = &w->columns[i];
+	size_t levels = 0, slots = 0, bytes = 0;
+
+	if (rows < w->vector.rows) {	/* so it has no repetitions */
+		levels = c->n_levels - rows;
+		for (size_t k = 0; k < rows; k++)
+			slots += c->levels[k] == c->top;
+		for (size_t k = 0; c->bytes.len > 0 && k < slots; k++)
+			bytes += c->slots[k];
+		slots = c->n_slots - (slots << c->is_wide);
+		bytes = c->bytes.len - bytes;
+		c->n_levels -= levels;
+		c->n_slots -= slots;
+		c->bytes.len -= bytes;
+	}
+	w->raw_bytes += c->n_slots * sizeof *c->slots + c->bytes.len;
+	uint8_t *next_level = c->levels + c->n_levels;
+	uint64_t *next_slot = c->slots + c->n_slots;
+	size_t next_byte = c->bytes.len;
+
+	if (mb_chunk_add(&w->chunks[i], c, &w->tools, err) < 0)
+		return mb_wrap(err, "column %s", w->footer.leaves[i].name);
+	if (levels > 0)
+		memmove(c->levels, next_level, levels);
+	if (slots > 0)
+		memmove(c->slots, next_slot, slots * sizeof *c->slots);
+	if (bytes > 0)
+		memmove(c->bytes.p, c->bytes.p + next_byte, bytes);
+	c->n_levels = levels;
+	c->n_slots = slots;
+	c->bytes.len = bytes;
+	return 0;
+}
+
+static int
+flush_rows(struct mb_parquet_writer *w, size_t rows, struct mb_err *err)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (check_column(w, i, err) < 0 ||
+		    flush_column(w, i, rows, err) < 0)
+			return -1;
+	w->group_rows += rows;
+	w->rows += rows;
+	w->vector = (struct mb_parquet_vector){ .rows = w->vector.rows -
+	    rows };
+	return w->raw_bytes >= w->group_bytes ? end_group(w, err) : 0;
+}
+
 int
 mb_parquet_flush_vector(struct mb_parquet_writer *w, struct mb_err *err)
 {
-	for (size_t i = 0; i < w->n; i++) {
-		struct mb_parquet_column *c = &w->columns[i];
+	return flush_rows(w, w->vector.rows, err);
+}
 
-		if (check_column(w, i, err) < 0)
-			return -1;
-		w->raw_bytes += c->n_slots * sizeof *c->slots + c->bytes.len;
-		if (mb_chunk_add(&w->chunks[i], c, &w->tools, err) < 0)
-			return mb_wrap(err, "column %s",
-			    w->footer.leaves[i].name);
+/* How many rows would a vector have if they had come one by one? */
+static size_t
+full_rows(const struct mb_parquet_writer *w)
+{
+	size_t rows = MB_PARQUET_VECTOR;
+
+	for (size_t i = 0; i < w->n; i++) {
+		const struct mb_parquet_column *c = &w->columns[i];
+		size_t bytes = 0, slot = 0, k = 0;
+
+		if (c->bytes.len <= MB_PARQUET_VECTOR_BYTES)
+			continue;
+		for (; bytes <= MB_PARQUET_VECTOR_BYTES; k++)
+			if (c->levels[k] == c->top)
+				bytes += c->slots[slot++];
+		rows = k < rows ? k : rows;
 	}
-	w->group_rows += w->vector.rows;
-	w->rows += w->vector.rows;
-	w->vector = (struct mb_parquet_vector){ 0 };
-	return w->raw_bytes >= w->group_bytes ? end_group(w, err) : 0;
+	return rows;
+}
+
+int
+mb_parquet_end_rows(struct mb_parquet_writer *w, size_t n, struct mb_err *err)
+{
+	size_t rows;
+
+	w->vector.rows += n;
+	while (w->vector.rows >= (rows = full_rows(w)))
+		if (flush_rows(w, rows, err) < 0)
+			return -1;
+	return 0;
 }
 
 void

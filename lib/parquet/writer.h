@@ -114,7 +114,25 @@ void mb_parquet_repeat(struct mb_parquet_column *c);
 static inline MB_CHECK int mb_parquet_end_row(struct mb_parquet_writer *w,
     struct mb_err *err);
 
-/* Take back what was put since the last end_row. */
+/*
+ * The same for many rows at once: n entries into each column, none of which
+ * is repeated, then end_rows.  Entry i is null where is_null[i]; is_null NULL:
+ * none is.  Of bytes MB_PARQUET_SLACK can be read from the start of each
+ * value, whatever they are.
+ */
+enum { MB_PARQUET_SLACK = 32 };
+void mb_parquet_put_ints(struct mb_parquet_column *c, const int64_t *v,
+    const bool *is_null, size_t n);
+void mb_parquet_put_doubles(struct mb_parquet_column *c, const double *v,
+    const bool *is_null, size_t n);
+void mb_parquet_put_decimals(struct mb_parquet_column *c, const mb_int128 *v,
+    const bool *is_null, size_t n);
+void mb_parquet_put_texts(struct mb_parquet_column *c, const struct mb_str *v,
+    const bool *is_null, size_t n);
+MB_CHECK int mb_parquet_end_rows(struct mb_parquet_writer *w, size_t n,
+    struct mb_err *err);
+
+/* Take back what was put since the last end_row or end_rows. */
 void mb_parquet_drop_row(struct mb_parquet_writer *w);
 
 /* What the file holds so far, roughly: written and held, compressed. */
@@ -166,7 +184,10 @@ bool mb_parquet_cut_max(struct mb_buf *out, bool *has_bound,
  * Private, here for the inline functions: the entries of a few rows, before
  * anything is made of them.
  */
-enum { MB_PARQUET_VECTOR = 1024 };	/* rows, unless they are long */
+enum {
+	MB_PARQUET_VECTOR = 1024,	/* rows, unless they are long */
+	MB_PARQUET_VECTOR_BYTES = 1 << 18,
+};
 
 struct mb_parquet_column {
 	uint64_t *slots;	/* values: an int, a double's or float's bits,
@@ -189,13 +210,13 @@ struct mb_parquet_vector {
 };
 
 int mb_parquet_flush_vector(struct mb_parquet_writer *w, struct mb_err *err);
-void mb_parquet_grow(struct mb_parquet_column *c);
+void mb_parquet_grow(struct mb_parquet_column *c, size_t n);
 
 static inline void
 mb_parquet_put_level(struct mb_parquet_column *c, unsigned level)
 {
 	if (c->n_levels == c->cap_levels || c->n_slots + 2 > c->cap_slots)
-		mb_parquet_grow(c);
+		mb_parquet_grow(c, 1);
 	c->levels[c->n_levels++] = (uint8_t)(level | c->repeats);
 	c->repeats = 0;
 }
@@ -237,7 +258,7 @@ mb_parquet_put_bytes(struct mb_parquet_column *c, const void *p, size_t len)
 	if (len > 0)
 		memcpy(c->bytes.p + c->bytes.len, p, len);
 	c->bytes.len += len;
-	if (c->bytes.len > 1 << 18)
+	if (c->bytes.len > MB_PARQUET_VECTOR_BYTES)
 		c->vector->is_full = true;
 }
 
