@@ -65,7 +65,7 @@ DELTA = delta/fields.o delta/meta.o delta/schema.o delta/gate.o delta/log.o \
 	delta/files.o delta/rows.o delta/save.o
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
-	sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \
+	sink/cells.o sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \
 	sink/sqlvalue.o sink/sqlite.o \
 	sink/held.o sink/deltamark.o sink/deltaplace.o sink/datafile.o \
 	sink/deltafiles.o sink/deltasmall.o sink/deltajoin.o sink/deltatidy.o \

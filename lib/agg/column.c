@@ -234,21 +234,28 @@ read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
 #endif
 
 bool
+mb_column_read_views(struct mb_column *c, enum mb_isa isa, const char *p,
+    const struct mb_view *view, size_t n, bool *odd)
+{
+	struct gist gist = { .least = MB_COLUMN_NULL, .n_values = n };
+
+#if defined(__x86_64__)
+	if (isa == MB_ISA_AVX512)
+		read_by_eight(c, &gist, odd, p, view, n);
+	else
+#endif
+		read_one_by_one(c, &gist, odd, p, view, n);
+	(void)isa;
+	c->scale = gist.most;
+	c->n_values = gist.n_values;
+	c->is_uniform = gist.n_values == n && !gist.has_odd &&
+	    gist.least == gist.most;
+	return (gist.least < gist.most && widen(c, n, odd)) || gist.has_odd;
+}
+
+bool
 mb_column_read(struct mb_column *c, const struct mb_rows *rows,
     const struct mb_view *view, bool *odd)
 {
-	struct gist gist = { .least = MB_COLUMN_NULL, .n_values = rows->n };
-
-#if defined(__x86_64__)
-	if (rows->isa == MB_ISA_AVX512)
-		read_by_eight(c, &gist, odd, rows->p, view, rows->n);
-	else
-#endif
-		read_one_by_one(c, &gist, odd, rows->p, view, rows->n);
-	c->scale = gist.most;
-	c->n_values = gist.n_values;
-	c->is_uniform = gist.n_values == rows->n && !gist.has_odd &&
-	    gist.least == gist.most;
-	return (gist.least < gist.most && widen(c, rows->n, odd)) ||
-	    gist.has_odd;
+	return mb_column_read_views(c, rows->isa, rows->p, view, rows->n, odd);
 }

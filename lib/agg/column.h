@@ -30,4 +30,8 @@ struct mb_column {
 bool mb_column_read(struct mb_column *c, const struct mb_rows *rows,
     const struct mb_view *view, bool *odd);
 
+/* The same of n <= MB_ROWS views, which count from p as in rows.h. */
+bool mb_column_read_views(struct mb_column *c, enum mb_isa isa, const char *p,
+    const struct mb_view *view, size_t n, bool *odd);
+
 #endif

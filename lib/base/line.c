@@ -43,9 +43,9 @@ utf8_length(const unsigned char *p, size_t len)
 	return n;
 }
 
-/* Most text is ASCII: eight bytes at once tell. */
-static bool
-is_ascii(struct mb_str s)
+/* Eight bytes at once tell. */
+bool
+mb_is_ascii(struct mb_str s)
 {
 	uint64_t any = 0, word;
 	size_t i = 0;
@@ -65,7 +65,7 @@ mb_is_utf8(struct mb_str s)
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t n;
 
-	if (is_ascii(s))
+	if (mb_is_ascii(s))		/* most text is */
 		return true;
 	for (size_t i = 0; i < s.len; i += n)
 		if ((n = utf8_length(p + i, s.len - i)) == 0)

@@ -47,8 +47,9 @@ void mb_line_seal(struct mb_buf *b, size_t start);
 /* A JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 void mb_json_quote(struct mb_buf *b, struct mb_str s);
 
-/* Is it well-formed UTF-8 (RFC 3629)? */
+/* Is it well-formed UTF-8 (RFC 3629)?  Without any byte above 0x7f? */
 bool mb_is_utf8(struct mb_str s);
+bool mb_is_ascii(struct mb_str s);
 
 /* Does the line (without its newline) end in its own checksum? */
 bool mb_line_check(struct mb_str line);

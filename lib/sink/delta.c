@@ -38,6 +38,7 @@
 #include "delta/gate.h"
 #include "delta/state.h"
 #include "durable/stage.h"
+#include "sink/cells.h"
 #include "sink/deltacare.h"
 #include "sink/deltafiles.h"
 #include "sink/deltahome.h"
@@ -76,7 +77,9 @@ struct delta_sink {
 	struct mb_hash digest;
 	struct mb_columns columns;
 	struct mb_intake intake;
-	bool is_decided, is_held, has_place;
+	bool is_decided, has_place;
+	bool is_held;		/* types are open: records wait … */
+	bool is_again;		/* … and are read once more */
 	struct mb_held held;
 	struct mb_deltafiles *files;
 	struct mb_deltashape shape;
@@ -205,7 +208,8 @@ clear_batch(struct delta_sink *s)
 	s->base_meta = NULL;
 	s->state.awaits = NULL;
 	s->state.has_seen = false;
-	s->is_decided = s->is_held = s->has_place = s->is_unknown = false;
+	s->is_decided = s->is_held = s->is_again = false;
+	s->has_place = s->is_unknown = false;
 	s->n_rows = 0;
 	s->stage = IDLE;
 }
@@ -313,33 +317,81 @@ spill(struct delta_sink *s, struct mb_err *err)
 }
 
 /* While types are open, only those that are given can be checked. */
+static const char *
+check_held(const struct delta_sink *s, size_t i, struct mb_value v)
+{
+	const struct mb_column *c = &s->columns.v[i];
+	struct mb_cell cell;
+	const char *why = NULL;
+
+	if (i < s->shape.n_there)
+		return mb_deltafiles_check(s->shape.there[i], c->type, v);
+	if (!c->is_guessed)
+		why = mb_cell_set(&cell, c->type, v);
+	if (why == NULL && c->type.kind != MB_TYPE_BINARY &&
+	    !mb_is_utf8(mb_value_str(v)))
+		why = "not UTF-8";
+	return why;
+}
+
+static int
+hold(struct delta_sink *s, struct mb_str records, size_t n,
+    struct mb_err *err)
+{
+	mb_held_add(&s->held, records);
+	s->n_rows += n;
+	return mb_held_is_full(&s->held) ? spill(s, err) : 0;
+}
+
 static int
 hold_row(struct delta_sink *s, struct mb_str record, struct mb_err *err)
 {
-	struct mb_value *values = s->intake.values;
-	struct mb_cell cell;
+	const struct mb_value *values = s->intake.values;
+	struct mb_column *c = s->columns.v;
+	const char *why;
 
 	for (size_t i = 0; i < s->columns.n; i++) {
-		const struct mb_column *c = &s->columns.v[i];
-		const char *why = NULL;
-
-		if (!c->is_in_batch)
-			values[i] = mb_value_null();
-		else if (!c->is_guessed)
-			why = mb_cell_set(&cell, c->type, values[i]);
-		if (why == NULL && !mb_is_utf8(mb_value_str(values[i])) &&
-		    c->type.kind != MB_TYPE_BINARY)
-			why = "not UTF-8";
+		if (!c[i].is_in_batch)
+			continue;
+		why = check_held(s, i, values[i]);
 		if (why != NULL)
 			return mb_intake_reject(&s->intake, record, i, why,
 			    err);
 	}
 	for (size_t i = 0; i < s->columns.n; i++)
-		if (s->columns.v[i].is_guessed)
-			mb_guess_add(&s->columns.v[i].guess, values[i]);
-	mb_held_add(&s->held, values, s->columns.n);
-	s->n_rows++;
-	return mb_held_is_full(&s->held) ? spill(s, err) : 0;
+		if (c[i].is_guessed && c[i].is_in_batch)
+			mb_guess_add(&c[i].guess, values[i]);
+	return hold(s, record, 1, err);
+}
+
+/* 1, or 0: not all of them can be held. */
+static int
+hold_rows(struct delta_sink *s, const struct mb_intake_rows *rows,
+    struct mb_err *err)
+{
+	struct mb_views v = { .isa = rows->isa, .base = rows->base, .n = rows->n,
+		.is_ascii = mb_is_ascii(rows->raw) };
+	struct mb_column *c = s->columns.v;
+	struct mb_cells cells;
+
+	for (size_t i = 0; i < s->columns.n; i++) {
+		struct mb_type type = c[i].type;
+
+		v.v = rows->view[i];
+		if (v.v == NULL)
+			continue;
+		if (c[i].is_guessed)
+			type.kind = MB_TYPE_TEXT;
+		if (i < s->shape.n_there ? !mb_deltafiles_check_views(s->shape.there[i],
+		    type, v) : !mb_cells_set(&cells, type, v))
+			return 0;
+	}
+	for (size_t i = 0; i < s->columns.n; i++) {
+		v.v = rows->view[i];
+		if (v.v != NULL && c[i].is_guessed)
+			mb_guess_add_views(&c[i].guess, v);
+	}
+	return hold(s, rows->raw, rows->n, err) < 0 ? -1 : 1;
 }
 
 static int
@@ -355,10 +407,28 @@ take_row(void *arg, struct mb_str record, struct mb_err *err)
 	if (s->is_held)
 		return hold_row(s, record, err);
 	rc = mb_deltafiles_put(s->files, s->intake.values, &column, &why, err);
+	if (rc == 0 && s->is_again)
+		return mb_fail(err, MB_EDATA, "%s: column \"%s\": %s",
+		    s->place, s->columns.v[column].name, why);
 	if (rc == 0)
 		return mb_intake_reject(&s->intake, record, column, why, err);
 	s->n_rows++;
 	return rc < 0 ? -1 : 0;
+}
+
+static int
+take_rows(void *arg, const struct mb_intake_rows *rows, struct mb_err *err)
+{
+	struct delta_sink *s = arg;
+	int rc;
+
+	if (!s->is_decided && decide(s, err) < 0)
+		return -1;
+	if (s->is_held)
+		return hold_rows(s, rows, err);
+	rc = mb_deltafiles_put_rows(s->files, rows, err);
+	s->n_rows += rc > 0 ? rows->n : 0;
+	return rc;
 }
 
 static int
@@ -369,26 +439,24 @@ add(struct mb_sink *sink, struct mb_str records, struct mb_err *err)
 	return mb_intake_add(&s->intake, records, take_row, s, err);
 }
 
-/* The types are known now: rows that waited become those of files. */
+/* The types are known now: what was held is read again, into files. */
 static int
 release_held(struct delta_sink *s, struct mb_err *err)
 {
-	struct mb_value *values = mb_realloc_array(NULL, s->columns.n + 1,
-	    sizeof *values);
-	size_t column;
-	const char *why;
+	struct mb_str piece;
 	int rc;
 
-	rc = mb_held_rewind(&s->held, err);
-	while (rc == 0 && (rc = mb_held_next(&s->held, values, s->columns.n,
-	    err)) > 0) {
-		rc = mb_deltafiles_put(s->files, values, &column, &why, err);
-		if (rc == 0)
-			rc = mb_fail(err, MB_EDATA, "%s: column \"%s\": %s",
-			    s->place, s->columns.v[column].name, why);
-		rc = rc < 0 ? -1 : 0;
-	}
-	free(values);
+	s->is_held = false;
+	s->is_again = true;
+	s->n_rows = 0;
+	if (mb_intake_again(&s->intake, err) < 0 ||
+	    mb_held_rewind(&s->held, err) < 0)
+		return -1;
+	while ((rc = mb_held_next(&s->held, &piece, err)) > 0)
+		if (mb_intake_add(&s->intake, piece, take_row, s, err) < 0)
+			return -1;
+	if (rc == 0)
+		rc = mb_intake_end(&s->intake, take_row, s, err);
 	mb_held_reset(&s->held);
 	return rc;
 }
@@ -699,6 +767,7 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 		.place = s->place, .limit_of = "mb", .limit = MAX_COLUMNS,
 		.can_grow = options->evolves, .needs_digits = true };
 	s->intake.columns = &s->columns;
+	s->intake.take_rows = take_rows;
 	if (refresh(s, err) < 0 || check_gate(s, err) < 0)
 		goto fail;
 	*out = &s->head;

@@ -393,6 +393,105 @@ mb_deltafiles_put(struct mb_deltafiles *f, const struct mb_value *values,
 	    keep_row(f, i, column, why, err);
 }
 
+const char *
+mb_deltafiles_check(const struct mb_delta_column *to, struct mb_type type,
+    struct mb_value v)
+{
+	struct route r = { .to = to, .type = type };
+	union mb_parquet_value value;
+	bool is_null;
+
+	return convert(&r, v, &value, &is_null);
+}
+
+/* Many values of a column; false: not all of them fit. */
+static bool
+convert_views(struct mb_cells *out, const struct mb_delta_column *to,
+    struct mb_type type, struct mb_views views)
+{
+	enum mb_parquet_kind kind = to->type.kind;
+
+	if (!mb_cells_set(out, type, views) ||
+	    (out->has_null && !to->is_nullable))
+		return false;
+	if (kind == MB_PARQUET_INT8 || kind == MB_PARQUET_INT16)
+		for (size_t i = 0; i < views.n; i++)
+			if (!out->is_null[i] &&
+			    check_width(kind, out->i[i]) != NULL)
+				return false;
+	return true;
+}
+
+bool
+mb_deltafiles_check_views(const struct mb_delta_column *to,
+    struct mb_type type, struct mb_views views)
+{
+	struct mb_cells cells;
+
+	return convert_views(&cells, to, type, views);
+}
+
+static bool
+put_cells(struct mb_parquet_column *c, const struct route *r,
+    struct mb_views views)
+{
+	struct mb_cells cells;
+	const bool *is_null;
+
+	if (!convert_views(&cells, r->to, r->type, views))
+		return false;
+	is_null = cells.has_null ? cells.is_null : NULL;
+	switch (cells.kind) {
+	case MB_CELL_INT:
+		mb_parquet_put_ints(c, cells.i, is_null, views.n);
+		return true;
+	case MB_CELL_REAL:
+		mb_parquet_put_doubles(c, cells.d, is_null, views.n);
+		return true;
+	case MB_CELL_DECIMAL:
+		mb_parquet_put_decimals(c, cells.n, is_null, views.n);
+		return true;
+	default:
+		mb_parquet_put_texts(c, cells.text, is_null, views.n);
+		return true;
+	}
+}
+
+int
+mb_deltafiles_put_rows(struct mb_deltafiles *f,
+    const struct mb_intake_rows *rows, struct mb_err *err)
+{
+	struct mb_views views = { .isa = rows->isa, .base = rows->base, .n = rows->n,
+		.is_ascii = mb_is_ascii(rows->raw) };
+	struct file *file;
+	size_t i, column;
+
+	if (f->n_partition > 0)
+		return 0;
+	if (f->n == 0)
+		(void)make_key(f, NULL, &column);
+	if (find_file(f, &i, err) < 0)
+		return -1;
+	file = &f->v[i];
+	for (i = 0; i < f->n_data; i++) {
+		const struct route *r = &f->data[i];
+
+		for (size_t k = 0; r->is_absent && k < rows->n; k++)
+			mb_parquet_put_null(file->data.columns[i]);
+		if (r->is_absent)
+			continue;
+		views.v = rows->view[r->from];
+		if (!put_cells(file->data.columns[i], r, views)) {
+			mb_parquet_drop_row(file->data.writer);
+			return 0;
+		}
+	}
+	if (mb_parquet_end_rows(file->data.writer, rows->n, err) < 0)
+		return mb_wrap(err, "%s", f->o.home->log.place);
+	file->data.rows += rows->n;
+	return 1;
+}
+
 /* Descriptors of a file that has its name: there may be many such. */
 static void
 let_go(const struct mb_deltafiles *f, struct file *file)

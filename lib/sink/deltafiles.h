@@ -13,8 +13,10 @@
 
 #include "delta/schema.h"
 #include "parquet/writer.h"
+#include "sink/cells.h"
 #include "sink/columns.h"
 #include "sink/deltahome.h"
+#include "sink/intake.h"
 
 struct mb_deltafiles;
 
@@ -31,6 +33,13 @@ struct mb_deltafiles_options {
 	const struct mb_delta_meta *meta;	/* whose properties hold */
 };
 
+/* Would a put take it for this column?  NULL, or why not (a constant). */
+const char *mb_deltafiles_check(const struct mb_delta_column *to,
+    struct mb_type type, struct mb_value v);
+/* All of them? */
+bool mb_deltafiles_check_views(const struct mb_delta_column *to,
+    struct mb_type type, struct mb_views views);
+
 /* All is borrowed and must outlive the files. */
 MB_CHECK int mb_deltafiles_open(struct mb_deltafiles **out,
     const struct mb_deltafiles_options *options, struct mb_err *err);
@@ -43,6 +52,13 @@ void mb_deltafiles_close(struct mb_deltafiles *f);
 MB_CHECK int mb_deltafiles_put(struct mb_deltafiles *f,
     const struct mb_value *values, size_t *column, const char **why,
     struct mb_err *err);
+
+/*
+ * Put rows of the batch, all of them: 1; or 0: nothing was put, they have to
+ * be put one by one (a value may not fit, or the table has partitions).
+ */
+MB_CHECK int mb_deltafiles_put_rows(struct mb_deltafiles *f,
+    const struct mb_intake_rows *rows, struct mb_err *err);
 
 /* All rows are here: whole files, durable. */
 MB_CHECK int mb_deltafiles_finish(struct mb_deltafiles *f,

@@ -54,12 +54,15 @@ void
 mb_deltashape_begin(struct mb_deltashape *s, struct mb_columns *columns,
     const struct mb_delta_state *table)
 {
+	s->there = mb_realloc_array(s->there, table->schema.n + 1,
+	    sizeof *s->there);
 	for (size_t i = 0; i < table->schema.n; i++) {
 		const struct mb_delta_column *there = &table->schema.v[i];
 		struct mb_column *c;
 
 		if (!there->is_flat)
 			continue;
+		s->there[columns->n] = there;
 		c = mb_columns_add(columns, there->name);
 		c->type = type_of(there->type);
 		c->is_not_null = !there->is_nullable;
@@ -312,4 +315,5 @@ mb_deltashape_release(struct mb_deltashape *s)
 {
 	mb_deltashape_reset(s);
 	mb_buf_release(&s->creation);
+	free(s->there);
 }

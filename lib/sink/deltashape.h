@@ -21,7 +21,8 @@ struct mb_deltashape {
 	struct mb_delta_schema schema;
 	struct mb_buf creation;	/* protocol and metaData to write, as lines;
 				   empty: the table's stand */
-	size_t n_there;		/* columns of the batch that are the table's */
+	size_t n_there;		/* columns of the batch that are the table's … */
+	const struct mb_delta_column **there;	/* … (which: borrowed) … */
 	size_t n_added;		/* … and those that are new to it */
 };
 
@@ -49,7 +50,7 @@ MB_CHECK int mb_deltashape_compare(const struct mb_deltashape *s,
 void mb_deltashape_explain(struct mb_buf *out, const struct mb_deltashape *s,
     bool has_table);
 
-/* Forget the batch; the memory of `creation` is kept. */
+/* Forget the batch; some memory is kept. */
 void mb_deltashape_reset(struct mb_deltashape *s);
 void mb_deltashape_release(struct mb_deltashape *s);
 

@@ -12,7 +12,6 @@ mb_intake_begin(struct mb_intake *s, const struct mb_begin *b,
     struct mb_err *err)
 {
 	const struct mb_sink_options *o = s->columns->options;
-	const struct mb_names *header = &s->columns->header;
 	struct mb_reader_config config = {
 		.format = s->columns->format, .delimiter = b->delimiter,
 		.record_limit = b->record_limit, .n_nulls = o->n_nulls,
@@ -26,6 +25,16 @@ mb_intake_begin(struct mb_intake *s, const struct mb_begin *b,
 		s->nulls[i] = mb_str(o->nulls[i]);
 	config.nulls = s->nulls;
 	mb_reader_open(&s->reader, &config);
+	return mb_intake_again(s, err);
+}
+
+int
+mb_intake_again(struct mb_intake *s, struct mb_err *err)
+{
+	const struct mb_names *header = &s->columns->header;
+
+	mb_buf_reset(&s->rest);
+	s->n_records = 0;
 	return mb_reader_begin(s->reader, header->n > 0 ? header : NULL, 0,
 	    err);
 }
@@ -140,16 +149,91 @@ take_row(struct mb_intake *s, const struct mb_row *row,
 	return take(arg, row->raw, err);
 }
 
+/* n records from the i-th on, whatever they are. */
+static int
+take_each(struct mb_intake *s, size_t i, size_t n, mb_intake_row_fn *take,
+    void *arg, struct mb_err *err)
+{
+	struct mb_row row;
+
+	for (size_t end = i + n; i < end; i++)
+		if (mb_reader_read(s->reader, i, &row, err) < 0 ||
+		    take_row(s, &row, take, arg, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* n ordinary records: row k of `rows`, which is record i, and so on. */
+static int
+take_run(struct mb_intake *s, const struct mb_rows *rows, size_t k, size_t i,
+    size_t n, mb_intake_row_fn *take, void *arg, struct mb_err *err)
+{
+	const struct mb_columns *columns = s->columns;
+	struct mb_intake_rows run = { .isa = rows->isa, .base = rows->p, .n = n, .raw = {
+	    rows->p + rows->start[i], rows->start[i + n] - rows->start[i] } };
+	int rc;
+
+	if (s->cap_view < columns->n) {
+		s->cap_view = columns->n + 16;
+		s->view = mb_realloc_array(s->view, s->cap_view,
+		    sizeof *s->view);
+	}
+	for (size_t c = 0; c < columns->n; c++)
+		s->view[c] = NULL;
+	for (size_t f = 0; f < columns->header.n; f++)
+		s->view[columns->column_of[f]] = rows->view + f * MB_ROWS + k;
+	run.view = s->view;
+	rc = s->take_rows(arg, &run, err);
+	if (rc == 0)
+		return take_each(s, i, n, take, arg, err);
+	s->n_records += n;
+	return rc < 0 ? -1 : 0;
+}
+
+/* What mb_reader_ahead has found, in order. */
+static int
+take_ahead(struct mb_intake *s, const struct mb_rows *rows,
+    mb_intake_row_fn *take, void *arg, struct mb_err *err)
+{
+	size_t i = 0, k = 0, n;
+	int rc = 0;
+
+	for (; rc == 0 && i < rows->n_records; i += n) {
+		for (n = 0; k + n < rows->n && rows->record[k + n] == i + n;)
+			n++;
+		if (n > 0) {
+			rc = take_run(s, rows, k, i, n, take, arg, err);
+			k += n;
+		} else {
+			n = 1;
+			rc = take_each(s, i, n, take, arg, err);
+		}
+	}
+	return rc;
+}
+
 static int
 take_records(struct mb_intake *s, struct mb_str *data, bool is_last,
     mb_intake_row_fn *take, void *arg, struct mb_err *err)
 {
+	const struct mb_rows *rows;
 	struct mb_row row;
-	int rc;
+	int rc = 1;
 
-	while ((rc = mb_reader_next(s->reader, data, is_last, &row, err)) > 0)
-		if (take_row(s, &row, take, arg, err) < 0)
+	while (rc > 0) {
+		/* Which field goes where is known once one was taken. */
+		rows = s->take_rows != NULL && s->columns->is_mapped ?
+		    mb_reader_ahead(s->reader, *data) : NULL;
+		if (rows != NULL) {
+			if (take_ahead(s, rows, take, arg, err) < 0)
+				return -1;
+			mb_reader_pass(s->reader, data);
+			continue;
+		}
+		rc = mb_reader_next(s->reader, data, is_last, &row, err);
+		if (rc > 0 && take_row(s, &row, take, arg, err) < 0)
 			return -1;
+	}
 	return rc;
 }
 
@@ -213,6 +297,7 @@ mb_intake_release(struct mb_intake *s)
 {
 	mb_intake_reset(s);
 	free(s->values);
+	free(s->view);
 	free(s->nulls);
 	mb_buf_release(&s->rest);
 	mb_buf_release(&s->why);

@@ -15,8 +15,26 @@
 #include "record/reader.h"
 #include "sink/columns.h"
 
+/* Ordinary records that follow each other, at most MB_ROWS. */
+struct mb_intake_rows {
+	struct mb_str raw;	/* all of them */
+	enum mb_isa isa;	/* to be used on them */
+	const char *base;	/* rows.h: what the views count from */
+	const struct mb_view *const *view;	/* [columns->n]: [n] of each;
+						   NULL: not in the batch */
+	size_t n;
+};
+
+/*
+ * 1: the rows are taken, all of them.  0: nothing has happened, they come one
+ * by one.
+ */
+typedef int mb_intake_rows_fn(void *arg, const struct mb_intake_rows *rows,
+    struct mb_err *err);
+
 struct mb_intake {
 	struct mb_columns *columns;	/* set by the sink; borrowed */
+	mb_intake_rows_fn *take_rows;	/* likewise; NULL: one by one */
 
 	/*
 	 * [columns->n]: the row's; where !is_in_batch, nothing.  They borrow
@@ -26,6 +44,8 @@ struct mb_intake {
 
 	/* private */
 	size_t cap_values;
+	const struct mb_view **view;
+	size_t cap_view;
 	struct mb_str *nulls;
 	struct mb_reader *reader;
 	struct mb_buf rest;	/* bytes that are no whole record yet */
@@ -54,6 +74,12 @@ MB_CHECK int mb_intake_add(struct mb_intake *s, struct mb_str records,
     mb_intake_row_fn *take, void *arg, struct mb_err *err);
 MB_CHECK int mb_intake_end(struct mb_intake *s, mb_intake_row_fn *take,
     void *arg, struct mb_err *err);
+
+/*
+ * Read the batch again, or as much of it as the sink has kept: what was taken,
+ * record by record, comes by mb_intake_add and _end once more.
+ */
+MB_CHECK int mb_intake_again(struct mb_intake *s, struct mb_err *err);
 
 /*
  * The row can't be taken because of its value in this column.  0: so be it.
