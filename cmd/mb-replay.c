@@ -17,12 +17,14 @@
 #include "base/signals.h"
 #include "common.h"
 #include "journal/outcome.h"
+#include "journal/repair.h"
 #include "record/split.h"
 #include "source/emit.h"
 
 enum {
 	KEY_JSON = MB_OPT_LONG, KEY_FAILED, KEY_SHOW, KEY_VERIFY, KEY_PLAIN,
 	KEY_SHARED, KEY_PARK, KEY_UNPARK, KEY_REQUEUE, KEY_PRUNE,
+	KEY_REPAIR, KEY_YES,
 };
 
 static const struct mb_opt opts[] = {
@@ -40,6 +42,9 @@ static const struct mb_opt opts[] = {
 	{ KEY_PLAIN, "plain", NULL, "records without frames" },
 	{ KEY_PRUNE, "prune", NULL, "drop from the journal what is settled, "
 	    "now" },
+	{ KEY_REPAIR, "repair", NULL, "explain what is wrong with the "
+	    "journal, and what can be done" },
+	{ KEY_YES, "yes", NULL, "with --repair: do it" },
 	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
 	    "system" },
 	MB_OPT_COMMON,
@@ -60,7 +65,7 @@ enum verb { NO_VERB, PARK, UNPARK, REQUEUE };
 struct config {
 	const char *journal, *show;
 	enum verb verb;
-	bool prunes;
+	bool prunes, repairs, says_yes;
 	const char *verb_arg;
 	bool json, failed, verify, is_plain, is_shared;
 	struct mb_common common;
@@ -116,6 +121,12 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 		case KEY_PRUNE:
 			cfg->prunes = true;
 			break;
+		case KEY_REPAIR:
+			cfg->repairs = true;
+			break;
+		case KEY_YES:
+			cfg->says_yes = true;
+			break;
 		case KEY_SHARED:
 			cfg->is_shared = true;
 			break;
@@ -145,6 +156,13 @@ parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 	if (cfg->prunes && (argc > 0 || cfg->failed || cfg->verify ||
 	    cfg->json || cfg->show != NULL || cfg->verb != NO_VERB))
 		return mb_fail(err, MB_EUSAGE, "--prune: alone");
+	if (cfg->repairs && (argc > 0 || cfg->failed || cfg->verify ||
+	    cfg->json || cfg->show != NULL || cfg->verb != NO_VERB ||
+	    cfg->prunes))
+		return mb_fail(err, MB_EUSAGE, "--repair: alone, or with "
+		    "--yes");
+	if (cfg->says_yes && !cfg->repairs)
+		return mb_fail(err, MB_EUSAGE, "--yes: is for --repair");
 	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
 	    NULL);
 	if (cfg->journal == NULL)
@@ -686,6 +704,52 @@ prune(struct replay *r, char **argv, struct mb_err *err)
 	    before);
 }
 
+/* That the journal was mended stands in it, and that it is whole is seen. */
+static int
+note_repair(const struct config *cfg, int flags, char **argv,
+    struct mb_err *err)
+{
+	struct mb_journal *j;
+	uint64_t number;
+	int rc;
+
+	if (mb_journal_open(&j, cfg->journal, flags | MB_JOURNAL_ALL, err) < 0)
+		return -1;
+	rc = mb_journal_run(j, &number, "replay", MB_NONE, argv,
+	    mb_clock_wall_ms(), err);
+	if (rc == 0)
+		rc = mb_journal_sync(j, err);
+	mb_journal_close(j);
+	return rc;
+}
+
+static int
+repair(const struct config *cfg, char **argv, struct mb_err *err)
+{
+	int flags = cfg->is_shared ? MB_JOURNAL_SHARED : 0, rc;
+	struct mb_repair r = { 0 };
+	char *kept = NULL;
+
+	rc = cfg->says_yes ?
+	    mb_repair_mend(&r, &kept, cfg->journal, flags, err) :
+	    mb_repair_look(&r, cfg->journal, flags, err);
+	if (rc == 0)
+		rc = print(err, "%s", mb_buf_str(&r.says));
+	if (rc == 0 && kept != NULL)
+		rc = note_repair(cfg, flags, argv, err) < 0 ? -1 :
+		    print(err, "mended; the journal as it was is %s\n", kept);
+	else if (rc == 0 && r.verdict == MB_REPAIR_NEEDLESS)
+		rc = print(err, "nothing to mend\n");
+	else if (rc == 0)
+		rc = mb_fail(err, MB_ECORRUPT, "%s: is damaged, and %s",
+		    cfg->journal, r.verdict == MB_REPAIR_HOPELESS ?
+		    "can't be mended; nothing was changed" : "nothing was "
+		    "changed: --repair --yes mends it, and keeps a copy");
+	mb_repair_release(&r);
+	free(kept);
+	return rc;
+}
+
 static int
 run(const struct config *cfg, char **argv, struct mb_err *err)
 {
@@ -693,6 +757,8 @@ run(const struct config *cfg, char **argv, struct mb_err *err)
 	const char *notice;
 	int rc = -1;
 
+	if (cfg->repairs)
+		return repair(cfg, argv, err);
 	r.progress = mb_progress_open(&cfg->common, cmd.name);
 	if (mb_journal_open(&r.journal, cfg->journal, MB_JOURNAL_ALL |
 	    (cfg->is_shared ? MB_JOURNAL_SHARED : 0), err) < 0)

@@ -106,6 +106,8 @@ options_of() { # TOOL
 		--unpark=
 		--requeue=
 		--prune
+		--repair
+		--yes
 		END
 		;;
 	esac
@@ -119,7 +121,6 @@ later_options() { # TOOL
 	mb-agg) echo "running mode window session time time-format tz watermark" \
 		"idle-timeout flush compat dedup within lookup exact partial" \
 		"combine state state-reset state-memory recompute" ;;
-	mb-replay) echo "repair" ;;
 	esac
 }
 

@@ -368,3 +368,144 @@ three_planned() {
 	eventually busy
 	kill -TERM "$(pid_of mb-collect)"
 }
+
+# Other bytes in a file, from an offset on: put FILE OFFSET TEXT
+put() {
+	printf %s "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# Where the Nth line of a kind begins: where_is FILE KIND N
+where_is() {
+	grep -abo "{\"mb\":\"$2\"" "$1" | sed -n "$3p" | cut -d: -f1
+}
+
+# Four batches; the plan of the last vouches for all before.
+commit_four() {
+	commit_three
+	echo 7,8 >>in.csv
+	mb-collect -j j.mbj in.csv | mb-commit dir:out
+}
+
+@test "--repair: nothing to mend; a torn tail is for the next tool" {
+	commit_three
+	line 'mb-replay -j j.mbj --repair'
+	is "$output" $'nothing to mend\nstatus 0'
+	printf '{"mb":"commit","batch":2,"ru' >>j.mbj
+	cp j.mbj before
+	for option in '' --yes; do
+		line "mb-replay -j j.mbj --repair $option"
+		has "$output" "line 11 at byte " ": an unfinished end, which was never synced" \
+			"nothing to mend" "status 0"
+		cmp j.mbj before
+	done
+	for wrong in '--yes' '--repair 1' '--repair --prune' '--repair --json'; do
+		run mb-replay -j j.mbj $wrong
+		is "$wrong $status" "$wrong 64"
+	done
+}
+
+@test "--repair: one wrong bit is explained, and put back with --yes" {
+	commit_four
+	cp j.mbj good
+	start=$(where_is j.mbj plan 2)
+	at=$((start + 21))
+	put j.mbj $at 0
+	is "$(cmp -l j.mbj good | wc -l)" 1
+	cp j.mbj bad
+	run mb-replay -j j.mbj
+	has "$output" "j.mbj: damaged at byte $start: "
+	line 'mb-replay -j j.mbj --repair'
+	is "$output" "line $(head -c $at j.mbj | wc -l | awk '{ print $1 + 1 }') at byte $start: one bit is wrong: byte $at is 0x30, was 0x31
+mb-replay: j.mbj: is damaged, and nothing was changed: --repair --yes mends it, and keeps a copy
+status 65"
+	cmp j.mbj bad
+	line 'mb-replay -j j.mbj --repair --yes'
+	kept=$(echo j.mbj.damaged-*)
+	has "$output" "mended; the journal as it was is $PWD/$kept" "status 0"
+	cmp "$kept" bad
+	is "$(stat -c %a "$kept" j.mbj | xargs)" "600 600"
+	cmp -n "$(stat -c %s good)" j.mbj good
+	has "$(tail -n 1 j.mbj)" '"role":"replay"' '"--repair","--yes"'
+	echo 9,10 >>in.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
+	is "$output" "status 0 0"
+	is "$(rows out | xargs)" "1,2 3,4 5,6 7,8 9,10"
+}
+
+@test "--repair: a commit that can't be read is left out, and told again" {
+	commit_four
+	at=$(where_is j.mbj commit 1)
+	put j.mbj $((at + 30)) 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
+	line 'mb-replay -j j.mbj --repair'
+	has "$output" "at byte $at: damaged (commit)" "no plan is missing" \
+		"not settled by what is left: batch 0;" "status 65"
+	line 'mb-replay -j j.mbj --repair --yes'
+	has "$output" "status 0"
+	is "$(states j.mbj)" "0 planned 1 committed 2 committed 3 committed"
+	echo 9,10 >>in.csv
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
+	has "$output" "batch 0: is committed already; dropped" "status 0 0"
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed 3 committed 4 committed"
+	is "$(rows out | xargs)" "1,2 3,4 5,6 7,8 9,10"
+	line 'mb-replay -j j.mbj --repair'
+	is "$output" $'nothing to mend\nstatus 0'
+}
+
+@test "--repair: where a plan is missing, the target has to tell" {
+	commit_four
+	at=$(where_is j.mbj plan 1)
+	put j.mbj $((at + 30)) 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxx'
+	cp j.mbj bad
+	for option in '' --yes; do
+		line "mb-replay -j j.mbj --repair $option"
+		has "$output" "at byte $at: damaged (plan)" \
+			"start the pipeline once with mb-collect --adopt dir:$PWD/out" \
+			"can't be mended; nothing was changed" "status 65"
+		cmp j.mbj bad
+	done
+	mv j.mbj j.mbj.old
+	echo 9,10 >>in.csv
+	line "mb-collect -j j.mbj --adopt dir:$PWD/out in.csv | mb-commit dir:out"
+	has "$output" "status 0 0"
+	is "$(rows out | xargs)" "1,2 3,4 5,6 7,8 9,10"
+}
+
+@test "--repair --yes waits for nobody: a collector that lives is left alone" {
+	start 'mb-collect -j j.mbj -f in.csv | cat >/dev/null'
+	busy() { mb-replay -j j.mbj --repair --yes; [ $? -eq 75 ]; }
+	eventually busy
+	kill -TERM "$(pid_of mb-collect)"
+}
+
+@test "--repair --yes that is killed or fails anywhere: as it was, or mended" {
+	so=$BATS_TEST_DIRNAME/../build/tests/fault.so
+	[ -e "$so" ]
+	commit_four
+	cp j.mbj good
+	put j.mbj $(($(where_is j.mbj plan 2) + 21)) 0
+	cp j.mbj bad
+	size=$(stat -c %s good)
+	for mode in die tear EIO ENOSPC; do
+		n=1
+		while :; do
+			cp bad j.mbj
+			rm -f j.mbj.damaged-* fired
+			env LD_PRELOAD="$so" ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 \
+				MB_FAULT_REPORT=fired MB_FAULT_MODE=$mode MB_FAULT_AT=$n \
+				mb-replay -j j.mbj --repair --yes >/dev/null 2>&1 || true
+			# As it was; or what is mended, and then perhaps a run behind it.
+			cmp -s j.mbj bad || {
+				cmp -n "$size" j.mbj good
+				cmp j.mbj.damaged-* bad
+			}
+			grep -q fired fired 2>/dev/null || break
+			mb-replay -j j.mbj --repair --yes >/dev/null
+			cmp -n "$size" j.mbj good
+			cmp j.mbj.damaged-* bad
+			n=$((n + 1))
+		done
+		[ $n -gt 3 ]
+	done
+	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
+	is "$output" "status 0 0"
+}

@@ -31,7 +31,7 @@ def freeze_tools():
     global BIN, FAULT_SO, DELTA_DUMP
     copy = tempfile.mkdtemp(prefix="mb-tools.")
     atexit.register(remove_if_mine, copy, os.getpid())
-    for program in PROGRAMS:
+    for program in PROGRAMS + ("mb-replay",):
         shutil.copy2(os.path.join(BIN, program), copy)
     shutil.copy2(FAULT_SO, copy)
     shutil.copy2(DELTA_DUMP, copy)
@@ -161,6 +161,7 @@ class Area:
         self.input = os.path.join(self.base, "in.csv")
         self.w = os.path.join(self.base, "w")
         self.report = os.path.join(self.base, "report")
+        self.adopts = False     # --adopt the case's target
         write_input(self.input)
         with open(self.input, "rb") as f:
             self.bytes = f.read()
@@ -193,6 +194,11 @@ def lines(case, area, retry_for, path):
     w = area.w
     collect = [program("mb-collect"), "-j", w + "/j.mbj", "-i", "1h",
                "--max-records", str(PER_BATCH)]
+    target = "sqlite:" + w + "/out.db#t"
+    if case.sink in ("dir", "delta"):
+        target = "%s:%s/out" % (case.sink, w)
+    if area.adopts:
+        collect += ["--adopt", target]
     if case.source == "pipe":
         collect += ["-F", "csv", "--stdin", "again"]
     elif case.source == "gz":
@@ -217,9 +223,7 @@ def lines(case, area, retry_for, path):
                    "--merge", "count:sum,bytes_sum:sum"]
     else:
         agg += ["--stamp"]
-    commit += ["%s:%s/out" % (case.sink, w) if case.sink in ("dir", "delta")
-               else "sqlite:" + w + "/out.db#t"]
-    return [collect, agg, commit]
+    return [collect, agg, commit + [target]]
 
 
 class Result:

@@ -28,7 +28,7 @@ broken() {
 	echo "env LD_PRELOAD=$so ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 $*"
 }
 
-@test "J3 a torn last line is cut; a flipped bit in the middle is refused with its offset" {
+@test "J3 a torn last line is cut; a flipped bit is refused with its offset, and mended" {
 	pipeline j.mbj dir:out
 	is "$output" "status 0 0"
 	printf '{"mb":"plan","batch":3,"ti' >>j.mbj
@@ -50,9 +50,15 @@ f.write(bytes([b[0] ^ 4]))"
 		line "$tool"
 		has "$output" "$PWD/j.mbj: damaged at byte $offset: " "status 65"
 	done
-	cp good j.mbj
+	# Explained first, mended when told to.
+	line 'mb-replay -j j.mbj --repair'
+	has "$output" " at byte $offset: one bit is wrong: byte $((offset + 40)) is" "status 65"
+	line 'mb-replay -j j.mbj --repair --yes'
+	has "$output" "status 0"
+	cmp -n "$(stat -c %s good)" j.mbj good
 	pipeline j.mbj dir:out
 	is "$output" "status 0 0"
+	same_records in.log out j.mbj
 }
 
 @test "J4 no room, or a failing sync: stop before consuming, go on when it is mended" {

@@ -237,6 +237,84 @@ mb_line_check(struct mb_str line)
 	return memcmp(line.p + body, expected, CRC_LEN) == 0;
 }
 
+/* Do two texts differ in one bit? */
+static bool
+differ_in_a_bit(const char *a, const char *b, size_t len, size_t *byte,
+    unsigned *bit)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned x = (unsigned char)(a[i] ^ b[i]);
+
+		if (x == 0)
+			continue;
+		if (++n > 1 || (x & (x - 1)) != 0)
+			return false;
+		*byte = i;
+		*bit = (unsigned)__builtin_ctz(x);
+	}
+	return n == 1;
+}
+
+/*
+ * The checksum is linear: what a wrong bit changes in it depends on how many
+ * bits follow, and running the register backwards tells how many.
+ */
+static bool
+find_in_body(uint32_t difference, size_t body, size_t *byte, unsigned *bit)
+{
+	for (size_t i = body; i-- > 0;)
+		for (unsigned k = 8; k-- > 0;) {
+			if (difference & 0x80000000u)
+				difference = (difference ^ 0x82f63b78u) << 1 |
+				    1;
+			else
+				difference <<= 1;
+			if (difference == 1) {
+				*byte = i;
+				*bit = k;
+				return true;
+			}
+		}
+	return false;
+}
+
+bool
+mb_line_find_flip(struct mb_str line, size_t *byte, unsigned *bit)
+{
+	char expected[CRC_LEN + 1], told[CRC_DIGITS + 1];
+	size_t body;
+	uint32_t crc;
+	const char *end;
+
+	if (line.len <= CRC_LEN)
+		return false;
+	body = line.len - CRC_LEN;
+	end = line.p + body;
+	crc = mb_crc32c(0, line.p, body);
+	snprintf(expected, sizeof expected, CRC_OPEN "%08" PRIx32 CRC_CLOSE,
+	    crc);
+	if (line.p[0] == '{' &&
+	    differ_in_a_bit(end, expected, CRC_LEN, byte, bit)) {
+		*byte += body;
+		return true;
+	}
+	memcpy(told, end + sizeof CRC_OPEN - 1, CRC_DIGITS);
+	told[CRC_DIGITS] = '\0';
+	if (memcmp(end, CRC_OPEN, sizeof CRC_OPEN - 1) != 0 ||
+	    memcmp(end + CRC_LEN - (sizeof CRC_CLOSE - 1), CRC_CLOSE,
+	    sizeof CRC_CLOSE - 1) != 0 ||
+	    !mb_is_hex((struct mb_str){ told, CRC_DIGITS }, CRC_DIGITS))
+		return false;
+	if (!find_in_body(crc ^ (uint32_t)strtoul(told, NULL, 16), body, byte,
+	    bit))
+		return false;
+	/* The line that it makes has to begin like one. */
+	return *byte == 0 ? (char)(line.p[0] ^ 1 << *bit) == '{' :
+	    line.p[0] == '{';
+}
+
 /* struct mb_doc and struct mb_node are jansson's json_t under our names. */
 static json_t *
 to_json(const struct mb_node *n)

@@ -54,6 +54,13 @@ bool mb_is_ascii(struct mb_str s);
 /* Does the line (without its newline) end in its own checksum? */
 bool mb_line_check(struct mb_str line);
 
+/*
+ * Is there one bit by which the line, which has a wrong checksum, is another
+ * one with a right checksum?  Then its byte and bit.  Two wrong bits in front of
+ * the checksum are never taken for one.
+ */
+bool mb_line_find_flip(struct mb_str line, size_t *byte, unsigned *bit);
+
 /* A parsed line.  Nodes are borrowed from it and live as long as it does. */
 struct mb_doc;
 struct mb_node;

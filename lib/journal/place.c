@@ -34,6 +34,29 @@ copy_file(struct mb_journal *j, struct mb_err *err)
 	return rc < 0 ? -1 : mb_journal_catch_up(j, err);
 }
 
+int
+mb_journal_owner(const struct mb_journal *j, char id[MB_ID_LEN + 1],
+    struct mb_err *err)
+{
+	struct mb_doc *doc;
+	const char *text = "";
+	char bytes[256];
+	ssize_t n = mb_pread_full(mb_lock_fd(j->lock), bytes, sizeof bytes, 0,
+	    "lock", err);
+	struct mb_str line = { bytes, n > 0 ? (size_t)n - 1 : 0 };
+
+	if (n < 0)
+		return mb_wrap(err, "%s.d", j->path);
+	if (n == 0 || bytes[n - 1] != '\n' || !mb_line_check(line))
+		return 0;
+	if (mb_doc_parse(&doc, line, err) < 0)
+		return -1;
+	(void)mb_node_str(mb_doc_root(doc), "journal", &text);
+	snprintf(id, MB_ID_LEN + 1, "%s", text);
+	mb_doc_close(doc);
+	return 1;
+}
+
 /*
  * The lock file names the journal.  An id that isn't the journal's means that
  * the journal was lost, or that a directory was copied.
@@ -44,20 +67,13 @@ check_owner(struct mb_journal *j, bool exists, const struct mb_state *adopted,
 {
 	int fd = mb_lock_fd(j->lock);
 	struct mb_buf line = { 0 };
-	struct mb_doc *doc;
-	const char *id = "";
-	char text[256];
-	ssize_t n = mb_pread_full(fd, text, sizeof text, 0, "lock", err);
-	int rc = 0;
+	char id[MB_ID_LEN + 1];
+	int rc = mb_journal_owner(j, id, err);
 
-	if (n < 0)
-		return mb_wrap(err, "%s.d", j->path);
-	if (n > 0 && text[n - 1] == '\n' &&
-	    mb_line_check((struct mb_str){ text, (size_t)n - 1 })) {
-		if (mb_doc_parse(&doc, (struct mb_str){ text, (size_t)n - 1 },
-		    err) < 0)
-			return -1;
-		(void)mb_node_str(mb_doc_root(doc), "journal", &id);
+	if (rc < 0)
+		return -1;
+	if (rc > 0) {
+		rc = 0;
 		if (!exists && adopted != NULL)
 			rc = strcmp(id, adopted->id) == 0 ? 0 :
 			    mb_fail(err, MB_EUSAGE, "%s: the target is of "
@@ -73,7 +89,6 @@ check_owner(struct mb_journal *j, bool exists, const struct mb_state *adopted,
 			rc = mb_fail(err, MB_ECORRUPT, "%s.d belongs to "
 			    "journal %.8s, but %s is journal %.8s", j->path,
 			    id, j->path, j->state.id);
-		mb_doc_close(doc);
 		return rc;
 	}
 	if (!exists)
@@ -190,9 +205,9 @@ resolve(struct mb_journal *j, const char *path, struct mb_err *err)
 	return 0;
 }
 
-static int
-open_journal(struct mb_journal **out, const char *path, int flags,
-    const struct mb_state *adopted, struct mb_err *err)
+int
+mb_journal_reach(struct mb_journal **out, const char *path, int flags,
+    struct mb_err *err)
 {
 	struct mb_journal *j = mb_zalloc(sizeof *j);
 	struct mb_buf d = { 0 };
@@ -233,6 +248,25 @@ open_journal(struct mb_journal **out, const char *path, int flags,
 		j->dfd = mb_dir_open(mb_buf_str(&d), 0700, err);
 	if (j->dfd < 0 || mb_lock_open(&j->lock, j->dfd, "lock", err) < 0)
 		goto fail;
+	mb_buf_release(&d);
+	*out = j;
+	return 0;
+fail:
+	mb_buf_release(&d);
+	mb_journal_close(j);
+	return -1;
+}
+
+static int
+open_journal(struct mb_journal **out, const char *path, int flags,
+    const struct mb_state *adopted, struct mb_err *err)
+{
+	struct mb_journal *j;
+	struct stat st;
+
+	*out = NULL;
+	if (mb_journal_reach(&j, path, flags, err) < 0)
+		return -1;
 	if (mb_lock_take(j->lock, MB_LOCK_APPEND, false, -1, err) < 0)
 		goto fail;
 	j->has_entered = true;
@@ -243,11 +277,9 @@ open_journal(struct mb_journal **out, const char *path, int flags,
 	if (mb_journal_catch_up(j, err) < 0 || check_owner(j, true, NULL, err) < 0)
 		goto fail;
 	mb_journal_leave(j);
-	mb_buf_release(&d);
 	*out = j;
 	return 0;
 fail:
-	mb_buf_release(&d);
 	mb_journal_close(j);
 	return -1;
 }

@@ -38,6 +38,14 @@ struct mb_journal {
 	struct mb_buf read_buf;
 };
 
+/* As mb_journal_open, but nothing is read yet, and no lock is taken. */
+MB_CHECK int mb_journal_reach(struct mb_journal **out, const char *path,
+    int flags, struct mb_err *err);
+
+/* Whose <journal>.d is: 1; 0: the lock file doesn't say. */
+MB_CHECK int mb_journal_owner(const struct mb_journal *j,
+    char id[MB_ID_LEN + 1], struct mb_err *err);
+
 /* Where in the file a logical offset is. */
 uint64_t mb_journal_place(const struct mb_journal *j, uint64_t logical);
 

@@ -959,6 +959,18 @@ apply_nothing(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	return 0;
 }
 
+/* Lines are missing here, which may have had runs. */
+static int
+apply_mended(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
+{
+	uint64_t next;
+
+	(void)err;
+	if (mb_node_u64(n, "next_run", &next) && next > s->next_run)
+		s->next_run = next;
+	return 0;
+}
+
 static bool
 is_first(const struct mb_state *s)
 {
@@ -980,7 +992,7 @@ mb_state_apply(struct mb_state *s, struct mb_str line, struct mb_err *err)
 		{ "park", apply_park }, { "unpark", apply_unpark },
 		{ "redo", apply_redo },
 		{ "final", apply_final }, { "forget", apply_forget },
-		{ "lost", apply_lost },
+		{ "lost", apply_lost }, { "mended", apply_mended },
 		{ "checkpoint", apply_nothing },
 	};
 	const struct mb_node *root;

@@ -224,14 +224,16 @@ compare_history(const struct mb_greeting *g, struct mb_err *err)
 	if (m->last >= s->next_batch)
 		return mb_fail(err, MB_ECORRUPT, "%s: has batch %" PRIu64
 		    ", which the journal has not planned yet: the journal is "
-		    "a copy or was restored from an older one", g->target,
-		    m->last);
+		    "a copy or was restored from an older one (if there is no "
+		    "newer one, move it away and make one with mb-collect "
+		    "--adopt)", g->target, m->last);
 	ours = digest_of(s, m->last);
 	if (ours != NULL && strcmp(ours->hex, m->digest.hex) != 0)
 		return mb_fail(err, MB_ECORRUPT, "%s: its batch %" PRIu64
 		    " is not the journal's batch %" PRIu64 ": the journal is "
-		    "a copy or was restored from an older one", g->target,
-		    m->last, m->last);
+		    "a copy or was restored from an older one (if there is no "
+		    "newer one, move it away and make one with mb-collect "
+		    "--adopt)", g->target, m->last, m->last);
 	return 0;
 }
 
