@@ -1,0 +1,35 @@
+/*
+ * distinct.h - which values each slot of each group has seen.
+ */
+#ifndef MB_AGG_DISTINCT_H
+#define MB_AGG_DISTINCT_H
+
+#include <stdbool.h>
+
+#include "agg/cells.h"
+
+/* A value, where it was seen first. */
+struct mb_seen {
+	uint64_t hash;
+	uint32_t group, slot;
+	size_t len;
+	char text[];
+};
+
+/* With a seed, and else zeros, it is an empty one. */
+struct mb_distinct {
+	uint64_t seed;
+	struct mb_cells cells;
+	struct mb_seen **seen;
+	size_t n, cap;
+	struct mb_arena arena;
+};
+
+/* Is the value new to this slot of the group?  It now has been seen. */
+bool mb_distinct_see(struct mb_distinct *d, uint32_t group, uint32_t slot,
+    const char *p, size_t len);
+
+void mb_distinct_reset(struct mb_distinct *d);
+void mb_distinct_release(struct mb_distinct *d);
+
+#endif

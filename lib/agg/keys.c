@@ -1,0 +1,602 @@
+#include "agg/keys.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agg/cells.h"
+#include "agg/key_words.h"
+#include "base/hash.h"
+
+enum {
+	KEPT = 64 * 1024,	/* bytes */
+	FAR = 512 * 1024,	/* more isn't near the processor */
+};
+
+/* A key that is looked for. */
+struct probe {
+	uint64_t word[4];
+	const char *p;
+	size_t len;
+};
+
+struct mb_keys {
+	size_t n_keys;
+	uint64_t seed[4];
+	uint64_t bare;		/* what words of zeros are mixed to */
+	size_t state_off;	/* in a group */
+	size_t group_size;
+	struct mb_arena arena;	/* of long texts */
+
+	struct mb_cells cells;
+	struct mb_region groups;
+	size_t n;
+
+	/* In hand; the probe for key k of row i is [k * MB_ROWS + i]. */
+	struct probe *probes;
+	uint64_t hashes[MB_ROWS];
+	uint16_t missed[MB_ROWS];
+};
+
+void
+mb_keys_open(struct mb_keys **out, size_t n_keys, size_t state_size,
+    uint64_t seed)
+{
+	struct mb_keys *t = mb_zalloc(sizeof *t);
+
+	*t = (struct mb_keys){ .n_keys = n_keys };
+	/* Numbers out of one, which nobody knows either. */
+	for (unsigned i = 0; i < 4; i++)
+		t->seed[i] = mb_hash64(&"keys"[i], 1, seed);
+	t->bare = mb_mix(t->seed[2], t->seed[3]);
+	t->state_off = sizeof(struct mb_group) +
+	    n_keys * sizeof(struct mb_group_key);
+	t->group_size = t->state_off + state_size;
+	t->probes = mb_realloc_array(NULL, n_keys * MB_ROWS,
+	    sizeof *t->probes);
+	*out = t;
+}
+
+void
+mb_keys_close(struct mb_keys *t)
+{
+	if (t == NULL)
+		return;
+	mb_cells_release(&t->cells);
+	mb_region_release(&t->groups);
+	mb_arena_release(&t->arena);
+	free(t->probes);
+	free(t);
+}
+
+void
+mb_keys_reset(struct mb_keys *t)
+{
+	mb_cells_reset(&t->cells);
+	if (t->groups.size > KEPT)
+		mb_region_release(&t->groups);
+	else if (t->n > 0)
+		memset(t->groups.p, 0, t->n * t->group_size);
+	mb_arena_reset(&t->arena);
+	t->n = 0;
+}
+
+size_t
+mb_keys_count(const struct mb_keys *t)
+{
+	return t->n;
+}
+
+size_t
+mb_keys_state_off(const struct mb_keys *t)
+{
+	return t->state_off;
+}
+
+struct mb_group *
+mb_keys_group(const struct mb_keys *t, size_t i)
+{
+	return (struct mb_group *)(t->groups.p + i * t->group_size);
+}
+
+/*
+ * Keys.
+ */
+
+struct mb_str
+mb_group_key_text(const struct mb_group_key *key)
+{
+	return is_long(key) ?
+	    (struct mb_str){ key->whole->p, key->whole->len } :
+	    (struct mb_str){ key->text, key->meta & MB_KEY_LEN };
+}
+
+enum mb_kind
+mb_group_key_kind(const struct mb_group_key *key)
+{
+	return (enum mb_kind)(key->meta >> MB_KEY_KIND);
+}
+
+void
+mb_group_key_set_kind(struct mb_group_key *key, enum mb_kind kind)
+{
+	key->meta = (key->meta & ((1u << MB_KEY_KIND) - 1)) | (uint32_t)kind << MB_KEY_KIND;
+}
+
+/* Of any text, with nothing readable behind it. */
+static void
+set_probe(const struct mb_keys *t, struct probe *probe, const char *p,
+    size_t len, bool is_null)
+{
+	char padded[MB_KEY_MIDDLE] = { 0 };
+
+	_Static_assert((int)MB_KEY_MIDDLE <= (int)MB_VIEW_SLACK, "views can be read");
+	_Static_assert(offsetof(struct mb_group_key, rest) ==
+	    offsetof(struct mb_group_key, text) + 4 &&
+	    sizeof(struct mb_group_key) == 16, "two words, and the text in one piece");
+	*probe = (struct probe){ .p = p, .len = len };
+	if (len <= MB_KEY_MIDDLE) {
+		memcpy(padded, p, len);
+		set_words(probe->word, padded, len, is_null, MB_WIDTH_MIDDLE);
+		return;
+	}
+	probe->word[0] = head_of(meta_of(len, is_null), load_4(p));
+	probe->word[1] = mb_hash64(p, len, t->seed[0]);
+}
+
+static void
+set_probe_of_key(const struct mb_keys *t, struct probe *probe,
+    const struct mb_group_key *key)
+{
+	struct mb_str text = mb_group_key_text(key);
+
+	set_probe(t, probe, text.p, text.len, (key->meta & MB_KEY_NULL) != 0);
+}
+
+/*
+ * Mix a key's words into the hash of those before.  Words of zeros add
+ * nothing, so that a short key has one hash however it is looked at.
+ */
+MB_KEY_INLINE uint64_t
+hash_words(const struct mb_keys *t, uint64_t hash, const uint64_t word[4],
+    enum mb_key_width width)
+{
+	hash = mb_mix(hash ^ word[0], t->seed[1] ^ word[1]);
+	if (width != MB_WIDTH_SHORT)
+		hash ^= t->bare ^ mb_mix(t->seed[2] ^ word[2],
+		    t->seed[3] ^ word[3]);
+	return hash;
+}
+
+/*
+ * One product is nearly linear in the digits of a short key, and under one
+ * seed in a hundred, counted numbers then fell into few cells.
+ */
+static inline uint64_t
+finish(uint64_t hash)
+{
+	return mb_mix(hash, 0x9e3779b97f4a7c15u);
+}
+
+static uint64_t
+hash_probes(const struct mb_keys *t, size_t i)
+{
+	uint64_t hash = t->seed[0];
+
+	for (size_t k = 0; k < t->n_keys; k++)
+		hash = hash_words(t, hash, t->probes[k * MB_ROWS + i].word,
+		    MB_WIDTH_ANY);
+	return finish(hash);
+}
+
+/* Of a group that is in the table, to be placed in another one. */
+static uint64_t
+hash_group(const struct mb_keys *t, const struct mb_group *group)
+{
+	uint64_t hash = t->seed[0];
+
+	for (size_t k = 0; k < t->n_keys; k++) {
+		const struct mb_group_key *key = &group->key[k];
+		struct probe probe = { .word = { load_8((const char *)key) &
+		    MB_KEY_BUT_KIND, load_8(key->rest) } };
+
+		if (is_long(key))
+			set_probe_of_key(t, &probe, key);
+		hash = hash_words(t, hash, probe.word, MB_WIDTH_ANY);
+	}
+	return finish(hash);
+}
+
+static bool
+is_key(const struct mb_group_key *key, const struct probe *probe)
+{
+	if (probe->len <= MB_KEY_MIDDLE)
+		return !differs(key, probe->word, probe->p, probe->len,
+		    MB_WIDTH_MIDDLE);
+	return (key->meta & MB_KEY_LEN) == meta_of(probe->len, false) &&
+	    key->whole->len == probe->len &&
+	    memcmp(key->whole->p, probe->p, probe->len) == 0;
+}
+
+/* Does the group have the keys of the probes i? */
+static inline bool
+has_keys(const struct mb_keys *t, const struct mb_group *group, size_t i)
+{
+	for (size_t k = 0; k < t->n_keys; k++)
+		if (!is_key(&group->key[k], &t->probes[k * MB_ROWS + i]))
+			return false;
+	return true;
+}
+
+/*
+ * The table.
+ */
+
+/* The entry of the group with the keys of the probes i, or 0. */
+static uint32_t
+look_up(const struct mb_keys *t, size_t i)
+{
+	const struct mb_cell *cells = mb_cells_of(&t->cells);
+	uint32_t tag = mb_cells_tag(t->hashes[i]);
+	size_t at = mb_cells_begin(&t->cells, t->hashes[i]);
+
+	if (t->cells.size == 0)
+		return 0;
+	for (; cells[at].entry != 0; at = (at + 1) & (t->cells.size - 1))
+		if (cells[at].tag == tag &&
+		    has_keys(t, mb_keys_group(t, cells[at].entry - 1), i))
+			return cells[at].entry;
+	return 0;
+}
+
+/* Place all groups; their cells are fetched some rounds ahead. */
+static void
+fill_table(struct mb_keys *t)
+{
+	enum { AHEAD = 16 };
+	const struct mb_cell *cells = mb_cells_of(&t->cells);
+	uint64_t hashes[AHEAD];
+
+	for (size_t i = 0; i < t->n + AHEAD; i++) {
+		if (i >= AHEAD)
+			mb_cells_place(&t->cells, hashes[i % AHEAD],
+			    i - AHEAD);
+		if (i < t->n) {
+			hashes[i % AHEAD] = hash_group(t,
+			    mb_keys_group(t, i));
+			__builtin_prefetch(&cells[mb_cells_begin(&t->cells,
+			    hashes[i % AHEAD])], 1);
+		}
+	}
+}
+
+/* A new group with this hash, in the table, all zeros; its entry. */
+static uint32_t
+append_group(struct mb_keys *t, uint64_t hash)
+{
+	/* A key at the end is looked at with what would be behind it. */
+	size_t size = (t->n + 1) * t->group_size + MB_KEY_MIDDLE;
+
+	if (size > t->groups.size)
+		mb_region_grow(&t->groups, 2 * size);
+	if (mb_cells_reserve(&t->cells, t->n))
+		fill_table(t);
+	mb_cells_place(&t->cells, hash, t->n);
+	return (uint32_t)++t->n;
+}
+
+static void
+set_key(struct mb_keys *t, struct mb_group_key *key, const struct probe *probe,
+    enum mb_kind kind)
+{
+	struct mb_long_key *whole;
+
+	memcpy(key, probe->word, sizeof *key);
+	mb_group_key_set_kind(key, kind);
+	if (!is_long(key))
+		return;
+	whole = mb_arena_alloc(&t->arena, sizeof *whole +
+	    (probe->len > MB_KEY_MIDDLE ? probe->len : MB_KEY_MIDDLE));
+	whole->len = probe->len;
+	memcpy(whole->p, probe->p, probe->len);
+	if (probe->len < MB_KEY_MIDDLE)
+		memset(whole->p + probe->len, 0, MB_KEY_MIDDLE - probe->len);
+	key->whole = whole;
+}
+
+uint32_t
+mb_keys_find(struct mb_keys *t, const struct mb_value *values,
+    const size_t *fields, uint64_t ordinal)
+{
+	struct mb_group *group;
+	uint32_t entry;
+
+	for (size_t k = 0; k < t->n_keys; k++) {
+		const struct mb_value *v = &values[fields[k]];
+
+		set_probe(t, &t->probes[k * MB_ROWS], v->p, v->len,
+		    v->kind == MB_NULL);
+	}
+	t->hashes[0] = hash_probes(t, 0);
+	entry = look_up(t, 0);
+	if (entry != 0)
+		return entry - 1;
+	entry = append_group(t, t->hashes[0]);
+	group = mb_keys_group(t, entry - 1);
+	group->ordinal = ordinal;
+	for (size_t k = 0; k < t->n_keys; k++)
+		set_key(t, &group->key[k], &t->probes[k * MB_ROWS],
+		    values[fields[k]].kind);
+	return entry - 1;
+}
+
+/*
+ * Rows.
+ */
+
+static inline const struct mb_view *
+view_of(const struct mb_rows *rows, size_t field)
+{
+	return rows->view + field * MB_ROWS;
+}
+
+/* How wide the keys of the rows are. */
+static enum mb_key_width
+width_of(const struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields)
+{
+	unsigned longest = 0;
+
+	for (size_t k = 0; k < t->n_keys; k++) {
+		const struct mb_view *v = view_of(rows, fields[k]);
+
+		for (size_t i = 0; i < rows->n; i++)
+			longest = v[i].len > longest ? v[i].len : longest;
+	}
+	return longest <= MB_KEY_SHORT ? MB_WIDTH_SHORT : longest <= MB_KEY_MIDDLE ? MB_WIDTH_MIDDLE :
+	    MB_WIDTH_ANY;
+}
+
+/* The first entry with this hash's tag, or 0. */
+static inline uint32_t
+first_entry(const struct mb_keys *t, uint64_t hash)
+{
+	const struct mb_cell *cells = mb_cells_of(&t->cells);
+	uint32_t tag = mb_cells_tag(hash);
+	size_t at = mb_cells_begin(&t->cells, hash);
+
+	while (cells[at].entry != 0 && cells[at].tag != tag)
+		at = (at + 1) & (t->cells.size - 1);
+	return cells[at].entry;
+}
+
+/*
+ * All at one go, for a table that is near.  A row whose group isn't the first
+ * with its tag is missed; returns how many.
+ */
+MB_KEY_INLINE size_t
+find_near(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint32_t *numbers, const size_t n_keys,
+    const struct mb_key_way way)
+{
+	const struct mb_view *a = view_of(rows, fields[0]);
+	const struct mb_view *b = view_of(rows, fields[n_keys - 1]);
+	size_t n_missed = 0;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		const char *p = rows->p + a[i].start, *q;
+		uint64_t word[4], more[4], hash;
+		const struct mb_group *group;
+		uint32_t entry;
+		bool is_missed;
+
+		way.set(word, p, a[i].len, a[i].kind == MB_NULL, way.width);
+		hash = hash_words(t, t->seed[0], word, way.width);
+		if (n_keys > 1) {
+			q = rows->p + b[i].start;
+			way.set(more, q, b[i].len, b[i].kind == MB_NULL,
+			    way.width);
+			hash = hash_words(t, hash, more, way.width);
+		}
+		entry = first_entry(t, finish(hash));
+		numbers[i] = entry - 1;
+		/* What no group has is compared with one, too, in vain. */
+		group = mb_keys_group(t, entry - (entry > 0));
+		is_missed = (entry == 0) | way.differs(&group->key[0], word, p,
+		    a[i].len, way.width);
+		if (n_keys > 1)
+			is_missed |= way.differs(&group->key[1], more, q,
+			    b[i].len, way.width);
+		t->missed[n_missed] = (uint16_t)i;
+		n_missed += is_missed;
+	}
+	return n_missed;
+}
+
+#define FIND_NEAR(way) \
+	return t->n_keys == 1 ? find_near(t, rows, fields, numbers, 1, way) : \
+	    find_near(t, rows, fields, numbers, 2, way)
+
+static size_t
+find_short(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint32_t *numbers)
+{
+	FIND_NEAR(mb_key_short);
+}
+
+static size_t
+find_middle(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint32_t *numbers)
+{
+	FIND_NEAR(mb_key_middle);
+}
+
+#if defined(__x86_64__)
+MB_AVX512 static size_t
+find_middle_avx512(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint32_t *numbers)
+{
+	FIND_NEAR(mb_key_middle_avx512);
+}
+#endif
+
+static void
+set_row_probe(const struct mb_keys *t, struct probe *probe,
+    const struct mb_rows *rows, const struct mb_view *v)
+{
+	const char *p = rows->p + v->start;
+
+	if (v->len > MB_KEY_MIDDLE) {
+		set_probe(t, probe, p, v->len, v->kind == MB_NULL);
+		return;
+	}
+	set_words(probe->word, p, v->len, v->kind == MB_NULL, MB_WIDTH_MIDDLE);
+	probe->p = p;
+	probe->len = v->len;
+}
+
+/* Probes and hashes of n rows from `from` on, the first in place 0. */
+static void
+hash_rows(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, size_t from, size_t n)
+{
+	for (size_t k = 0; k < t->n_keys; k++) {
+		const struct mb_view *v = view_of(rows, fields[k]) + from;
+
+		for (size_t i = 0; i < n; i++)
+			set_row_probe(t, &t->probes[k * MB_ROWS + i], rows,
+			    &v[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		t->hashes[i] = hash_probes(t, i);
+}
+
+/*
+ * The groups of the n probes, in rounds, so that what isn't near is fetched
+ * for many at once.
+ */
+static void
+look_up_all(struct mb_keys *t, size_t n, uint32_t *entries)
+{
+	const struct mb_cell *cells = mb_cells_of(&t->cells);
+
+	if (t->cells.size == 0) {
+		memset(entries, 0, n * sizeof *entries);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(&cells[mb_cells_begin(&t->cells,
+		    t->hashes[i])]);
+	for (size_t i = 0; i < n; i++) {
+		entries[i] = first_entry(t, t->hashes[i]);
+		__builtin_prefetch(mb_keys_group(t, entries[i] - 1));
+	}
+	for (size_t i = 0; i < n; i++)
+		if (entries[i] != 0 &&
+		    !has_keys(t, mb_keys_group(t, entries[i] - 1), i))
+			entries[i] = look_up(t, i);
+}
+
+static size_t
+find_far(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint32_t *numbers)
+{
+	size_t n_missed = 0;
+
+	hash_rows(t, rows, fields, 0, rows->n);
+	look_up_all(t, rows->n, numbers);
+	for (size_t i = 0; i < rows->n; i++) {
+		t->missed[n_missed] = (uint16_t)i;
+		n_missed += numbers[i] == 0;
+		numbers[i]--;
+	}
+	return n_missed;
+}
+
+/* The group of row i, whose probes are at `at`. */
+static uint32_t
+find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
+    uint64_t ordinal, size_t i, size_t at)
+{
+	struct mb_group *group;
+	uint32_t entry = look_up(t, at);
+
+	if (entry != 0)
+		return entry - 1;
+	entry = append_group(t, t->hashes[at]);
+	group = mb_keys_group(t, entry - 1);
+	group->ordinal = ordinal + rows->record[i];
+	for (size_t k = 0; k < t->n_keys; k++)
+		set_key(t, &group->key[k], &t->probes[k * MB_ROWS + at],
+		    (enum mb_kind)view_of(rows, fields[k])[i].kind);
+	return entry - 1;
+}
+
+void
+mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint64_t ordinal, uint32_t *numbers, char **groups)
+{
+	bool is_far = t->n_keys > 2 || t->n_keys == 0 || t->n == 0 ||
+	    t->cells.size * sizeof(struct mb_cell) > FAR ||
+	    t->n * t->group_size > FAR;
+	enum mb_key_width width = is_far ? MB_WIDTH_ANY : width_of(t, rows, fields);
+	size_t n_missed;
+
+	if (width == MB_WIDTH_ANY)
+		n_missed = find_far(t, rows, fields, numbers);
+	else if (width == MB_WIDTH_SHORT)
+		n_missed = find_short(t, rows, fields, numbers);
+#if defined(__x86_64__)
+	else if (rows->isa == MB_ISA_AVX512)
+		n_missed = find_middle_avx512(t, rows, fields, numbers);
+#endif
+	else
+		n_missed = find_middle(t, rows, fields, numbers);
+	for (size_t m = 0; m < n_missed; m++) {
+		size_t i = t->missed[m];
+
+		if (width != MB_WIDTH_ANY)
+			hash_rows(t, rows, fields, i, 1);
+		numbers[i] = find_row(t, rows, fields, ordinal, i,
+		    width == MB_WIDTH_ANY ? i : 0);
+	}
+	for (size_t i = 0; i < rows->n; i++)
+		groups[i] = (char *)mb_keys_group(t, numbers[i]);
+}
+
+void
+mb_keys_merge(struct mb_keys *t, const struct mb_keys *from, size_t begin,
+    size_t n, uint32_t *numbers, bool *is_new)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct mb_group *group = mb_keys_group(from, begin + i);
+
+		for (size_t k = 0; k < t->n_keys; k++)
+			set_probe_of_key(t, &t->probes[k * MB_ROWS + i],
+			    &group->key[k]);
+		t->hashes[i] = hash_probes(t, i);
+	}
+	look_up_all(t, n, numbers);
+	for (size_t i = 0; i < n; i++) {
+		is_new[i] = numbers[i] == 0;
+		if (is_new[i]) {
+			numbers[i] = append_group(t, t->hashes[i]);
+			memcpy(mb_keys_group(t, numbers[i] - 1),
+			    mb_keys_group(from, begin + i), t->group_size);
+		}
+		numbers[i]--;
+	}
+}
+
+uint64_t
+mb_keys_probes(const struct mb_keys *t)
+{
+	const struct mb_cell *cells = mb_cells_of(&t->cells);
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < t->cells.size; i++)
+		if (cells[i].entry != 0)
+			n += ((i - hash_group(t, mb_keys_group(t,
+			    cells[i].entry - 1))) & (t->cells.size - 1)) + 1;
+	return n;
+}

@@ -1,0 +1,93 @@
+/*
+ * keys.h - groups by their keys: which group does a record belong to?
+ *
+ * Keys are equal when their text is; null is a key of its own, and so is the
+ * empty text.  A new group is all zeros but for its keys and its ordinal, and
+ * has `state_size` bytes that are the caller's.  Groups are numbered from 0 in
+ * the order in which they were added; as they grow in number they move.
+ *
+ * The table is seeded: which keys collide can't be known outside.
+ */
+#ifndef MB_AGG_KEYS_H
+#define MB_AGG_KEYS_H
+
+#include "record/rows.h"
+#include "record/value.h"
+
+/*
+ * A key in 16 bytes.  Up to MB_KEY_SHORT bytes stand in it, with zeros
+ * behind; longer ones elsewhere.
+ */
+enum { MB_KEY_SHORT = 12 };
+
+struct mb_long_key {
+	size_t len;
+	char p[];
+};
+
+struct mb_group_key {
+	/*
+	 * From the lowest: 28 bits of the length, which saturate; a bit for
+	 * null; 3 bits of the kind, which don't count when keys are compared.
+	 */
+	uint32_t meta;
+	char text[4];		/* of a long one the first bytes, too */
+	union {
+		char rest[MB_KEY_SHORT - 4];
+		const struct mb_long_key *whole;	/* of a long one */
+	};
+};
+
+struct mb_group {
+	uint64_t ordinal;	/* of its first record */
+	struct mb_group_key key[];	/* and then the caller's bytes */
+};
+
+struct mb_str mb_group_key_text(const struct mb_group_key *key);
+enum mb_kind mb_group_key_kind(const struct mb_group_key *key);
+void mb_group_key_set_kind(struct mb_group_key *key, enum mb_kind kind);
+
+struct mb_keys;
+
+void mb_keys_open(struct mb_keys **out, size_t n_keys, size_t state_size,
+    uint64_t seed);
+void mb_keys_close(struct mb_keys *t);
+
+/* Forget all groups; a large memory is given back. */
+void mb_keys_reset(struct mb_keys *t);
+
+size_t mb_keys_count(const struct mb_keys *t);
+size_t mb_keys_state_off(const struct mb_keys *t);	/* in a group */
+struct mb_group *mb_keys_group(const struct mb_keys *t, size_t i);
+
+/*
+ * The group of a record whose keys are values[fields[0 … n_keys - 1]]; if it
+ * is new it gets the ordinal.
+ */
+uint32_t mb_keys_find(struct mb_keys *t, const struct mb_value *values,
+    const size_t *fields, uint64_t ordinal);
+
+/*
+ * The same for rows, whose keys are the views of these fields: the numbers of
+ * the groups, and where they are after all were found.  A new one gets
+ * `ordinal` plus its record.
+ */
+void mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint64_t ordinal, uint32_t *numbers,
+    char **groups);
+
+/*
+ * Which of ours have the keys of the groups begin … begin + n - 1 of `from`,
+ * n <= MB_ROWS, of as many keys and as large?  One that we lack is added as a
+ * whole, states and all (what they point to stays with `from`), and is_new.
+ */
+void mb_keys_merge(struct mb_keys *t, const struct mb_keys *from,
+    size_t begin, size_t n, uint32_t *numbers, bool *is_new);
+
+/*
+ * For tests: how many cells are looked at until each group is found, all
+ * groups together.
+ */
+uint64_t mb_keys_probes(const struct mb_keys *t);
+
+#endif
