@@ -243,7 +243,6 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 
 @test "delta: a gap in the log, a line that is no action" {
 	line 'mb-collect -j j.mbj --max-records 1 in.csv | mb-commit delta:t'
-	cp -r t u
 	rm t/_delta_log/00000000000000000002.json
 	printf '6,f\n' >>in.csv
 	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
@@ -397,6 +396,76 @@ batch 1: 2 rows: version 1, 1 file, N bytes'
 	run -0 mb-commit --dry-run delta:big <frames
 	has "$output" 'batch 0: 300000 rows: version 0, 1 file'
 	[ ! -e big ]
+}
+
+@test "delta: --redo replaces a batch's files, and no others" {
+	printf '%s\n' v,p 1,a 2,b 3,a 4, 5,b 6,a >p.csv
+	line 'mb-collect -j j.mbj --max-records 2 p.csv | mb-commit --partition-by p delta:t'
+	is "$output" 'status 0 0'
+	before=$(print_of t)
+	line "mb-replay -j j.mbj 1 | mb-agg --where 'v > 3' | mb-commit --redo --dry-run delta:t"
+	ended 0 'batch 1: 1 row: version 3, 1 file, ' 'bytes in the place of 2'
+	is "$(print_of t)" "$before"
+	line "mb-replay -j j.mbj 1 | mb-agg --where 'v > 3' | mb-commit --redo delta:t"
+	is "$output" 'status 0 0 0'
+	is "$(dumped t v p | paste -sd' ')" '1,"a" 2,"b" 4, 5,"b" 6,"a"'
+	is "$(jq -c 'select(.remove).remove.dataChange' t/_delta_log/*3.json | paste -sd,)" true,true
+	is "$(jq -c 'select(.commitInfo).commitInfo | [.operation, .isBlindAppend]' t/_delta_log/*3.json)" \
+		'["REPLACE BATCH",false]'
+	# By nothing, and by what it was.
+	line "mb-replay -j j.mbj 1-2 | mb-agg --where 'v > 5' | mb-commit --redo delta:t"
+	is "$output" 'status 0 0 0'
+	is "$(dumped t v p | paste -sd' ')" '1,"a" 2,"b" 6,"a"'
+	for i in 1 2; do
+		line 'mb-replay -j j.mbj 0-2 | mb-commit --redo delta:t'
+		is "$output" 'status 0 0'
+		is "$(dumped t v p | paste -sd' ')" '1,"a" 2,"b" 3,"a" 4, 5,"b" 6,"a"'
+	done
+	# The pipeline goes on, from a checkpoint too.
+	seq 7 60 | sed 's/$/,a/' >>p.csv
+	line 'mb-collect -j j.mbj --max-records 1 p.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	[ -e t/_delta_log/_last_checkpoint ]
+	line "mb-replay -j j.mbj 0 | mb-agg --where 'v = 1' | mb-commit --redo delta:t"
+	is "$output" 'status 0 0 0'
+	is "$(dumped t v | paste -sd' ')" "$( (echo 1; seq 3 60) | LC_ALL=C sort | paste -sd' ')"
+	# Where others removed some of it, or it was joined: refused.
+	path=$(jq -r 'select(.add).add | select(.tags["mb.batch"] | endswith("/2")) | .path' t/_delta_log/*.json | tail -1)
+	n=$(ls t/_delta_log/*.json | wc -l)
+	jq -cn --arg p "$path" '{remove: {path: $p, deletionTimestamp: 1, dataChange: true}}' | version t "$n"
+	line 'mb-replay -j j.mbj 2 | mb-commit --redo delta:t'
+	ended 64 "not every one of the batch's files"
+	is "$(ls t/_delta_log/*.json | wc -l)" $((n + 1))
+	is "$(ls -A t/_mb | grep -v places)" ''
+	seq 61 80 | sed 's/$/,a/' >>p.csv
+	line 'mb-collect -j j.mbj --max-records 1 p.csv | mb-commit --compact-to 1M delta:t'
+	is "$output" 'status 0 0'
+	line 'mb-replay -j j.mbj 5 | mb-commit --redo delta:t'
+	ended 64 "none of the batch's files" 'joined with others'
+	# Nothing may be removed from one that is append-only.
+	foreign v '{"name":"v","type":"long","nullable":true,"metadata":{}}' \
+		'"delta.appendOnly":"true"'
+	printf 'v\n1\n' >v.csv
+	line 'mb-collect -j v.mbj v.csv | mb-commit delta:v'
+	line 'mb-replay -j v.mbj 0 | mb-commit --redo delta:v'
+	ended 64 'delta.appendOnly'
+}
+
+@test "delta: --redo puts back what a table lacks" {
+	printf '%s\n' v 1 2 3 4 >v.csv
+	line 'mb-collect -j j.mbj --max-records 1 v.csv | mb-commit delta:t'
+	rm t/_delta_log/*[23].json
+	line 'mb-replay -j j.mbj 2-3 | mb-commit --redo delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t v | paste -sd' ')" '1 2 3 4'
+	rm -r t
+	line 'mb-replay -j j.mbj 0-3 | mb-commit --redo delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t v | paste -sd' ')" '1 2 3 4'
+	echo 5 >>v.csv
+	line 'mb-collect -j j.mbj v.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$(dumped t v | paste -sd' ')" '1 2 3 4 5'
 }
 
 @test "delta: thousands of partitions in a batch, with few descriptors and little memory" {

@@ -151,10 +151,12 @@ mb_delta_put_add(struct mb_buf *out, const struct mb_delta_add *add)
 	mb_put_bool(out, "dataChange", add->is_change);
 	if (add->stats != NULL)
 		mb_put_text(out, "stats", mb_str(add->stats));
-	if (add->tag_name != NULL) {
+	if (add->n_tags > 0) {
 		mb_put_name(out, "tags");
 		mb_buf_addc(out, '{');
-		mb_put_text(out, add->tag_name, mb_str(add->tag));
+		for (size_t i = 0; i < add->n_tags; i++)
+			mb_put_text(out, add->tags[i].name,
+			    mb_str(add->tags[i].value));
 		mb_buf_addc(out, '}');
 	}
 	end(out);

@@ -17,8 +17,7 @@ MB_CHECK int mb_delta_uuid(char out[MB_UUID_LEN + 1], struct mb_err *err);
 struct mb_delta_info {
 	int64_t time_ms;
 	const char *operation;	/* "WRITE", "CREATE TABLE", "OPTIMIZE" */
-	bool is_append;		/* adds rows and has read none; else it moves
-				   rows between files */
+	bool is_append;		/* adds rows and has read none */
 	const char *txn_id;	/* by which the commit is known again */
 	const char *version;	/* of mb */
 	/* What mb says for people who audit: a batch; NULL: nothing. */
@@ -42,6 +41,10 @@ void mb_delta_put_schema(struct mb_buf *out, const struct mb_delta_meta *m,
 void mb_delta_put_txn(struct mb_buf *out, const char *app, int64_t version,
     int64_t time_ms);
 
+struct mb_delta_tag {
+	const char *name, *value;
+};
+
 struct mb_delta_add {
 	const char *path;	/* a URI, relative to the table */
 	const char *partition;	/* the object partitionValues */
@@ -49,8 +52,8 @@ struct mb_delta_add {
 	int64_t time_ms;
 	bool is_change;		/* dataChange */
 	const char *stats;	/* JSON; NULL: none */
-	const char *tag_name;	/* NULL: no tag */
-	const char *tag;
+	const struct mb_delta_tag *tags;
+	size_t n_tags;
 };
 
 void mb_delta_put_add(struct mb_buf *out, const struct mb_delta_add *add);

@@ -44,6 +44,7 @@
 #include "sink/deltahome.h"
 #include "sink/deltamark.h"
 #include "sink/deltaplace.h"
+#include "sink/deltaredo.h"
 #include "sink/deltashape.h"
 #include "sink/held.h"
 #include "sink/intake.h"
@@ -83,6 +84,7 @@ struct delta_sink {
 	struct mb_held held;
 	struct mb_deltafiles *files;
 	struct mb_deltashape shape;
+	struct mb_deltaredo replaced;	/* --redo: what it takes the place of */
 	char *base_meta;	/* of the table when the batch began */
 	char txn_id[MB_UUID_LEN + 1];
 	uint64_t n_rows;
@@ -98,6 +100,12 @@ static bool
 has_table(const struct delta_sink *s)
 {
 	return s->state.version >= 0;
+}
+
+static size_t
+n_files(const struct delta_sink *s)
+{
+	return s->files == NULL ? 0 : mb_deltafiles_n(s->files);
 }
 
 /*
@@ -204,6 +212,7 @@ clear_batch(struct delta_sink *s)
 	mb_intake_reset(&s->intake);
 	mb_held_reset(&s->held);
 	mb_deltashape_reset(&s->shape);
+	mb_deltaredo_release(&s->replaced);
 	free(s->base_meta);
 	s->base_meta = NULL;
 	s->state.awaits = NULL;
@@ -518,21 +527,27 @@ compare_table(struct delta_sink *s, struct mb_err *err)
 static void
 put_adds(const struct delta_sink *s, struct mb_buf *out, int64_t now_ms)
 {
-	char tag[64];
+	size_t n = n_files(s);
+	char batch[64], files[24];
+	const struct mb_delta_tag tags[] = {
+		{ "mb.batch", batch }, { "mb.files", files },
+	};
 
-	snprintf(tag, sizeof tag, "%.32s/%" PRIu64, s->head.options->journal,
-	    s->batch);
-	for (size_t i = 0; i < mb_deltafiles_n(s->files); i++) {
+	snprintf(batch, sizeof batch, "%.32s/%" PRIu64,
+	    s->head.options->journal, s->batch);
+	snprintf(files, sizeof files, "%zu", n);
+	for (size_t i = 0; i < n; i++) {
 		struct mb_deltafile f = mb_deltafiles_at(s->files, i);
 
 		mb_delta_put_add(out, &(struct mb_delta_add){
 			.path = f.path, .partition = f.partition,
 			.size = f.size, .time_ms = now_ms, .is_change = true,
-			.stats = f.stats, .tag_name = "mb.batch", .tag = tag,
+			.stats = f.stats, .tags = tags, .n_tags = 2,
 		});
 	}
 }
 
+/* now NULL: what s->replaced has is replaced, and the marker stays. */
 static void
 put_commit(const struct delta_sink *s, struct mb_buf *out,
     const struct mb_marker *was, const struct mb_marker *now, int64_t now_ms)
@@ -540,14 +555,23 @@ put_commit(const struct delta_sink *s, struct mb_buf *out,
 	const struct mb_sink_options *o = s->head.options;
 
 	mb_delta_put_info(out, &(struct mb_delta_info){
-		.time_ms = now_ms, .operation = "WRITE",
-		.is_append = true, .txn_id = s->txn_id,
+		.time_ms = now_ms, .operation = now != NULL ? "WRITE" :
+		    "REPLACE BATCH",
+		.is_append = now != NULL, .txn_id = s->txn_id,
 		.version = MB_VERSION, .journal = o->journal,
 		.digest = s->digest.hex, .batch = s->batch,
 	});
 	mb_buf_add(out, s->shape.creation.p, s->shape.creation.len);
-	mb_deltamark_put(out, &s->state, o->journal, o->journal_path != NULL ?
-	    o->journal_path : "", was, now, now_ms);
+	if (now != NULL)
+		mb_deltamark_put(out, &s->state, o->journal,
+		    o->journal_path != NULL ? o->journal_path : "", was, now,
+		    now_ms);
+	else
+		mb_deltamark_put_empty(out, &s->state, o->journal, s->batch,
+		    n_files(s) == 0, now_ms);
+	for (size_t i = 0; now == NULL && i < s->replaced.n; i++)
+		mb_delta_put_remove(out, mb_str(s->replaced.v[i]), true,
+		    now_ms);
 	put_adds(s, out, now_ms);
 }
 
@@ -571,7 +595,7 @@ put_place(struct delta_sink *s, struct mb_err *err)
 static void
 explain(struct delta_sink *s)
 {
-	size_t n = mb_deltafiles_n(s->files);
+	size_t n = n_files(s);
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < n; i++)
@@ -579,6 +603,9 @@ explain(struct delta_sink *s)
 	mb_buf_reset(&s->outlook);
 	mb_buf_addf(&s->outlook, "version %" PRId64 ", %zu file%s, %" PRIu64
 	    " bytes", s->state.version + 1, n, n == 1 ? "" : "s", bytes);
+	if (s->replaced.n > 0)
+		mb_buf_addf(&s->outlook, " in the place of %zu",
+		    s->replaced.n);
 	mb_deltashape_explain(&s->outlook, &s->shape, has_table(s));
 }
 
@@ -588,8 +615,23 @@ outlook(struct mb_sink *sink)
 	return mb_buf_str(&self(sink)->outlook);
 }
 
+/* May the batch be replaced, and which files are that? */
+static int
+find_replaced(struct delta_sink *s, struct mb_err *err)
+{
+	if (mb_delta_property_is_true(&s->state.meta, "delta.appendOnly"))
+		return mb_fail(err, MB_EUSAGE, "%s: --redo: nothing may be "
+		    "removed from it (delta.appendOnly)", s->place);
+	if (s->is_ahead)
+		return mb_fail(err, MB_EUSAGE, "--redo: what a --dry-run has "
+		    "only supposed can't be replaced");
+	return mb_deltaredo_find(&s->replaced, s->head.options->journal,
+	    s->batch, &s->state, &s->home.log, err);
+}
+
 /*
- * One attempt.  1 done, 0 somebody was faster, -1.
+ * One attempt; now NULL: to replace what is there.  1 done, 0 somebody was
+ * faster, -1.
  */
 static int
 try_commit(struct delta_sink *s, const struct mb_marker *was,
@@ -617,15 +659,20 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 		    "moved", s->place);
 		goto out;
 	}
-	if (put_place(s, err) < 0 ||
-	    mb_deltafiles_publish(s->files, err) < 0)		/* D2 */
+	if ((now != NULL ? put_place(s, err) : find_replaced(s, err)) < 0)
 		goto out;
+	if (s->files != NULL && mb_deltafiles_publish(s->files, err) < 0)
+		goto out;						/* D2 */
 	put_commit(s, &text, was, now, mb_clock_wall_ms());
 	if (s->home.is_dry) {
 		explain(s);
+		rc = 1;
+		if (now == NULL)	/* files are looked for in the log */
+			goto out;
 		s->is_ahead = true;
-		rc = mb_delta_state_suppose(&s->state, &s->home.log,
-		    (struct mb_str){ text.p, text.len }, err) < 0 ? -1 : 1;
+		if (mb_delta_state_suppose(&s->state, &s->home.log,
+		    (struct mb_str){ text.p, text.len }, err) < 0)
+			rc = -1;
 		goto out;
 	}
 	/* D1 */
@@ -676,11 +723,11 @@ take_care(struct delta_sink *s)
 		o->notice(o->notice_arg, err.msg);
 }
 
+/* now NULL: see try_commit. */
 static int
-commit(struct mb_sink *sink, const struct mb_marker *was,
+commit_or_redo(struct delta_sink *s, const struct mb_marker *was,
     const struct mb_marker *now, struct mb_err *err)
 {
-	struct delta_sink *s = self(sink);
 	int64_t span_us = FIRST_WAIT_US;
 	int rc = 0;
 
@@ -707,6 +754,19 @@ commit(struct mb_sink *sink, const struct mb_marker *was,
 	return 0;
 }
 
+static int
+commit(struct mb_sink *sink, const struct mb_marker *was,
+    const struct mb_marker *now, struct mb_err *err)
+{
+	return commit_or_redo(self(sink), was, now, err);
+}
+
+static int
+redo(struct mb_sink *sink, const struct mb_marker *was, struct mb_err *err)
+{
+	return commit_or_redo(self(sink), was, NULL, err);
+}
+
 /*
  * Opening.
  */
@@ -731,7 +791,7 @@ close_sink(struct mb_sink *sink)
 
 static const struct mb_sink_ops ops = {
 	.close = close_sink, .lookup = lookup, .begin = begin, .add = add,
-	.stage = stage, .commit = commit, .abort = abort_batch,
+	.stage = stage, .commit = commit, .redo = redo, .abort = abort_batch,
 	.outlook = outlook,
 };
 

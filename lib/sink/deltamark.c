@@ -10,6 +10,9 @@
 
 enum { APP_LEN = 80 };
 
+/* What the txn of a batch says. */
+enum { HOLE = 0, NO_HOLE = 1, EMPTY = 2 };
+
 static void
 app_name(char out[APP_LEN], const char *journal, const char *part)
 {
@@ -79,7 +82,7 @@ mb_deltamark_read(struct mb_marker *out, const struct mb_delta_state *s,
 	snprintf(out->digest.hex, sizeof out->digest.hex, "%016" PRIx64 "%016"
 	    PRIx64, (uint64_t)high, (uint64_t)low);
 	for (size_t i = 0; i < s->apps.n; i++) {
-		if (s->txns[i].version != 0 ||
+		if (s->txns[i].version != HOLE ||
 		    !parse_hole(s->apps.v[i].p, journal, &batch))
 			continue;
 		if (batch <= out->first || batch >= out->last) {
@@ -117,14 +120,34 @@ half(const struct mb_hash *digest, size_t from)
 }
 
 static void
-put_hole(struct mb_buf *out, const char *journal, uint64_t batch,
-    bool is_hole, int64_t time_ms)
+put_batch(struct mb_buf *out, const char *journal, uint64_t batch,
+    int64_t what, int64_t time_ms)
 {
 	char part[32], app[APP_LEN];
 
 	snprintf(part, sizeof part, "/%" PRIu64, batch);
 	app_name(app, journal, part);
-	mb_delta_put_txn(out, app, is_hole ? 0 : 1, time_ms);
+	mb_delta_put_txn(out, app, what, time_ms);
+}
+
+bool
+mb_deltamark_is_empty(const struct mb_delta_state *s, const char *journal,
+    uint64_t batch)
+{
+	char part[32];
+	int64_t what;
+
+	snprintf(part, sizeof part, "/%" PRIu64, batch);
+	return get(s, journal, part, &what) && what == EMPTY;
+}
+
+void
+mb_deltamark_put_empty(struct mb_buf *out, const struct mb_delta_state *s,
+    const char *journal, uint64_t batch, bool is_empty, int64_t time_ms)
+{
+	if (is_empty != mb_deltamark_is_empty(s, journal, batch))
+		put_batch(out, journal, batch, is_empty ? EMPTY : NO_HOLE,
+		    time_ms);
 }
 
 /* Both are sorted: what is in one of them alone has changed. */
@@ -137,10 +160,11 @@ put_holes(struct mb_buf *out, const char *journal,
 	while (i < was->n_holes || k < now->n_holes)
 		if (k == now->n_holes || (i < was->n_holes &&
 		    was->holes[i] < now->holes[k]))
-			put_hole(out, journal, was->holes[i++], false,
+			put_batch(out, journal, was->holes[i++], NO_HOLE,
 			    time_ms);
 		else if (i == was->n_holes || now->holes[k] < was->holes[i])
-			put_hole(out, journal, now->holes[k++], true, time_ms);
+			put_batch(out, journal, now->holes[k++], HOLE,
+			    time_ms);
 		else
 			i++, k++;
 }

@@ -48,7 +48,8 @@ put_join(const struct mb_deltatidy *t, struct mb_buf *out,
 	mb_delta_put_add(out, &(struct mb_delta_add){
 		.path = j->path, .partition = v[0].partition,
 		.size = j->file.size, .time_ms = now_ms,
-		.stats = j->file.stats, .tag_name = "mb.joined", .tag = tag,
+		.stats = j->file.stats, .n_tags = 1,
+		.tags = &(struct mb_delta_tag){ "mb.joined", tag },
 	});
 }
 
