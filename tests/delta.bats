@@ -243,6 +243,7 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 
 @test "delta: a gap in the log, a line that is no action" {
 	line 'mb-collect -j j.mbj --max-records 1 in.csv | mb-commit delta:t'
+	cp -r t u
 	rm t/_delta_log/00000000000000000002.json
 	printf '6,f\n' >>in.csv
 	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
@@ -449,6 +450,33 @@ batch 1: 2 rows: version 1, 1 file, N bytes'
 	line 'mb-collect -j v.mbj v.csv | mb-commit delta:v'
 	line 'mb-replay -j v.mbj 0 | mb-commit --redo delta:v'
 	ended 64 'delta.appendOnly'
+}
+
+@test "delta: --redo that dies or fails at any durable call: the old rows or the new" {
+	so=$BATS_TEST_DIRNAME/../build/tests/fault.so
+	printf '%s\n' v,p 1,a 2,b 3,a 4,b >p.csv
+	line 'mb-collect -j j.mbj --max-records 2 p.csv | mb-commit --partition-by p delta:t'
+	mb-replay -j j.mbj 1 | mb-agg --where 'v > 3' >frames
+	mkdir was
+	cp -a t j.mbj j.mbj.d was
+	for mode in die EIO; do
+		for ((n = 1; n < 200; n++)); do
+			rm -rf t j.mbj j.mbj.d
+			cp -a was/* .
+			env LD_PRELOAD="$so" ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 \
+				MB_FAULT_MODE=$mode MB_FAULT_AT=$n MB_FAULT_REPORT="$PWD/report" \
+				mb-commit --redo delta:t <frames >/dev/null 2>&1 || true
+			rows=$(dumped t v | paste -sd' ')
+			[ "$rows" = '1 2 3 4' ] || is "$rows" '1 2 4'
+			mb-commit --redo delta:t <frames
+			is "$(dumped t v | paste -sd' ')" '1 2 4'
+			grep -q fired report || break
+			rm report
+		done
+		[ "$n" -gt 8 ]
+		[ "$n" -lt 200 ]
+		rm -f report
+	done
 }
 
 @test "delta: --redo puts back what a table lacks" {
