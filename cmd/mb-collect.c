@@ -442,6 +442,28 @@ emit_new(struct collector *c, struct mb_err *err)
 	return 0;
 }
 
+/* What is set aside is never set aside in silence. */
+static void
+say_rejects(struct collector *c, const struct mb_batch *b)
+{
+	const struct mb_reject *first = b->rejects;
+	const struct mb_generation *g;
+	struct mb_buf text = { 0 };
+
+	if (b->n_rejects == 0)
+		return;
+	g = mb_state_generation(mb_journal_state(c->journal),
+	    first->generation);
+	mb_buf_addf(&text, "%zu bad record%s rejected; the first: ",
+	    b->n_rejects, b->n_rejects == 1 ? "" : "s");
+	mb_show(&text, mb_str(g == NULL ? "?" : strcmp(g->source, "-") == 0 ?
+	    "standard input" : g->source));
+	mb_buf_addf(&text, ": byte %" PRIu64 ": %s", first->start,
+	    first->reason);
+	say_of_batch(c, b->number, mb_buf_str(&text));
+	mb_buf_release(&text);
+}
+
 /* (2) in the life of a batch: the plan, appended and synced. */
 static int
 plan(struct collector *c, struct mb_batch *b, const struct mb_buf *sources,
@@ -529,6 +551,7 @@ cut(struct collector *c, struct mb_err *err)
 	c->report.plan_us = mb_clock_steady_us() - started;
 	if (rc < 0)
 		goto out;
+	say_rejects(c, &b);
 	mb_cut_planned(c->cutter);
 	rc = mb_follow_planned(c->follow, b.settled, err);
 	if (c->pipe != NULL)

@@ -123,8 +123,9 @@ struct committer {
 	bool is_dropped;	/* not wanted, or it has failed */
 	struct mb_split split;
 	struct mb_rejects *rejects;
+	uint64_t n_bad;			/* records that weren't taken */
+	struct mb_buf first_bad;	/* which it was, and why */
 	uint64_t n_records;		/* read so far */
-	uint64_t n_rejects;		/* --dry-run: of them */
 	struct mb_report report;
 
 	int upstream;			/* status of `done` */
@@ -273,13 +274,35 @@ reject(void *arg, uint64_t record, struct mb_str data, const char *reason,
 	struct committer *c = arg;
 
 	(void)err;
-	c->n_rejects++;
+	if (c->n_bad++ == 0) {
+		mb_buf_reset(&c->first_bad);
+		mb_buf_addf(&c->first_bad, "record %" PRIu64 ": ", record);
+		mb_show(&c->first_bad, mb_str(reason));
+	}
 	if (c->rejects != NULL)
 		mb_rejects_add(c->rejects, &(struct mb_rejected){
 			.record = record, .length = data.len, .data = data,
 			.reason = reason,
 		});
 	return 0;
+}
+
+/* What is set aside is never set aside in silence. */
+static void
+say_rejects(struct committer *c)
+{
+	struct mb_buf text = { 0 };
+
+	if (c->n_bad == 0)
+		return;
+	if (c->journal != NULL)
+		mb_buf_addf(&text, "batch %" PRIu64 ": ", c->begin->batch);
+	mb_buf_addf(&text, "%" PRIu64 " bad record%s %s; the first: %s",
+	    c->n_bad, c->n_bad == 1 ? "" : "s",
+	    c->cfg->sink.on_bad == MB_BAD_SKIP || c->journal == NULL ?
+	    "skipped" : "rejected", mb_buf_str(&c->first_bad));
+	mb_progress_say(c->progress, mb_buf_str(&text));
+	mb_buf_release(&text);
 }
 
 static void
@@ -403,12 +426,13 @@ on_begin(struct committer *c, const struct mb_begin *b, struct mb_err *err)
 	c->begin = mb_begin_copy(b, &c->batch_arena);
 	c->report = (struct mb_report){ .is_commit = true };
 	c->is_dropped = true;
-	c->n_records = c->n_rejects = 0;
+	c->n_records = c->n_bad = 0;
 	rc = mb_session_wants(c->session, c->begin, err);
 	if (rc <= 0)
 		return rc;
 	c->is_dropped = false;
-	if (c->journal != NULL && !c->cfg->sink.is_dry)
+	if (c->journal != NULL && c->cfg->sink.on_bad == MB_BAD_REJECT &&
+	    !c->cfg->sink.is_dry)
 		c->rejects = mb_rejects_open(c->journal, "commit", b->batch);
 	if (mb_format_parse(&format, b->format, err) < 0)
 		return -1;
@@ -425,8 +449,6 @@ reject_line(struct committer *c, struct mb_str line, struct mb_err *err)
 	if (c->cfg->sink.on_bad == MB_BAD_FAIL)
 		return mb_fail(err, MB_EDATA, "record %" PRIu64 ": %s",
 		    number, c->split.why);
-	if (c->cfg->sink.on_bad == MB_BAD_SKIP)
-		return 0;
 	return reject(c, number, line, c->split.why, err);
 }
 
@@ -528,8 +550,8 @@ foretell(const struct committer *c, uint64_t rows)
 		return;		/* as was said */
 	printf("batch %" PRIu64 ": %" PRIu64 " row%s", c->begin->batch, rows,
 	    rows == 1 ? "" : "s");
-	if (c->n_rejects > 0)
-		printf(", %" PRIu64 " rejected", c->n_rejects);
+	if (c->n_bad > 0)
+		printf(", %" PRIu64 " rejected", c->n_bad);
 	printf(": %s\n", rows == 0 ? "no commit" : mb_sink_outlook(c->sink));
 }
 
@@ -559,8 +581,10 @@ on_end(struct committer *c, struct mb_err *err)
 	leave_batch(c);
 	c->report.rows = rows;
 	c->report.target = mb_sink_target(c->sink);
-	if (!c->is_dropped && !c->cfg->sink.is_dry)
+	if (!c->is_dropped && !c->cfg->sink.is_dry) {
+		say_rejects(c);
 		report(c);
+	}
 	return 0;
 }
 
@@ -846,6 +870,7 @@ commit(const struct config *cfg, char **argv, struct mb_err *err)
 	mb_journal_close(c.journal);
 	mb_frame_close(c.in);
 	mb_progress_close(c.progress);
+	mb_buf_release(&c.first_bad);
 	mb_arena_release(&c.batch_arena);
 	mb_arena_release(&c.arena);
 	return rc;

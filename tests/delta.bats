@@ -109,7 +109,7 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	foreign t '{"name":"id","type":"byte","nullable":false,"metadata":{}},{"name":"name","type":"string","nullable":true,"metadata":{}}'
 	printf 'id,name\n1,ok\n300,wide\n,null\nx,text\n2,\xff\n-128,last\n' >bad.csv
 	line 'mb-collect -j j.mbj bad.csv | mb-commit delta:t'
-	is "$output" 'status 0 0'
+	has "$output" 'mb-commit: batch 0: 4 bad records rejected; the first: record 2: ' 'status 0 0'
 	is "$(dumped t id name)" $'-128,"last"\n1,"ok"'
 	rejects=$(cat j.mbj.d/rejects/*)
 	has "$rejects" 'out of range' 'forbids' 'not a number' 'not UTF-8'

@@ -126,7 +126,7 @@ reject(struct mb_convert *c, struct mb_str raw, const char *why,
 	if (o->on_bad == MB_BAD_FAIL)
 		return mb_fail(err, MB_EDATA, "record %" PRIu64 ": %s",
 		    c->seen, why);
-	if (o->on_bad == MB_BAD_SKIP || o->reject == NULL)
+	if (o->reject == NULL)
 		return 0;
 	return o->reject(o->reject_arg, c->seen, raw, why, err);
 }

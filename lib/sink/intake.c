@@ -53,7 +53,7 @@ reject(const struct mb_intake *s, struct mb_str record, const char *why,
 	if (o->on_bad == MB_BAD_FAIL)
 		return mb_fail(err, MB_EDATA, "%s: record %" PRIu64 " of the "
 		    "batch: %s", place, s->n_records, why);
-	if (o->on_bad == MB_BAD_REJECT && o->reject != NULL)
+	if (o->reject != NULL)
 		return o->reject(o->reject_arg, s->n_records, record, why,
 		    err);
 	return 0;

@@ -40,7 +40,10 @@ struct mb_schema_column {
 
 enum mb_on_bad { MB_BAD_REJECT, MB_BAD_SKIP, MB_BAD_FAIL };
 
-/* Told of every record that the sink can't take; `record` is its bytes. */
+/*
+ * Told of every record that the sink can't take and leaves out (MB_BAD_REJECT
+ * and MB_BAD_SKIP); `record` is its bytes.
+ */
 typedef int mb_sink_reject_fn(void *arg, uint64_t record_number,
     struct mb_str record, const char *reason, struct mb_err *err);
 
