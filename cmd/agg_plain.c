@@ -387,6 +387,10 @@ agg_run(struct agg *a, struct mb_err *err)
 	if (cfg->rejects != NULL) {
 		a->rejects_fd = mb_openat(AT_FDCWD, cfg->rejects,
 		    O_WRONLY | O_CREAT | O_TRUNC, 0666);
+		if (a->rejects_fd < 0 && (errno == ENOENT || errno == ENOTDIR ||
+		    errno == EISDIR))
+			return mb_fail(err, MB_EUSAGE, "--rejects: %s: %s",
+			    cfg->rejects, strerror(errno));
 		if (a->rejects_fd < 0)
 			return mb_fail_sys(err, "--rejects: %s", cfg->rejects);
 	}

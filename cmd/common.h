@@ -18,7 +18,9 @@ struct mb_common {
 
 /*
  * Before anything is opened: a standard stream that is closed would be given
- * to the first file that we open, and what we print would go into it.
+ * to the first file that we open, and what we print would go into it.  And a
+ * limit on the size of files (ulimit -f) is an error of write, EFBIG, that is
+ * told like a full disk.
  */
 void mb_common_start(void);
 

@@ -215,6 +215,12 @@ status 65'
 status 65'
 }
 
+@test "--rejects into a directory that isn't there is a wrong command" {
+	printf 'k,x\na,1\n' >x.csv
+	run mb-agg -k k --rejects none/rejects x.csv
+	is "$status $output" "64 mb-agg: --rejects: none/rejects: No such file or directory"
+}
+
 @test "--rejects keeps them, with offset and reason" {
 	printf 'k,x\na,1\nb,NA\nc\na,3\nd,\377\n' >x.csv
 	is "$(agg -k k -a sum:x --rejects rejects x.csv)" 'k,x_sum

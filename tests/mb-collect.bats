@@ -299,7 +299,8 @@ status 64"
 
 @test "a record that is too long is rejected with its offset" {
 	{ echo 1; printf '%0100d\n' 0; echo 2; } >long.log
-	is "$(collect --record-limit 50B long.log)" "1 2"
+	is "$(collect --record-limit 50B long.log)" "1 2
+! mb-collect: batch 0: 1 bad record rejected; the first: $PWD/long.log: byte 2: longer than the record limit"
 	is "$(begin '[.ranges[] | [.start, .end]]')" '[[0,2],[103,105]]'
 	rejected=j.mbj.d/rejects/collect-000000000.ndjson
 	is "$(sed 1d $rejected | jq -c '[.source, .offset, .length, .data]')" \
@@ -317,7 +318,7 @@ status 64"
 @test "rejects alone make a batch, and it is settled" {
 	printf '%0100d\n' 0 >long.log
 	line 'mb-collect -j j.mbj --record-limit 50B long.log | mb-commit dir:out'
-	is "$output" "status 0 0"
+	has "$output" "status 0 0"
 	is "$(states j.mbj)" "0 committed"
 	[ ! -e out ]
 	echo 1 >>long.log
@@ -663,7 +664,7 @@ status 64"
 	line 'long() { head -c 40000000 /dev/zero | tr "\0" x; echo; }
 		{ long; sleep 0.2; long; sleep 0.2; echo 1; sleep 0.2; echo 2; } |
 		mb-collect -j j.mbj --record-limit 1K -i 0 | mb-commit dir:out'
-	is "$output" "status 0 0 0"
+	has "$output" "the first: standard input: byte 0: longer" "status 0 0 0"
 	is "$(rows out | xargs)" "1 2"
 }
 
@@ -826,4 +827,29 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out)'
 	[ "$status" -eq 64 ]
 	[[ "$output" == *"/j: not a regular file" ]]
 	[ ! -e j.d ]
+}
+
+@test "what can't be a stream of records, or its reader, is told by its name" {
+	line 'mb-collect -j j.mbj in.csv | mb-collect -j k.mbj | mb-commit dir:o'
+	has "$output" "mb-collect: standard input: is frames, of a pipeline that another tool has begun" "status 0 64 64"
+	[ ! -e o ]
+	line 'mb-collect -j l.mbj in.csv >&-'
+	is "$output" "mb-collect: write standard output: Bad file descriptor
+status 75"
+}
+
+@test "a limit on the size of files is a full disk, not a death" {
+	line 'seq 1000 >big; ulimit -f 1; mb-collect -j j.mbj --max-records 10 big | mb-commit dir:o'
+	has "$output" "File too large" "75"
+	line 'mb-collect -j j.mbj big | mb-commit dir:o'
+	has "$output" "status 0 0"
+	is "$(cat o/*.txt)" "$(seq 1000)"
+}
+
+@test "a record that is rejected is told, with its place" {
+	printf 'a,b\n1,2\n3,"4\n5,6\n' >in.csv
+	line 'mb-collect -j j.mbj --final in.csv | mb-commit dir:o'
+	is "$output" "mb-collect: batch 0: 1 bad record rejected; the first: $PWD/in.csv: byte 8: a quote is opened and not closed
+status 0 0"
+	is "$(cat o/*.csv)" $'a,b\n1,2\n5,6'
 }

@@ -110,6 +110,9 @@ MB_CHECK int mb_frame_open(struct mb_frame_reader **out, int fd,
     const char *name, int watched, struct mb_err *err);
 void mb_frame_close(struct mb_frame_reader *r);
 
+/* Are these the first bytes of a stream of frames? */
+bool mb_frame_begins(struct mb_str bytes);
+
 /* Frames, or a plain stream?  A plain stream gives DATA events only. */
 bool mb_frame_is_framed(const struct mb_frame_reader *r);
 /* Not a byte came: neither, and most likely what is upstream has died. */

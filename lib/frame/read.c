@@ -109,6 +109,13 @@ advance(struct mb_frame_reader *r, size_t len)
 static const char hello_start[] = "\x1e{\"mb\":\"hello\"";
 static const char control_start[] = "\x1e{\"mb\":";
 
+bool
+mb_frame_begins(struct mb_str bytes)
+{
+	return bytes.len >= sizeof hello_start - 1 &&
+	    memcmp(bytes.p, hello_start, sizeof hello_start - 1) == 0;
+}
+
 int
 mb_frame_open(struct mb_frame_reader **out, int fd, const char *name,
     int watched, struct mb_err *err)

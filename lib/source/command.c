@@ -189,7 +189,8 @@ become(const struct mb_command *c, char **env, int input, int lock,
 	int why;
 
 	setpgid(0, 0);
-	sigaction(SIGPIPE, &dfl, NULL);		/* we ignore it */
+	sigaction(SIGPIPE, &dfl, NULL);		/* we ignore them */
+	sigaction(SIGXFSZ, &dfl, NULL);
 	if (dup2(input, STDIN_FILENO) >= 0 && fcntl(lock, F_SETFD, 0) == 0 &&
 	    setrlimit(RLIMIT_NOFILE, &c->files) == 0)
 		execvpe(c->argv[0], c->argv, env);

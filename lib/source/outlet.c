@@ -22,7 +22,8 @@ mb_outlet_init(struct mb_outlet *o, int fd)
 	char path[64];
 	struct stat st;
 
-	*o = (struct mb_outlet){ .fd = fd, .now_fd = -1 };
+	*o = (struct mb_outlet){ .fd = fd, .name = "standard output",
+	    .now_fd = -1 };
 	if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode))
 		return;
 	o->may_lend = true;

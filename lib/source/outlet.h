@@ -16,7 +16,8 @@
 
 struct mb_outlet {
 	int fd;
-	const char *name;	/* for messages; "standard output" */
+	const char *name;	/* for messages; "standard output", if
+				   nobody sets it */
 	int now_fd;		/* the same pipe, not waiting for room; -1 */
 	bool may_lend;
 	struct mb_buf pending;	/* put, and not yet written */

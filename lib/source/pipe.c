@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "frame/frame.h"
 #include "source/spool.h"
 
 #define SOURCE "-"
@@ -24,7 +25,7 @@ struct mb_pipe {
 	int fd;
 	unsigned rank;
 	uint64_t run;
-	bool again, has_ended;
+	bool again, has_begun, has_ended;
 	struct mb_journal *journal;
 	struct mb_cutter *cutter;
 	struct mb_emitter *emitter;
@@ -424,6 +425,10 @@ mb_pipe_read(struct mb_pipe *p, struct mb_err *err)
 		mb_input_final(p->input, true);
 		return 0;
 	}
+	if (!p->has_begun && mb_frame_begins((struct mb_str){ bytes, len }))
+		return mb_fail(err, MB_EUSAGE, "standard input: is frames, of "
+		    "a pipeline that another tool has begun");
+	p->has_begun = true;
 	if (skip(p, &bytes, &len, err) < 0)
 		return -1;
 	return spool(p, bytes, len, err);
