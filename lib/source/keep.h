@@ -7,10 +7,10 @@
  * A keep is the memory; what was kept of one input (struct mb_kept) is a row
  * of pieces in it.  A byte is written once, by the read that fills the room,
  * and never again: where it has been emitted or forgotten, its page is given
- * back to the system, sooner or later, before anything else is read there.  Pages may therefore be
- * lent to a pipe (vmsplice): whatever its reader does with them, however long
- * it holds them, they don't change.  Only the first, small part of what is
- * kept is memory that is used again, and is not to be lent.
+ * back to the system before anything else is read there.  Pages may therefore
+ * be lent to a pipe (vmsplice): whatever its reader does with them, however
+ * long it holds them, they don't change.  Only the first, small part of what
+ * is kept is memory that is used again, and is not to be lent.
  *
  * What doesn't fit is not kept, and then read again.  That is no error.
  */
