@@ -29,6 +29,7 @@ enum {
 	KEY_NO_HEADER, KEY_PARK_AFTER, KEY_ORDERED, KEY_REDO,
 	KEY_DELETE_WHEN, KEY_CODEC, KEY_PARTITION_BY,
 	KEY_EVOLVE, KEY_COMPACT_TO, KEY_VACUUM, KEY_DRY_RUN,
+	IDLE_MS = 5,	/* without input for so long; a `done` comes at once */
 };
 
 static const struct mb_opt opts[] = {
@@ -661,13 +662,22 @@ on_failure(struct committer *c, struct mb_err *err)
 	return 0;
 }
 
+/* The next event; between batches that come now and then the sink may rest. */
+static int
+next_event(struct committer *c, struct mb_frame_event *ev, struct mb_err *err)
+{
+	if (c->sink != NULL && mb_frame_is_idle(c->in, IDLE_MS))
+		mb_sink_rest(c->sink);
+	return mb_frame_next(c->in, ev, err);
+}
+
 static int
 commit_frames(struct committer *c, char **argv, struct mb_err *err)
 {
 	struct mb_frame_event ev;
 	int rc;
 
-	while ((rc = mb_frame_next(c->in, &ev, err)) > 0)
+	while ((rc = next_event(c, &ev, err)) > 0)
 		if (on_event(c, &ev, argv, err) < 0 && on_failure(c, err) < 0)
 			return -1;
 	if (rc == 0 && c->failure.code != MB_OK)

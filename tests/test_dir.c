@@ -391,6 +391,45 @@ test_consumer(void **state)
 	mb_sink_close(s);
 }
 
+/* A file may be made before its batch comes, and taken away before it does. */
+static void
+test_rest(void **state)
+{
+	struct mb_sink *s = open_sink(&plain);
+	char name[64], *tmp;
+
+	(void)state;
+	mb_sink_rest(s);
+	assert_string_equal(names(), "-");	/* before the first, nothing */
+	add(s, 0, "", "0-0");
+	assert_null(strstr(names(), ".tmp"));
+	mb_sink_rest(s);
+	mb_sink_rest(s);
+	tmp = strstr(names(), ".tmp");
+	assert_non_null(tmp);
+	assert_null(strstr(tmp + 1, ".tmp"));
+	knows(s, "0-0");			/* which sweeps */
+	add(s, 1, "0-0", "0-1");
+	assert_string_equal(names(), ".mb-manifest batch-000000000.csv "
+	    "batch-000000001.csv");
+	holds("batch-000000001.csv", "a,b\n1,x\n");
+	assert_int_equal(stage(s, 2, "csv", ""), 0);
+	mb_sink_rest(s);
+	/* .mb-<16 digits>.tmp, sorted before .mb-manifest */
+	snprintf(name, sizeof name, "%.24s", names());
+	assert_string_equal(strrchr(name, '.'), ".tmp");
+	assert_int_equal(unlink(at(name)), 0);
+	add(s, 2, "0-1", "0-2");
+	holds("batch-000000002.csv", "a,b\n2,x\n");
+	mb_sink_rest(s);
+	stage(s, 3, "csv", "1,x\n");
+	mb_sink_abort(s);
+	mb_sink_rest(s);
+	mb_sink_close(s);
+	assert_string_equal(names(), ".mb-manifest batch-000000000.csv "
+	    "batch-000000001.csv batch-000000002.csv");
+}
+
 /* The manifest cut at every byte, with and without rubbish behind. */
 static void
 test_torn_tail(void **state)
@@ -776,6 +815,7 @@ main(void)
 		TEST(test_two_sinks),
 		TEST(test_intent_alone),
 		TEST(test_consumer),
+		TEST(test_rest),
 		TEST(test_torn_tail),
 		TEST(test_damaged_newest),
 		TEST(test_another_journal),

@@ -390,6 +390,47 @@ test_stage_close(void **state)
 	assert_null(s);
 }
 
+/* A file that is made first and named later. */
+static void
+test_stage_prepare(void **state)
+{
+	struct mb_err err = { 0 };
+	struct mb_stage *s, *other;
+	char all[512];
+
+	(void)state;
+	good(mb_stage_prepare(&s, at, 0666, &err), &err);
+	assert_non_null(strstr(names(at), ".mb-"));
+	good(mb_stage_sweep(at, &err), &err);
+	assert_int_equal(mb_stage_name(s, "file"), 1);
+	good(mb_stage_write(s, "abc", 3, &err), &err);
+	good(mb_stage_publish(s, &err), &err);
+	mb_stage_close(s);
+	assert_string_equal(names(at), "file");
+	holds("file", "abc");
+
+	/* Not used. */
+	good(mb_stage_prepare(&s, at, 0666, &err), &err);
+	mb_stage_close(s);
+	assert_string_equal(names(at), "file");
+
+	/* Removed by somebody who doesn't ask. */
+	good(mb_stage_prepare(&s, at, 0666, &err), &err);
+	snprintf(all, sizeof all, "%s", strstr(names(at), ".mb-"));
+	assert_int_equal(unlinkat(at, strtok(all, " "), 0), 0);
+	assert_string_equal(names(at), "file");
+	assert_int_equal(mb_stage_name(s, "other"), 0);
+	mb_stage_close(s);
+	other = start("other", "x");
+	good(mb_stage_publish(other, &err), &err);
+	mb_stage_close(other);
+	holds("other", "x");
+
+	assert_int_equal(mb_stage_prepare(&s, -1, 0666, &err), -1);
+	assert_int_equal(err.code, MB_EIO);
+	assert_null(s);
+}
+
 /* Pieces below, at and above the buffer: all of them, in order. */
 static void
 test_stage_size(void **state)
@@ -651,6 +692,7 @@ main(void)
 		TEST(test_lock_wait),
 		TEST(test_stage_publish),
 		TEST(test_stage_close),
+		TEST(test_stage_prepare),
 		TEST(test_stage_size),
 		TEST(test_stage_mode),
 		TEST(test_stage_elsewhere),

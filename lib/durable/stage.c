@@ -92,6 +92,29 @@ mb_stage_open_in(struct mb_stage **out, int tmp_dirfd, int dirfd,
 	return 0;
 }
 
+int
+mb_stage_prepare(struct mb_stage **out, int dirfd, mode_t mode,
+    struct mb_err *err)
+{
+	if (mb_stage_open(out, dirfd, "a new file", mode, err) < 0)
+		return -1;
+	if (mb_fsync((*out)->fd, (*out)->name, err) == 0)
+		return 0;
+	mb_stage_close(*out);
+	*out = NULL;
+	return -1;
+}
+
+int
+mb_stage_name(struct mb_stage *s, const char *name)
+{
+	struct stat st;
+
+	free(s->name);
+	s->name = mb_strdup(name);
+	return fstat(s->fd, &st) == 0 && st.st_nlink > 0;
+}
+
 static int
 flush_pending(struct mb_stage *s, struct mb_err *err)
 {

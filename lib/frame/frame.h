@@ -133,6 +133,9 @@ MB_CHECK int mb_frame_next(struct mb_frame_reader *r,
     struct mb_frame_event *ev, struct mb_err *err);
 void mb_frame_consume(struct mb_frame_reader *r, size_t len);
 
+/* Between two batches: does nothing come for `ms` milliseconds? */
+bool mb_frame_is_idle(const struct mb_frame_reader *r, int ms);
+
 /*
  * A plain stream that is a regular file can be read by others instead: where
  * in it does the first byte not consumed stand?  False: it isn't one.  Skip

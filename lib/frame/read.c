@@ -538,6 +538,15 @@ next_inside(struct mb_frame_reader *r, struct mb_frame_event *ev,
 }
 
 bool
+mb_frame_is_idle(const struct mb_frame_reader *r, int ms)
+{
+	struct pollfd fd = { .fd = r->fd, .events = POLLIN };
+
+	return r->where == OUTSIDE && r->start == r->buf.len &&
+	    poll(&fd, 1, ms) == 0;
+}
+
+bool
 mb_frame_file(const struct mb_frame_reader *r, int *fd, uint64_t *pos)
 {
 	struct stat st;

@@ -58,6 +58,7 @@ struct dir_sink {
 	uint64_t batch;
 	struct mb_convert *convert;
 	struct mb_stage *stage;
+	struct mb_stage *spare;	/* for the next batch; or NULL */
 	char name[64];
 	struct mb_buf rows;	/* not yet in the stage */
 	bool has_z;
@@ -449,6 +450,7 @@ dir_close(struct mb_sink *base)
 	struct dir_sink *s = (struct dir_sink *)base;
 
 	dir_abort(base);
+	mb_stage_close(s->spare);
 	mb_buf_release(&s->rows);
 	if (s->fd >= 0)
 		close(s->fd);
@@ -486,6 +488,30 @@ dir_begin(struct mb_sink *base, const struct mb_begin *b, struct mb_err *err)
 	return 0;
 }
 
+/* Making a file durable that is new takes longer than all the rest. */
+static void
+dir_rest(struct mb_sink *base)
+{
+	struct dir_sink *s = (struct dir_sink *)base;
+	struct mb_err ignored = { 0 };
+
+	if (s->fd >= 0 && s->spare == NULL && !s->is_poisoned &&
+	    mb_stage_prepare(&s->spare, s->dirfd, 0666, &ignored) < 0)
+		s->spare = NULL;
+}
+
+static int
+open_stage(struct dir_sink *s, struct mb_err *err)
+{
+	s->stage = s->spare;
+	s->spare = NULL;
+	/* Whoever consumes the directory may have taken it for a leftover. */
+	if (s->stage != NULL && mb_stage_name(s->stage, s->name))
+		return 0;
+	mb_stage_close(s->stage);
+	return mb_stage_open(&s->stage, s->dirfd, s->name, 0666, err);
+}
+
 /* Move s->rows to the stage, compressed where asked for. */
 static int
 flush_rows(struct dir_sink *s, bool is_last, struct mb_err *err)
@@ -496,7 +522,7 @@ flush_rows(struct dir_sink *s, bool is_last, struct mb_err *err)
 	if (s->stage == NULL) {
 		if (s->fd < 0 && create(s, err) < 0)
 			return -1;
-		if (mb_stage_open(&s->stage, s->dirfd, s->name, 0666, err) < 0)
+		if (open_stage(s, err) < 0)
 			return mb_wrap(err, "dir:%s", s->path);
 	}
 	if (!s->has_z) {
@@ -698,7 +724,7 @@ mb_sink_open_dir(struct mb_sink **out, const char *path,
 	static const struct mb_sink_ops ops = {
 		.close = dir_close, .lookup = dir_lookup, .begin = dir_begin,
 		.add = dir_add, .stage = dir_stage, .commit = dir_commit,
-		.redo = dir_redo, .abort = dir_abort,
+		.redo = dir_redo, .abort = dir_abort, .rest = dir_rest,
 	};
 	struct dir_sink *s = mb_zalloc(sizeof *s);
 	struct mb_buf target = { 0 };

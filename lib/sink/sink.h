@@ -169,6 +169,12 @@ MB_CHECK int mb_sink_redo(struct mb_sink *s, const struct mb_marker *was,
 void mb_sink_abort(struct mb_sink *s);
 
 /*
+ * There is nothing to do for now, so the next batch may be made ready for.
+ * What goes wrong is left for the batch to find.
+ */
+void mb_sink_rest(struct mb_sink *s);
+
+/*
  * With is_dry a sink does all that it does, but writes nothing: a commit
  * checks what it would check, and goes on as if it had happened.  What would
  * have been done by the last one: one line without its end, for people.
@@ -215,6 +221,8 @@ struct mb_sink_ops {
 	int (*redo)(struct mb_sink *s, const struct mb_marker *was,
 	    struct mb_err *err);
 	void (*abort)(struct mb_sink *s);
+	/* NULL: it has nothing to make ready. */
+	void (*rest)(struct mb_sink *s);
 	/* NULL: it can't be dry. */
 	const char *(*outlook)(struct mb_sink *s);
 };

@@ -223,6 +223,13 @@ mb_sink_abort(struct mb_sink *s)
 	s->ops->abort(s);
 }
 
+void
+mb_sink_rest(struct mb_sink *s)
+{
+	if (s->ops->rest != NULL)
+		s->ops->rest(s);
+}
+
 const char *
 mb_sink_outlook(struct mb_sink *s)
 {
