@@ -152,14 +152,18 @@ n_lost() {
 	grep -c '"mb":"lost"' j.mbj || true
 }
 
-# Rename the files on, as logrotate does: app.log.1 to .2, app.log to .1.
-rotate() {
+# Rename the rotated files on, as logrotate does: app.log.1 to .2, and so on.
+shift_on() {
 	local i
 
-	for i in 4 3 2 1; do
+	for i in {40..1}; do
 		[ ! -e app.log.$i ] || mv app.log.$i app.log.$((i + 1))
 		[ ! -e app.log.$i.gz ] || mv app.log.$i.gz app.log.$((i + 1)).gz
 	done
+}
+
+rotate() {
+	shift_on
 	mv app.log app.log.1
 }
 
@@ -433,6 +437,137 @@ scenario_12() {
 
 @test "12 copied and truncated, with unread bytes: from the copy, then from 0" {
 	twice scenario_12
+}
+
+# While the collector can't look: it is stopped, or, when disturbed, dead.
+unseen() { # COMMAND ARG...
+	local pid
+
+	if [ $disturbed = yes ]; then
+		kill_collector KILL
+		wait "$follower" 2>/dev/null || true
+		"$@"
+		start "$live"
+		follower=$leader
+		return
+	fi
+	until pid=$(pgrep -g "$follower" -x mb-collect); do
+		sleep 0.01
+	done
+	kill -STOP "$pid"
+	eventually grep -q '^State:.T' "/proc/$pid/status"
+	"$@"
+	kill -CONT "$pid"
+}
+
+# One life after the other, each copied and truncated.
+lives() { # NAME COPIES gzip|plain
+	local i
+
+	for ((i = 1; i <= $2; i++)); do
+		write app.log $(lines_of "$1$i" 1 $((i * 7)) | tr ' ' -)
+		shift_on
+		copytruncate
+		[ "$3" = plain ] || [ $i = "$2" ] || gzip app.log.1
+	done
+}
+
+has_final() { # N
+	[ "$(grep -c '"mb":"final"' j.mbj)" -ge "$1" ]
+}
+
+scenario_12_blind() {
+	local copies how n=1
+
+	follow
+	write app.log $(lines_of a 1 50 | tr ' ' -)
+	all_in
+	for copies in 1 3; do
+		for how in plain gzip; do
+			# The live file is empty, and is looked at.
+			shift_on
+			copytruncate
+			eventually has_final $n
+			unseen lives "b$copies$how" $copies $how
+			write app.log "c$copies$how"
+			all_in
+			in_order
+			# And with something in it that was read.
+			unseen lives "d$copies$how" $copies $how
+			write app.log "e$copies$how"
+			all_in
+			in_order
+			n=$((n + 2 * copies + 1))
+		done
+	done
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "12 filled, copied and truncated again and again while nobody looked" {
+	twice scenario_12_blind
+}
+
+scenario_12_first() {
+	# From the collector's start on, also if the file had nothing then.
+	write old.log never
+	mv old.log app.log.1
+	: >written
+	: >app.log
+	follow
+	eventually test -e j.mbj
+	hurt
+	eventually grep -q '"role":"collect"' j.mbj
+	unseen lives a 1 plain
+	[ $disturbed = no ] || : >written
+	write app.log b
+	all_in
+	in_order
+	complete
+}
+
+@test "12 filled, copied and truncated before the first look at something" {
+	twice scenario_12_first
+}
+
+scenario_12_copying() {
+	local n
+
+	# A run from cron, just when the next copy is in the making.
+	write app.log $(lines_of a 1 50 | tr ' ' -)
+	once
+	write app.log a-51
+	copytruncate
+	write app.log $(lines_of b 1 300 | tr ' ' -)
+	shift_on
+	# Whole lines: nothing waits for their end.
+	n=100
+	[ $disturbed = no ] || n=$((RANDOM % 2 * RANDOM % 200))
+	head -n $n app.log >app.log.1
+	live="mb-collect -j j.mbj $sources | mb-commit dir:out"
+	start "$live"
+	follower=$leader
+	eventually has_rows 51
+	hurt
+	sleep 0.3
+	tail -n +$((n + 1)) app.log >>app.log.1
+	: >app.log
+	write app.log c1
+	if [ $disturbed = no ]; then
+		finished "$follower"
+		follower=
+	else
+		wait "$follower" || true
+		once
+	fi
+	once
+	in_order
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "12 a copy in the making is not what was before the file" {
+	twice scenario_12_copying
 }
 
 scenario_13() {

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -433,6 +434,71 @@ test_content(void **state)
 	mb_buf_release(&p);
 }
 
+/* A prefix, packed or not; what differs, differs at `changed`. */
+static void
+test_begins(void **state)
+{
+	static const struct {
+		size_t a, b, changed;
+		int begins;
+	} cases[] = {
+		{ 0, 0, SIZE_MAX, 1 },
+		{ 0, 10, SIZE_MAX, 1 },
+		{ 10, 0, SIZE_MAX, 0 },
+		{ 10, 10, SIZE_MAX, 1 },
+		{ 10, 10, 9, 0 },
+		{ 10, 11, SIZE_MAX, 1 },
+		{ 11, 10, SIZE_MAX, 0 },
+		{ 4096, 4096, SIZE_MAX, 1 },
+		{ 4096, 5000, 0, 0 },
+		{ 4097, 5000, SIZE_MAX, 1 },
+		{ 4097, 4096, SIZE_MAX, 0 },
+		{ 5000, 90000, 4999, 0 },
+		{ 40000, 90000, SIZE_MAX, 1 },
+		{ 40000, 90000, 39999, 0 },
+		{ 40000, 90000, 40000, 1 },	/* behind the prefix */
+		{ 90000, 40000, SIZE_MAX, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (int packing = 0; packing < 4; packing++) {
+			struct mb_buf p = { 0 }, q = { 0 }, bytes = { 0 };
+			struct mb_content *a, *b;
+			struct mb_err err = { 0 };
+			uint64_t len = 0;
+			int fd, other, rc;
+
+			mb_buf_add(&bytes, text.p, cases[i].b);
+			if (cases[i].changed < cases[i].b)
+				bytes.p[cases[i].changed] ^= 1;
+			if (packing & 1)
+				put_member(&p, text.p, cases[i].a);
+			else
+				mb_buf_add(&p, text.p, cases[i].a);
+			if (packing & 2)
+				put_member(&q, bytes.p, cases[i].b);
+			else
+				mb_buf_add(&q, bytes.p, cases[i].b);
+			fd = write_file("a", p.p, p.len);
+			other = write_file("b", q.p, q.len);
+			a = mb_content_of_fd(fd, "a", journal);
+			b = mb_content_of_fd(other, "b", journal);
+			rc = mb_content_begins(a, b, &len, &err);
+			if (rc != cases[i].begins || (rc > 0 &&
+			    len != cases[i].a))
+				fail_msg("case %zu, packing %d: %d, %" PRIu64
+				    ": %s", i, packing, rc, len, err.msg);
+			mb_content_close(a);
+			mb_content_close(b);
+			close(fd);
+			close(other);
+			mb_buf_release(&p);
+			mb_buf_release(&q);
+			mb_buf_release(&bytes);
+		}
+}
+
 int
 main(void)
 {
@@ -443,6 +509,7 @@ main(void)
 		cmocka_unit_test(test_equal_heads),
 		cmocka_unit_test(test_growing),
 		cmocka_unit_test(test_content),
+		cmocka_unit_test(test_begins),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -33,7 +33,9 @@ struct mb_chain {
 	 */
 	bool has_after;
 	struct mb_inode after;		/* ino 0: not known */
-	int64_t after_ns;
+	int64_t after_ns;		/* INT64_MAX: only the path counts */
+	uint64_t born_ns;		/* and a rotated one that it was born
+					   since then; 0 */
 	struct mb_look tried;		/* of the path, when the next file was */
 	int64_t tried_us;		/* looked for in vain; and when */
 	bool is_waiting, was_waiting;
@@ -136,6 +138,8 @@ open_stream(struct mb_chain *c, struct mb_located *file,
 	c->streams[c->n++] = t;
 	t->input = mb_input_add(w->cutter, c->path->rank, known != NULL ?
 	    known->source : c->path->name, MB_NONE, t->file.content, known);
+	/* See settle_order. */
+	mb_input_hold(t->input, is_live && known == NULL);
 	if (known == NULL) {
 		target = is_live ? target_of(c->path->name) : NULL;
 		mb_input_locate(t->input, t->seen.inode.dev,
@@ -163,8 +167,10 @@ close_stream(struct mb_chain *c, size_t i)
 	struct stream *t = c->streams[i];
 
 	c->has_after = true;
-	c->after = t->seen.inode;
-	c->after_ns = t->seen.mtime_ns;
+	if (!mb_input_is_held(t->input)) {
+		c->after = t->seen.inode;
+		c->after_ns = t->seen.mtime_ns;
+	}
 	stop_using(c, t);
 	mb_input_remove(c->w->cutter, t->input);
 	mb_located_release(&t->file);
@@ -268,6 +274,7 @@ find_copy(struct mb_chain *c, size_t i, struct mb_err *err)
 	enum mb_locate_result found = MB_LOCATE_GONE;
 	struct mb_located l;
 	int64_t after_ns;
+	bool was_held;
 
 	if (what.evidence > 0)
 		found = mb_locate(&l, c->w->journal, &what, true, &c->why);
@@ -290,10 +297,13 @@ find_copy(struct mb_chain *c, size_t i, struct mb_err *err)
 		mb_put_final(&c->w->lines, id);
 	c->w->is_done(c->w->arg, &t->seen.inode, id);
 	after_ns = t->whole_ns;
+	was_held = mb_input_is_held(t->input);
 	close_stream(c, i);
 	/* What has been rotated since then was not in it. */
-	c->after.ino = 0;
-	c->after_ns = after_ns;
+	if (!was_held || c->after_ns == INT64_MAX) {
+		c->after.ino = 0;
+		c->after_ns = after_ns;
+	}
 	return 0;
 }
 
@@ -494,24 +504,59 @@ leave(struct mb_chain *c, size_t i, struct mb_err *err)
 	return rc <= 0 ? rc : end_stream(t, err);
 }
 
+/* What mb_locate_next is asked for. */
 struct next {
 	struct mb_chain *chain;
-	const struct mb_located *at_path;
+	const struct mb_located *live;	/* what the path leads to; its path
+					   NULL: to nothing */
+	bool is_early;			/* time will tell */
 };
+
+/*
+ * Is the rotated file a copy of the live one?  Then it isn't what was before
+ * it; but of a few equal bytes nobody knows.  While it is new, it may be a copy
+ * in the making: of all of the live file, or, the copier having just made it,
+ * of nothing yet.  1, 0; -1 can't be said now.
+ */
+static int
+is_copy(struct next *next, const struct mb_located *l)
+{
+	struct mb_chain *c = next->chain;
+	int64_t age_ns = c->w->wall_ns - latest_ns(&l->look);
+	struct mb_err err = { 0 };
+	uint64_t len;
+	int rc;
+
+	if (next->live->path == NULL)
+		return 0;
+	rc = mb_content_begins(l->content, next->live->content, &len, &err);
+	if (rc <= 0) {
+		mb_buf_reset(&c->why);
+		mb_buf_adds(&c->why, err.msg);
+		return rc;
+	}
+	next->is_early = age_ns < (len > 0 ? (int64_t)MB_COPYING_S *
+	    1000000000 : c->w->options->rotate_wait_us * 1000);
+	if (next->is_early)
+		return -1;
+	return len == 0 || len >= MB_IDENTITY_STRONG;
+}
 
 /* For mb_locate_next: of this source, or open already. */
 static int
 is_known(void *arg, const struct mb_located *l)
 {
-	const struct next *next = arg;
+	struct next *next = arg;
 	struct mb_chain *c = next->chain;
 	const struct mb_generation *g;
 	struct mb_err err = { 0 };
+	int rc;
 
-	if (next->at_path->path != NULL && mb_inode_equal(
-	    &next->at_path->look.inode, &l->look.inode))
+	if (next->live->path != NULL && mb_inode_equal(
+	    &next->live->look.inode, &l->look.inode))
 		return 2;
-	if (c->w->is_open(c->w->arg, &l->look.inode, NULL))
+	if (l->look.inode.born_ns < c->born_ns ||
+	    c->w->is_open(c->w->arg, &l->look.inode, NULL))
 		return 1;
 	/*
 	 * A copy of what is being read; of a few bytes only what is left of it
@@ -526,8 +571,33 @@ is_known(void *arg, const struct mb_located *l)
 		    mb_input_matches(t->input, l->content, &err) > 0)
 			return 1;
 	}
-	return mb_known_find(c->w->known, l->path, l, c->w->wall_ns, &g,
+	rc = mb_known_find(c->w->known, l->path, l, c->w->wall_ns, &g,
 	    &c->why);
+	return rc != 0 ? rc : is_copy(next, l);
+}
+
+/*
+ * The oldest rotated file that comes after what was read of the path, and
+ * before what the path leads to now, and that was never read.
+ */
+static enum mb_locate_result
+find_unread(struct mb_chain *c, struct mb_located *out, struct next *next)
+{
+	const struct mb_inode *inode = c->after.ino != 0 ? &c->after : NULL;
+	int64_t after_ns = c->after_ns;
+
+	*out = (struct mb_located){ .fd = -1 };
+	/* The last one that had something. */
+	for (size_t i = c->n; i-- > 0; )
+		if (!mb_input_is_held(c->streams[i]->input)) {
+			inode = &c->streams[i]->seen.inode;
+			after_ns = c->streams[i]->seen.mtime_ns;
+			break;
+		}
+	if (after_ns == INT64_MAX)
+		return MB_LOCATE_GONE;
+	return mb_locate_next(out, c->w->journal, c->path->name, inode,
+	    after_ns, is_known, next, &c->why);
 }
 
 /* What a new file under a name may be, that it need not be read. */
@@ -549,10 +619,10 @@ is_held_by(void *arg, const char *base)
 	struct mb_chain *c = h->chain;
 	struct mb_path *p = mb_watch_find(c->w->watch, base);
 	const struct mb_look *look = &h->file->look;
-	struct mb_hash a, b, x, y;
 	struct mb_err err = { 0 };
 	struct mb_located l;
 	bool is_prefix;
+	uint64_t len;
 
 	if (p == NULL || p == c->path)
 		return 0;
@@ -564,10 +634,8 @@ is_held_by(void *arg, const char *base)
 	if (mb_locate_open(&l, c->w->journal, base, &c->why) !=
 	    MB_LOCATE_FOUND)
 		return 0;
-	is_prefix = look->size > 0 &&
-	    mb_content_anchors(h->file->content, look->size, &a, &b, &err) > 0
-	    && mb_content_anchors(l.content, look->size, &x, &y, &err) > 0 &&
-	    strcmp(a.hex, x.hex) == 0 && strcmp(b.hex, y.hex) == 0;
+	is_prefix = mb_content_begins(h->file->content, l.content, &len, &err)
+	    > 0 && len > 0;
 	mb_located_release(&l);
 	return is_prefix;
 }
@@ -623,6 +691,15 @@ begin_fresh(struct mb_chain *c, struct mb_located *l, struct mb_err *err)
 	return err->code != MB_OK ? -1 : MB_CHAIN_AGAIN;
 }
 
+/* It can't be said yet what comes next. */
+static int
+wait_for_next(struct mb_chain *c, const struct next *next, struct mb_err *err)
+{
+	c->is_waiting = true;
+	return next->is_early || !c->w->options->follows ? MB_CHAIN_AGAIN :
+	    hide(c, err);
+}
+
 /*
  * The turn of the next file: the oldest rotated one that was never read, else
  * what the path leads to.  That is opened first: should it be rotated away
@@ -632,37 +709,62 @@ begin_fresh(struct mb_chain *c, struct mb_located *l, struct mb_err *err)
 static int
 begin_next(struct mb_chain *c, struct mb_err *err)
 {
-	struct stream *last = c->n > 0 ? c->streams[c->n - 1] : NULL;
-	const struct mb_inode *inode = last != NULL ? &last->seen.inode :
-	    c->after.ino != 0 ? &c->after : NULL;
 	struct mb_located at_path, l;
-	struct next next = { c, &at_path };
+	struct next next = { .chain = c, .live = &at_path };
 	int rc = MB_CHAIN_IDLE;
 
 	if (mb_locate_open(&at_path, c->w->journal, c->path->name, &c->why) ==
 	    MB_LOCATE_UNSURE)
 		return hide(c, err);
-	if (last != NULL || c->after_ns != INT64_MAX)
-		switch (mb_locate_next(&l, c->w->journal, c->path->name,
-		    inode, last != NULL ? last->seen.mtime_ns : c->after_ns,
-		    is_known, &next, &c->why)) {
-		case MB_LOCATE_FOUND:
-			rc = open_stream(c, &l, NULL, false, err) < 0 ? -1 :
-			    MB_CHAIN_READS;
-			goto out;
-		case MB_LOCATE_UNSURE:
-			c->is_waiting = true;
-			rc = c->w->options->follows ? hide(c, err) :
-			    MB_CHAIN_AGAIN;
-			goto out;
-		case MB_LOCATE_GONE:
-			break;
-		}
-	if (at_path.path != NULL)
-		rc = begin_fresh(c, &at_path, err);
-out:
+	switch (find_unread(c, &l, &next)) {
+	case MB_LOCATE_FOUND:
+		rc = open_stream(c, &l, NULL, false, err) < 0 ? -1 :
+		    MB_CHAIN_READS;
+		break;
+	case MB_LOCATE_UNSURE:
+		rc = wait_for_next(c, &next, err);
+		break;
+	case MB_LOCATE_GONE:
+		if (at_path.path != NULL)
+			rc = begin_fresh(c, &at_path, err);
+		break;
+	}
 	mb_located_release(&at_path);
 	return rc;
+}
+
+/*
+ * A file was empty, or not read yet, when its turn came.  It may have been
+ * filled, copied and truncated since then, more than once, before anything was
+ * read of it; what it was is in its copies.  So these are looked for when its
+ * first bytes were read: from then on a truncation shows in itself.  If there
+ * are any, the file has its turn after them; of what was read nothing is in a
+ * batch.
+ */
+static int
+settle_order(struct mb_chain *c, size_t i, struct mb_err *err)
+{
+	struct stream *t = c->streams[i];
+	struct next next = { .chain = c, .live = &t->file };
+	enum mb_locate_result found;
+	struct mb_located l;
+
+	t->file.look = mb_look_fd(t->file.fd);
+	found = find_unread(c, &l, &next);
+	mb_located_release(&l);
+	if (found == MB_LOCATE_GONE) {
+		mb_input_hold(t->input, false);
+		return 0;
+	}
+	close_stream(c, i);
+	if (found == MB_LOCATE_UNSURE) {
+		c->tried = c->path->look;
+		c->tried_us = c->w->now_us;
+		if (wait_for_next(c, &next, err) < 0)
+			return -1;
+		c->was_waiting = true;
+	}
+	return 0;
 }
 
 /* May the next file begin?  1, 0, -1. */
@@ -675,7 +777,8 @@ is_next_due(struct mb_chain *c, struct mb_err *err)
 	if (c->n == 0)
 		return c->has_after;
 	last = c->streams[c->n - 1];
-	if (last->is_live)
+	if (last->is_live || (mb_input_is_held(last->input) &&
+	    mb_input_contributes(last->input)))
 		return 0;
 	rc = is_drained(last, err);
 	if (rc > 0 && mb_input_rest(last->input) > 0) {
@@ -792,10 +895,14 @@ int
 mb_chain_renew(struct mb_chain *c, struct mb_input *in, struct mb_err *err)
 {
 	size_t i = 0;
+	int rc = 0;
 
 	while (c->streams[i]->input != in)
 		i++;
-	return find_copy(c, i, err);
+	if (mb_input_is_held(in))
+		rc = mb_input_check(in, err);
+	return rc < 0 ? -1 : rc > 0 ? settle_order(c, i, err) :
+	    find_copy(c, i, err);
 }
 
 /*
@@ -936,6 +1043,10 @@ mb_chain_begin(struct mb_chain **out, struct mb_chain_world *w,
 			rc = begin_known(c, g, err);
 	} else {
 		c->has_after = true;
+		if (w->options->follows && p->is_named) {
+			c->after_ns = w->began_ns;
+			c->born_ns = (uint64_t)w->began_ns;
+		}
 	}
 	if (rc == MB_CHAIN_READS && c->n == 0)
 		rc = begin_next(c, err);

@@ -14,7 +14,8 @@
  * The successor begins when the last file was read to its end and no half line
  * waits there; the last file is still read beside it until it is ENDING.  So
  * every generation's records are in order, and those of a successor behind
- * what its predecessor had when it was rotated.
+ * what its predecessor had when it was rotated.  What came in between, and is
+ * in rotated files or copies alone, is read first.
  */
 #ifndef MB_SOURCE_CHAIN_H
 #define MB_SOURCE_CHAIN_H
@@ -45,6 +46,7 @@ struct mb_chain_world {
 	struct mb_watch *watch;
 	struct mb_buf lines;	/* for the journal */
 	int64_t now_us, wall_ns;
+	int64_t began_ns;	/* wall clock of files, when we began */
 	void *arg;		/* of: */
 	void (*tell)(void *arg, const char *path, const char *what);
 	/* Has a chain but `but` this file open? */
@@ -98,8 +100,8 @@ bool mb_chain_has_file(const struct mb_chain *c, const struct mb_inode *i);
 bool mb_chain_has_generation(const struct mb_chain *c, uint64_t id);
 
 /*
- * The input doesn't hold what was read of it: find where that is.  As
- * mb_chain_step.
+ * The input is held: is it its turn?  Or it doesn't hold what was read of it:
+ * find where that is.  As mb_chain_step.
  */
 MB_CHECK int mb_chain_renew(struct mb_chain *c, struct mb_input *in,
     struct mb_err *err);

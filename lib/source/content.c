@@ -200,6 +200,52 @@ mb_content_matches(struct mb_content *c, uint64_t end,
 	return rc <= 0 ? rc : strcmp(found.hex, tail->hex) == 0;
 }
 
+/* How many bytes are there, read if there is no other way. */
+static int
+length(struct mb_content *c, uint64_t *len, struct mb_err *err)
+{
+	char bytes[16384];
+	ssize_t n;
+
+	if (c->gz == NULL) {
+		if (file_size(c, len, err) < 0)
+			return -1;
+		if (*len > c->seal)
+			*len = c->seal;
+		return 0;
+	}
+	for (*len = 0; (n = mb_content_read(c, bytes, sizeof bytes, *len,
+	    err)) > 0; )
+		*len += (uint64_t)n;
+	return (int)n;
+}
+
+int
+mb_content_begins(struct mb_content *a, struct mb_content *b, uint64_t *len,
+    struct mb_err *err)
+{
+	char x[MB_ANCHOR], y[MB_ANCHOR];
+	ssize_t n = mb_content_read(a, x, sizeof x, 0, err), m;
+	int rc;
+
+	if (n < 0)
+		return -1;
+	*len = (uint64_t)n;
+	m = mb_content_read(b, y, (size_t)n, 0, err);
+	if (m < n || memcmp(x, y, (size_t)n) != 0)
+		return m < 0 ? -1 : 0;
+	if (n < MB_ANCHOR)
+		return 1;
+	if (length(a, len, err) < 0)
+		return -1;
+	rc = mb_content_reaches(b, *len, err);
+	if (rc <= 0 || *len < MB_ANCHOR)
+		return rc < 0 ? -1 : 0;
+	n = mb_content_read(a, x, sizeof x, *len - sizeof x, err);
+	m = n < 0 ? -1 : mb_content_read(b, y, sizeof y, *len - sizeof y, err);
+	return m < 0 ? -1 : n == m && memcmp(x, y, (size_t)n) == 0;
+}
+
 void
 mb_content_close(struct mb_content *c)
 {

@@ -81,6 +81,13 @@ MB_CHECK int mb_content_matches(struct mb_content *c, uint64_t end,
     const struct mb_hash *head, const struct mb_hash *tail,
     struct mb_err *err);
 
+/*
+ * Does `b` begin with all that `a` (a file's) holds, as far as 4 KiB at its
+ * beginning and at its end tell?  1 or 0; *len: how much that is, if 1.
+ */
+MB_CHECK int mb_content_begins(struct mb_content *a, struct mb_content *b,
+    uint64_t *len, struct mb_err *err);
+
 void mb_content_close(struct mb_content *c);
 
 #endif

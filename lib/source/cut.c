@@ -21,6 +21,7 @@ struct mb_input {
 	struct mb_content *content;
 	struct mb_generation g;		/* as the journal will have it */
 	bool is_known;			/* the journal has it */
+	bool is_held;			/* and must not have it yet */
 	bool has_start;			/* format and header are known */
 	bool is_final;			/* nothing will come behind the end */
 	bool is_finished;		/* and the splitter has been told */
@@ -251,6 +252,18 @@ mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino,
 	in->g.born_ns = born_ns;
 	free(in->g.target);
 	in->g.target = dup_or_null(target);
+}
+
+void
+mb_input_hold(struct mb_input *in, bool is_held)
+{
+	in->is_held = is_held;
+}
+
+bool
+mb_input_is_held(const struct mb_input *in)
+{
+	return in->is_held;
 }
 
 void
@@ -1031,6 +1044,10 @@ mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
 
 		if (!mb_input_contributes(in))
 			continue;
+		if (in->is_held) {
+			*changed = in;
+			return 0;
+		}
 		if (!in->is_known) {
 			in->g.id = next++;
 			mb_put_source(source_lines, &in->g);

@@ -59,6 +59,13 @@ void mb_input_locate(struct mb_input *in, uint64_t dev, uint64_t ino,
     uint64_t born_ns, const char *target);
 
 /*
+ * A new generation of which it isn't certain that it comes next: what is read
+ * of it stays out of batches as long as it is held.
+ */
+void mb_input_hold(struct mb_input *in, bool is_held);
+bool mb_input_is_held(const struct mb_input *in);
+
+/*
  * What its content, which is sealed or has ended, has is all there will ever
  * be: a last line without newline is a record.
  */
@@ -124,7 +131,7 @@ bool mb_cut_wants(const struct mb_cutter *c, const struct mb_input *in);
  * Make a batch of what was scanned: ranges and rejects (owned by *out), and
  * the `source` lines of generations that the journal doesn't know yet.
  * Anchors are verified after the bytes were read.  Returns 1, or 0: an input
- * has become another generation (*changed) and nothing was taken.
+ * has become another generation, or is held (*changed), and nothing was taken.
  */
 MB_CHECK int mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
     struct mb_buf *source_lines, struct mb_input **changed,

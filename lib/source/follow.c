@@ -18,6 +18,7 @@ enum {
 	FORGET_EVERY = 10000000,
 	FORGET_AT_ONCE = 1000,
 	SEARCH_AT_ONCE = 50,	/* of those to be forgotten, without -f */
+	TICK_NS = 10000000,	/* the clock of files lags behind */
 	USUAL = 4096,		/* paths in the queue: of more, give back */
 };
 
@@ -207,6 +208,7 @@ mb_follow_open(struct mb_follow **out, const struct mb_follow_options *options,
 	f->world = (struct mb_chain_world){
 		.options = &f->options, .journal = j, .cutter = c,
 		.emitter = e, .known = mb_known_open(j), .watch = f->watch,
+		.began_ns = mb_clock_wall_us() * 1000 - TICK_NS,
 		.arg = f, .tell = tell, .is_open = is_open,
 		.is_reading = is_reading, .is_done = is_done,
 	};

@@ -151,8 +151,6 @@ struct match {
 	struct mb_buf *why;
 };
 
-enum { COPYING_S = 10 };	/* no copy pauses for longer */
-
 /*
  * cp and gzip are seen in the middle: it begins as the generation does, and is
  * shorter.  If it stays so, it is something else.  Less than 4 KiB they write
@@ -167,7 +165,7 @@ is_being_copied(const struct match *m, const struct mb_generation *g)
 	struct mb_err ignored = { 0 };
 	struct mb_hash head, tail;
 
-	return m->now_ns - changed < (int64_t)COPYING_S * 1000000000 &&
+	return m->now_ns - changed < (int64_t)MB_COPYING_S * 1000000000 &&
 	    g->anchored >= MB_ANCHOR &&
 	    mb_content_reaches(m->file->content, g->end, &ignored) == 0 &&
 	    mb_content_anchors(m->file->content, MB_ANCHOR, &head, &tail,

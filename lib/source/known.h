@@ -10,6 +10,8 @@
 #include "journal/journal.h"
 #include "source/locate.h"
 
+enum { MB_COPYING_S = 10 };	/* no copy pauses for longer */
+
 struct mb_known;
 
 /* The generations of files that the journal's state has now. */
