@@ -140,40 +140,64 @@ mb_rotated_base(const char *name)
 	return 0;
 }
 
+enum spelling {
+	SAYS_NOTHING,
+	COUNTER,	/* falls from one file to the next: .2 .1 */
+	DATE,		/* rises */
+};
+
+static unsigned
+number(const char *s, size_t n)
+{
+	unsigned v = 0;
+
+	while (n-- > 0)
+		v = 10 * v + (unsigned)(*s++ - '0');
+	return v;
+}
+
+/*
+ * What the rotation's own part is.  A year alone, days before months, or a
+ * number of no known length say nothing: only the times do.
+ */
+static enum spelling
+spelling(const char *part, size_t len)
+{
+	enum { MAX_COUNTER = 3, YEAR = 4, DAY = 8 };	/* digits */
+	size_t n = digits(part), month = n == YEAR ? YEAR + 1 : YEAR;
+
+	if (n > 0 && n <= MAX_COUNTER)
+		return n == len ? COUNTER : SAYS_NOTHING;
+	/* Seconds, and thousandths of them, since 1970. */
+	if (n == len && (n == 10 || n == 13 || n == 16 || n == 19))
+		return DATE;
+	/* 20261123, 20261123120000, 2026-11-23, and whatever follows. */
+	if (n != DAY && n != 10 && n != 12 && n != 14 &&
+	    (n != YEAR || len < YEAR + 3 || digits(part + YEAR + 1) != 2))
+		return SAYS_NOTHING;
+	return number(part, YEAR) >= 1900 && number(part, YEAR) < 2200 &&
+	    number(part + month, 2) >= 1 && number(part + month, 2) <= 12 ?
+	    DATE : SAYS_NOTHING;
+}
+
 /* -1: by its name a was live before b, 1: after it, 0: the names don't say. */
 static int
 compare_names(const char *base, const char *a, const char *b)
 {
-	enum { MAX_COUNTER = 4 };	/* digits; a year alone is no date */
+	enum spelling how;
 	const char *x, *y;
 	size_t m, n;
 
-	if (a == NULL || b == NULL || !mb_looks_rotated(base, a) ||
-	    !mb_looks_rotated(base, b) || !rotation_part(base, a, &x, &m) ||
-	    !rotation_part(base, b, &y, &n) || x[-1] != y[-1] ||
-	    (digits(x) <= MAX_COUNTER) != (digits(y) <= MAX_COUNTER) ||
-	    digits(x) == 0 || digits(y) == 0)
+	if (a == NULL || b == NULL || !rotation_part(base, a, &x, &m) ||
+	    !rotation_part(base, b, &y, &n) || x[-1] != y[-1])
 		return 0;
-	if (digits(x) <= MAX_COUNTER && digits(x) == m && digits(y) == n) {
-		while (*x == '0' && m > 1)
-			x++, m--;
-		while (*y == '0' && n > 1)
-			y++, n--;
-		if (m != n)
-			return m > n ? -1 : 1;
-		return -memcmp(x, y, n);
-	}
-	if (m != n)
+	how = spelling(x, m);
+	if (how == SAYS_NOTHING || how != spelling(y, n))
 		return 0;
-	return memcmp(x, y, n);
-}
-
-static bool
-is_compressed(const char *name)
-{
-	size_t len = name == NULL ? 0 : strlen(name);
-
-	return len > 3 && strcmp(name + len - 3, ".gz") == 0;
+	if (how == COUNTER)
+		return (number(x, m) < number(y, n)) -
+		    (number(x, m) > number(y, n));
+	return m != n ? 0 : memcmp(x, y, n);
 }
 
 bool
@@ -182,10 +206,9 @@ mb_is_successor(const char *base, const struct mb_rotated *a,
 {
 	int by_name = compare_names(base, a->name, b->name);
 
-	/* Not every compressor keeps the time as gzip does. */
-	if (by_name < 0 && is_compressed(a->name) && !is_compressed(b->name))
-		return true;
-	if (b->mtime_ns != a->mtime_ns)
-		return b->mtime_ns > a->mtime_ns && by_name <= 0;
-	return by_name < 0 || a->name == NULL;
+	if (by_name != 0)
+		return by_name < 0;
+	return b->mtime_ns > a->mtime_ns ||
+	    (b->mtime_ns == a->mtime_ns && (a->name == NULL ||
+	    b->name == NULL || strcmp(a->name, b->name) != 0));
 }

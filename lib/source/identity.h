@@ -109,10 +109,9 @@ struct mb_rotated {
 };
 
 /*
- * Was `b` the live file after `a`?  By the times; where these are equal, or
- * say the contrary of the names, by both.  Counters fall (.2 .1), dates rise.
- * The time of a compressed file may be that of its compression: before one that
- * isn't compressed it stands if its name says so.
+ * Was `b` the live file after `a`?  By the names, where both are spelled alike:
+ * counters fall (.2 .1), dates rise.  Else by the times, which may be those of
+ * a compression, or of a writer who was slow to leave an old file.
  * Of two that are equal in all that is known, either may have been.
  */
 bool mb_is_successor(const char *base, const struct mb_rotated *a,
