@@ -575,6 +575,14 @@ status 64"
 0,TIME,,3,404,germany,'
 }
 
+@test "frames: a reject is kept whole, for a pipe's bytes are nowhere else" {
+	long=$(printf '%0100000d' 7)
+	line "printf '{\"v\":\"%s\",\"n\":\"x\"}\n' $long |
+		mb-collect -j j.mbj -F ndjson | mb-agg -a sum:n | mb-commit -"
+	has "$output" "1 bad record rejected" "status 0 0 0 0"
+	is "$(sed 1d j.mbj.d/rejects/agg-* | jq -r .data)" "{\"v\":\"$long\",\"n\":\"x\"}"
+}
+
 @test "frames: rejects are kept beside the journal, the same after a replay" {
 	printf 'k,x\na,1\nb,NA\nc\na,3\n' >x.csv
 	frames 2 x.csv | mb-agg -k k -a sum:x >out 2>err

@@ -9,7 +9,7 @@
 #include "durable/stage.h"
 
 enum {
-	SNIPPET = 4096,		/* of a record that is kept */
+	KEPT = 1 << 20,		/* of a record */
 	IN_MEMORY = 1 << 20,	/* then the lines go to the stage */
 };
 
@@ -75,8 +75,8 @@ mb_rejects_add(struct mb_rejects *r, const struct mb_rejected *x)
 	r->n++;
 	if (r->err.code != MB_OK)
 		return;
-	if (data.len > SNIPPET)
-		data.len = SNIPPET;
+	if (data.len > KEPT)
+		data.len = KEPT;
 	mb_line_open(&r->lines, NULL, '{');
 	mb_line_u64(&r->lines, "batch", r->batch);
 	if (x->source != NULL) {

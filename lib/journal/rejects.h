@@ -28,6 +28,11 @@ struct mb_rejected {
 /* Collect for `batch`; nothing is written yet.  Journal and name borrowed. */
 struct mb_rejects *mb_rejects_open(struct mb_journal *j, const char *stage,
     uint64_t batch);
+
+/*
+ * Of a record longer than 1 MiB the beginning is kept.  (Of one that came
+ * through a pipe nothing else is left once its batch is settled.)
+ */
 void mb_rejects_add(struct mb_rejects *r, const struct mb_rejected *x);
 uint64_t mb_rejects_count(const struct mb_rejects *r);
 
