@@ -831,11 +831,26 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out)'
 
 @test "what can't be a stream of records, or its reader, is told by its name" {
 	line 'mb-collect -j j.mbj in.csv | mb-collect -j k.mbj | mb-commit dir:o'
-	has "$output" "mb-collect: standard input: is frames, of a pipeline that another tool has begun" "status 0 64 64"
+	has "$output" "mb-collect: standard input: is frames, of a pipeline that another tool has begun" " 64 64"
 	[ ! -e o ]
 	line 'mb-collect -j l.mbj in.csv >&-'
 	is "$output" "mb-collect: write standard output: Bad file descriptor
 status 75"
+}
+
+@test "a file that is no journal is refused, and nothing is made beside it" {
+	: >empty
+	for file in in.csv empty; do
+		line "mb-collect -j $file in.log"
+		is "$output" "mb-collect: $PWD/$file: is not a journal
+status 64"
+		line "mb-replay -j $file"
+		has "$output" "is not a journal" "status 64"
+		[ ! -e "$file.d" ]
+	done
+	is "$(cat in.csv)" $'a,b\n1,2\n3,4\n5,6'
+	line "mb-collect -j '' in.log"
+	has "$output" "mb-collect: the journal's name is empty" "status 64"
 }
 
 @test "a limit on the size of files is a full disk, not a death" {

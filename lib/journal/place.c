@@ -177,6 +177,8 @@ resolve(struct mb_journal *j, const char *path, struct mb_err *err)
 	char *copy, *slash, *dir;
 	const char *name = path;
 
+	if (*path == '\0')
+		return mb_fail(err, MB_EUSAGE, "the journal's name is empty");
 	if ((j->path = realpath(path, NULL)) != NULL) {
 		slash = strrchr(j->path, '/');
 		j->name = mb_strdup(slash + 1);
@@ -202,6 +204,34 @@ resolve(struct mb_journal *j, const char *path, struct mb_err *err)
 	mb_buf_addf(&joined, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, name);
 	j->path = mb_buf_take(&joined);
 	free(dir);
+	return 0;
+}
+
+/*
+ * A file that never was a journal, perhaps the input: nothing is made beside
+ * it.  One that has its directory was one, and is damaged.
+ */
+static int
+refuse_stranger(const struct mb_journal *j, const char *directory,
+    struct mb_err *err)
+{
+	static const char start[] = "{\"mb\":\"open\"";
+	char bytes[sizeof start - 1];
+	struct stat st;
+	ssize_t n;
+	int fd;
+
+	if (stat(directory, &st) == 0)
+		return 0;
+	fd = mb_openat(j->dirfd, j->name, O_RDONLY, 0);
+	if (fd < 0)
+		return mb_fail_sys(err, "open %s", j->path);
+	n = mb_pread_full(fd, bytes, sizeof bytes, 0, j->path, err);
+	close(fd);
+	if (n < 0)
+		return -1;
+	if ((size_t)n < sizeof bytes || memcmp(bytes, start, sizeof bytes) != 0)
+		return mb_fail(err, MB_EUSAGE, "%s: is not a journal", j->path);
 	return 0;
 }
 
@@ -240,6 +270,8 @@ mb_journal_reach(struct mb_journal **out, const char *path, int flags,
 		goto fail;
 	mb_buf_reset(&d);
 	mb_buf_addf(&d, "%s.d", j->path);
+	if (exists && refuse_stranger(j, mb_buf_str(&d), err) < 0)
+		goto fail;
 	/* Only the creator has to sync what it finds there. */
 	if (!(flags & MB_JOURNAL_CREATE))
 		j->dfd = mb_openat(AT_FDCWD, mb_buf_str(&d),
