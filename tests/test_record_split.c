@@ -123,6 +123,7 @@ split_many(struct mb_buf *found, struct mb_str in, enum mb_format format,
 		    mb_split_finish(&s, &n);
 		assert_true(n <= max);
 		assert_int_equal(rc == MB_SPLIT_FULL, n == max);
+		assert_true(rc != MB_SPLIT_FULL || s.off == s.complete);
 		total += n;
 		if (rc == MB_SPLIT_REJECT)
 			note(found, 'x', s.start, s.complete);
@@ -498,6 +499,40 @@ every_text_across_a_border_is_split_right(void **state)
 	mb_buf_release(&expected);
 }
 
+/* The same among ordinary lines, many of which are taken at once. */
+static void
+every_text_among_lines_is_counted_right(void **state)
+{
+	static const char bytes[] = "a\n\r\" ";
+	static const int borders[] = { 1, 64, 192, 256, 512, 1024 };
+	enum { LEN = 3, N = 5 * 5 * 5, SIZE = 1100 };
+	struct mb_buf found = { 0 }, expected = { 0 }, each = { 0 };
+	char in[SIZE];
+
+	(void)state;
+	for (size_t k = 0; k < 6 * 4 * 4 * N; k++) {
+		enum mb_format format = (enum mb_format)(k / N % 4);
+		size_t at = (size_t)borders[k / N / 16] - k / N / 4 % 4 + 3;
+		size_t code = k % N;
+
+		for (size_t i = 0; i < SIZE; i++)
+			in[i] = "bbbbbbbbbbbbbb,\n"[(i + k) % 16];
+		for (size_t i = 0; i < LEN; i++, code /= 5)
+			in[at - 3 + i] = bytes[code % 5];
+		oracle(&each, (struct mb_str){ in, SIZE }, format, 1000);
+		summarize(&expected, &each);
+		split_many(&found, (struct mb_str){ in, SIZE }, format, 1000,
+		    false);
+		if (strcmp(mb_buf_str(&found), mb_buf_str(&expected)) != 0)
+			fail_msg("\"%.*s\" at %zu as %s: got %s, not %s", LEN,
+			    in + at - 3, at - 3, mb_format_name(format),
+			    found.p, expected.p);
+	}
+	mb_buf_release(&found);
+	mb_buf_release(&expected);
+	mb_buf_release(&each);
+}
+
 /*
  * Whatever is cut off after a record, a rejected or a blank line, what stands
  * before is found again: mb-agg sees a batch, mb-collect saw the file.
@@ -541,14 +576,20 @@ random_input_gives_the_same_in_any_pieces(void **state)
 
 	(void)state;
 	seed_random();
-	for (int i = 0; i < 1200; i++) {
+	for (int i = 0; i < 1600; i++) {
 		enum mb_format format = i % 2 == 0 ? MB_CSV : pick(4);
 		unsigned odd = 1 + pick(sizeof words / sizeof *words);
 		uint64_t limit = limits[pick(6)];
-		unsigned n = pick(i % 10 == 0 ? 200 : 30);
+		bool is_plain = i % 8 > 5;	/* but for one word */
+		unsigned n = pick(is_plain ? 500 : i % 10 == 0 ? 200 : 30);
 
 		mb_buf_reset(&in);
-		for (unsigned k = 0; k < n; k++) {
+		for (unsigned k = 0; k < n && is_plain; k++) {
+			mb_buf_adds(&in, words[k == n / 2 ? pick(17) :
+			    pick(3)]);
+			mb_buf_adds(&in, pick(5) == 0 ? "\n" : "x");
+		}
+		for (unsigned k = 0; k < n && !is_plain; k++) {
 			/* mostly valid csv, so that quotes go on for long */
 			mb_buf_adds(&in, words[pick(4) > 0 ? pick(8) %
 			    odd : pick(odd)]);
@@ -578,6 +619,7 @@ main(void)
 		cmocka_unit_test(a_long_line_needs_no_byte_kept),
 		cmocka_unit_test(a_csv_record_has_at_most_1000_lines),
 		cmocka_unit_test(every_text_across_a_border_is_split_right),
+		cmocka_unit_test(every_text_among_lines_is_counted_right),
 		cmocka_unit_test(random_input_gives_the_same_in_any_pieces),
 	};
 

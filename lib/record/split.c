@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/isa.h"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -12,7 +14,8 @@
  * One machine, byte by byte (scan_bytes), is the definition.  A second one
  * takes 64 bytes at a time as bit masks (scan_blocks); it begins only in the
  * states up to QUOTED, leaves every block it finds odd to the first, and must
- * never differ from it.
+ * never differ from it.  A third (scan_lines) takes 256 bytes at a time of
+ * lines without anything to see in them, and leaves the rest to the second.
  */
 enum state {
 	BEGIN,		/* between records, at a line's first byte */
@@ -31,7 +34,11 @@ enum state {
 	SKIP_CR,	/* csv: likewise, behind a CR */
 };
 
-enum { BLOCK = 64 };
+enum {
+	BLOCK = 64,
+	STRIDE = 4 * BLOCK,
+	BESIDE = 4096,	/* so much goes by blocks before lines are tried again */
+};
 
 static const char too_long[] = "longer than the record limit";
 static const char too_many_lines[] = "a quoted field goes on beyond 1000 lines";
@@ -48,6 +55,7 @@ mb_split_init(struct mb_split *s, enum mb_format format, char delimiter,
 	};
 #if defined(__x86_64__)
 	s->is_wide = __builtin_cpu_supports("avx2") != 0;
+	s->is_widest = mb_isa_is_there(MB_ISA_AVX512);
 #endif
 }
 
@@ -558,6 +566,107 @@ scan_blocks(struct mb_split *s, const unsigned char *p, size_t len,
 	return at;
 }
 
+#if defined(__x86_64__)
+#define WIDEST __attribute__((target("avx512f,avx512bw,avx512vl,bmi,lzcnt,popcnt")))
+
+/*
+ * A bit for each byte at which a line must be looked at more closely; m are
+ * the line ends, and `begins` is 1 if a line begins with the first byte.
+ */
+WIDEST INLINE uint64_t
+find_odd(__m512i x, uint64_t m, uint64_t begins, const enum mb_format format)
+{
+	uint64_t starts = m << 1 | begins;
+	uint64_t crs = _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8('\r'));
+
+	switch (format) {
+	case MB_CSV:
+		return _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8('"')) | crs |
+		    (starts & m);
+	case MB_TSV:
+		return starts & (crs | m);
+	case MB_NDJSON:
+		return starts &
+		    _mm512_cmple_epu8_mask(x, _mm512_set1_epi8(' '));
+	case MB_LINES:
+		break;
+	}
+	return 0;
+}
+
+/*
+ * Consume whole strides as long as there is nothing odd in them, the first
+ * record surely isn't too long, and the last isn't that of max_records;
+ * returns how many bytes.
+ */
+WIDEST INLINE size_t
+scan_lines(struct mb_split *s, const unsigned char *p, size_t len,
+    uint64_t max_records, uint64_t *n_records, const enum mb_format format)
+{
+	const __m512i lf = _mm512_set1_epi8('\n');
+	const uint64_t base = s->off;
+	uint64_t n = *n_records, begins = s->state == BEGIN;
+	size_t at;
+
+	for (at = 0; len - at >= STRIDE; at += STRIDE) {
+		uint64_t m[4], odd = 0, count = 0, first = begins;
+
+		for (int k = 0; k < 4; k++) {
+			__m512i x = _mm512_loadu_si512(p + at + k * BLOCK);
+
+			m[k] = _mm512_cmpeq_epi8_mask(x, lf);
+			odd |= find_odd(x, m[k], first, format);
+			count += (uint64_t)__builtin_popcountll(m[k]);
+			first = m[k] >> (BLOCK - 1);
+		}
+		if (begins)
+			s->start = base + at;
+		if (odd != 0 || base + at + STRIDE - s->start > s->limit ||
+		    max_records - n <= count)
+			break;
+		if (count > 0) {
+			int k = 3;
+
+			while (m[k] == 0)
+				k--;
+			s->complete = s->start = base + at +
+			    (uint64_t)k * BLOCK + BLOCK -
+			    (uint64_t)__builtin_clzll(m[k]);
+			s->n_lines = 0;
+			s->line_end = 0;
+			n += count;
+		}
+		begins = first;
+	}
+	if (at == 0)
+		return 0;
+	s->state = begins ? BEGIN : format == MB_CSV &&
+	    p[at - 1] == (unsigned char)s->delimiter ? FIELD : LINE;
+	s->off = base + at;
+	*n_records = n;
+	return at;
+}
+
+WIDEST static size_t
+lines_widest(struct mb_split *s, const unsigned char *p, size_t len,
+    uint64_t max_records, uint64_t *n_records)
+{
+	switch (s->format) {
+	case MB_CSV:
+		return scan_lines(s, p, len, max_records, n_records, MB_CSV);
+	case MB_TSV:
+		return scan_lines(s, p, len, max_records, n_records, MB_TSV);
+	case MB_NDJSON:
+		return scan_lines(s, p, len, max_records, n_records,
+		    MB_NDJSON);
+	case MB_LINES:
+		return scan_lines(s, p, len, max_records, n_records,
+		    MB_LINES);
+	}
+	return 0;
+}
+#endif
+
 /* One copy per format, so that each looks only for what it needs. */
 #define SCAN_BLOCKS(masks, equal) \
 	switch (s->format) { \
@@ -605,18 +714,29 @@ mb_split_scan(struct mb_split *s, const void *bytes, size_t len,
 	while (len > 0) {
 		/* Records that begin in a block are then never too long. */
 		if (len >= BLOCK && s->state <= QUOTED && s->limit >= BLOCK) {
+			size_t most = len;
+
 #if defined(__x86_64__)
+			if (s->is_widest && s->state < QUOTED) {
+				n = lines_widest(s, p, len, max_records,
+				    n_records);
+				p += n;
+				len -= n;
+				most = len < BESIDE ? len : BESIDE;
+			}
 			if (s->is_wide)
-				n = blocks_wide(s, p, len, max_records,
+				n = blocks_wide(s, p, most, max_records,
 				    n_records);
 			else
 #endif
-				n = blocks_narrow(s, p, len, max_records,
+				n = blocks_narrow(s, p, most, max_records,
 				    n_records);
 			if (*n_records == max_records)
 				return MB_SPLIT_FULL;
 			p += n;
 			len -= n;
+			if (len >= BLOCK && most - n < BLOCK)
+				continue;	/* nothing was odd */
 		}
 		/* A byte settles a CR or a quote; an odd block is left whole. */
 		n = s->state > QUOTED && s->state < BLANK ? 1 : BLOCK;

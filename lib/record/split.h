@@ -65,7 +65,7 @@ struct mb_split {
 	enum mb_format format;
 	char delimiter;
 	unsigned char state;
-	bool is_wide;		/* the processor has AVX2 */
+	bool is_wide, is_widest;	/* the processor has AVX2, AVX-512 */
 	uint32_t n_lines;	/* line ends inside the current record */
 	uint64_t limit;
 	uint64_t line_end;	/* of its first line, once known */
