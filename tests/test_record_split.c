@@ -504,7 +504,7 @@ static void
 every_text_among_lines_is_counted_right(void **state)
 {
 	static const char bytes[] = "a\n\r\" ";
-	static const int borders[] = { 1, 64, 192, 256, 512, 1024 };
+	static const int borders[] = { 3, 64, 192, 256, 512, 1024 };
 	enum { LEN = 3, N = 5 * 5 * 5, SIZE = 1100 };
 	struct mb_buf found = { 0 }, expected = { 0 }, each = { 0 };
 	char in[SIZE];
