@@ -20,10 +20,14 @@ struct probe {
 	size_t len;
 };
 
+struct seeds {
+	uint64_t word[4];
+	uint64_t bare;		/* what words of zeros are mixed to */
+};
+
 struct mb_keys {
 	size_t n_keys;
-	uint64_t seed[4];
-	uint64_t bare;		/* what words of zeros are mixed to */
+	struct seeds seeds;
 	size_t state_off;	/* in a group */
 	size_t group_size;
 	struct mb_arena arena;	/* of long texts */
@@ -34,8 +38,9 @@ struct mb_keys {
 
 	/* In hand; the probe for key k of row i is [k * MB_ROWS + i]. */
 	struct probe *probes;
+	const struct column **columns;	/* by key */
 	uint64_t hashes[MB_ROWS];
-	uint16_t missed[MB_ROWS];
+	bool is_missed[MB_ROWS];	/* the group isn't the first guess */
 };
 
 void
@@ -47,13 +52,14 @@ mb_keys_open(struct mb_keys **out, size_t n_keys, size_t state_size,
 	*t = (struct mb_keys){ .n_keys = n_keys };
 	/* Numbers out of one, which nobody knows either. */
 	for (unsigned i = 0; i < 4; i++)
-		t->seed[i] = mb_hash64(&"keys"[i], 1, seed);
-	t->bare = mb_mix(t->seed[2], t->seed[3]);
+		t->seeds.word[i] = mb_hash64(&"keys"[i], 1, seed);
+	t->seeds.bare = mb_mix(t->seeds.word[2], t->seeds.word[3]);
 	t->state_off = sizeof(struct mb_group) +
 	    n_keys * sizeof(struct mb_group_key);
 	t->group_size = t->state_off + state_size;
 	t->probes = mb_realloc_array(NULL, n_keys * MB_ROWS,
 	    sizeof *t->probes);
+	t->columns = mb_realloc_array(NULL, n_keys, sizeof *t->columns);
 	*out = t;
 }
 
@@ -66,6 +72,7 @@ mb_keys_close(struct mb_keys *t)
 	mb_region_release(&t->groups);
 	mb_arena_release(&t->arena);
 	free(t->probes);
+	free(t->columns);
 	free(t);
 }
 
@@ -141,7 +148,7 @@ set_probe(const struct mb_keys *t, struct probe *probe, const char *p,
 		return;
 	}
 	probe->word[0] = head_of(meta_of(len, is_null), load_4(p));
-	probe->word[1] = mb_hash64(p, len, t->seed[0]);
+	probe->word[1] = mb_hash64(p, len, t->seeds.word[0]);
 }
 
 static void
@@ -158,13 +165,13 @@ set_probe_of_key(const struct mb_keys *t, struct probe *probe,
  * nothing, so that a short key has one hash however it is looked at.
  */
 MB_KEY_INLINE uint64_t
-hash_words(const struct mb_keys *t, uint64_t hash, const uint64_t word[4],
+hash_words(const struct seeds *seeds, uint64_t hash, const uint64_t word[4],
     enum mb_key_width width)
 {
-	hash = mb_mix(hash ^ word[0], t->seed[1] ^ word[1]);
+	hash = mb_mix(hash ^ word[0], seeds->word[1] ^ word[1]);
 	if (width != MB_WIDTH_SHORT)
-		hash ^= t->bare ^ mb_mix(t->seed[2] ^ word[2],
-		    t->seed[3] ^ word[3]);
+		hash ^= seeds->bare ^ mb_mix(seeds->word[2] ^ word[2],
+		    seeds->word[3] ^ word[3]);
 	return hash;
 }
 
@@ -181,10 +188,10 @@ finish(uint64_t hash)
 static uint64_t
 hash_probes(const struct mb_keys *t, size_t i)
 {
-	uint64_t hash = t->seed[0];
+	uint64_t hash = t->seeds.word[0];
 
 	for (size_t k = 0; k < t->n_keys; k++)
-		hash = hash_words(t, hash, t->probes[k * MB_ROWS + i].word,
+		hash = hash_words(&t->seeds, hash, t->probes[k * MB_ROWS + i].word,
 		    MB_WIDTH_ANY);
 	return finish(hash);
 }
@@ -193,7 +200,7 @@ hash_probes(const struct mb_keys *t, size_t i)
 static uint64_t
 hash_group(const struct mb_keys *t, const struct mb_group *group)
 {
-	uint64_t hash = t->seed[0];
+	uint64_t hash = t->seeds.word[0];
 
 	for (size_t k = 0; k < t->n_keys; k++) {
 		const struct mb_group_key *key = &group->key[k];
@@ -202,7 +209,7 @@ hash_group(const struct mb_keys *t, const struct mb_group *group)
 
 		if (is_long(key))
 			set_probe_of_key(t, &probe, key);
-		hash = hash_words(t, hash, probe.word, MB_WIDTH_ANY);
+		hash = hash_words(&t->seeds, hash, probe.word, MB_WIDTH_ANY);
 	}
 	return finish(hash);
 }
@@ -340,21 +347,12 @@ view_of(const struct mb_rows *rows, size_t field)
 	return rows->view + field * MB_ROWS;
 }
 
-/* How wide the keys of the rows are. */
-static enum mb_key_width
-width_of(const struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields)
+/* Isn't all of the table near the processor? */
+static bool
+is_far(const struct mb_keys *t)
 {
-	unsigned longest = 0;
-
-	for (size_t k = 0; k < t->n_keys; k++) {
-		const struct mb_view *v = view_of(rows, fields[k]);
-
-		for (size_t i = 0; i < rows->n; i++)
-			longest = v[i].len > longest ? v[i].len : longest;
-	}
-	return longest <= MB_KEY_SHORT ? MB_WIDTH_SHORT : longest <= MB_KEY_MIDDLE ? MB_WIDTH_MIDDLE :
-	    MB_WIDTH_ANY;
+	return t->cells.size * sizeof(struct mb_cell) +
+	    t->n * t->group_size > FAR;
 }
 
 /* The first entry with this hash's tag, or 0. */
@@ -371,72 +369,100 @@ first_entry(const struct mb_keys *t, uint64_t hash)
 }
 
 /*
- * All at one go, for a table that is near.  A row whose group isn't the first
- * with its tag is missed; returns how many.
+ * The loops over rows are short, each for one key or for one step, so that
+ * what they need stays in registers, and a wrong guess about a cell holds up
+ * nothing but the next cells.
  */
-MB_KEY_INLINE size_t
-find_near(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint32_t *numbers, const size_t n_keys,
+
+/* Mix key k, which is v, into the hashes of the rows. */
+MB_KEY_INLINE void
+hash_column(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, const struct mb_key_way way)
+{
+	const struct seeds seeds = t->seeds;
+	const bool is_first = k == 0, is_last = k + 1 == t->n_keys;
+	const char *base = rows->p;
+	const size_t n = rows->n;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t hash = is_first ? seeds.word[0] : t->hashes[i];
+		uint64_t word[4];
+
+		way.set(word, base + v[i].start, v[i].len,
+		    v[i].kind == MB_NULL, way.width);
+		hash = hash_words(&seeds, hash, word, way.width);
+		t->hashes[i] = is_last ? finish(hash) : hash;
+	}
+}
+
+/* Which rows have another key k than the group that was found? */
+MB_KEY_INLINE void
+compare_column(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, char *const *groups,
     const struct mb_key_way way)
 {
-	const struct mb_view *a = view_of(rows, fields[0]);
-	const struct mb_view *b = view_of(rows, fields[n_keys - 1]);
-	size_t n_missed = 0;
+	const char *base = rows->p;
+	const size_t n = rows->n;
 
-	for (size_t i = 0; i < rows->n; i++) {
-		const char *p = rows->p + a[i].start, *q;
-		uint64_t word[4], more[4], hash;
-		const struct mb_group *group;
-		uint32_t entry;
-		bool is_missed;
+	for (size_t i = 0; i < n; i++) {
+		const struct mb_group *group = (const void *)groups[i];
+		const char *p = base + v[i].start;
+		uint64_t word[4];
 
-		way.set(word, p, a[i].len, a[i].kind == MB_NULL, way.width);
-		hash = hash_words(t, t->seed[0], word, way.width);
-		if (n_keys > 1) {
-			q = rows->p + b[i].start;
-			way.set(more, q, b[i].len, b[i].kind == MB_NULL,
-			    way.width);
-			hash = hash_words(t, hash, more, way.width);
-		}
-		entry = first_entry(t, finish(hash));
-		numbers[i] = entry - 1;
-		/* What no group has is compared with one, too, in vain. */
-		group = mb_keys_group(t, entry - (entry > 0));
-		is_missed = (entry == 0) | way.differs(&group->key[0], word, p,
-		    a[i].len, way.width);
-		if (n_keys > 1)
-			is_missed |= way.differs(&group->key[1], more, q,
-			    b[i].len, way.width);
-		t->missed[n_missed] = (uint16_t)i;
-		n_missed += is_missed;
+		way.set(word, p, v[i].len, v[i].kind == MB_NULL, way.width);
+		t->is_missed[i] |= way.differs(&group->key[k], word, p,
+		    v[i].len, way.width);
 	}
-	return n_missed;
 }
 
-#define FIND_NEAR(way) \
-	return t->n_keys == 1 ? find_near(t, rows, fields, numbers, 1, way) : \
-	    find_near(t, rows, fields, numbers, 2, way)
+struct column {
+	void (*hash)(struct mb_keys *, const struct mb_rows *,
+	    const struct mb_view *, size_t k);
+	void (*compare)(struct mb_keys *, const struct mb_rows *,
+	    const struct mb_view *, size_t k, char *const *groups);
+};
 
-static size_t
-find_short(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint32_t *numbers)
+static void
+hash_short(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k)
 {
-	FIND_NEAR(mb_key_short);
+	hash_column(t, rows, v, k, mb_key_short);
 }
 
-static size_t
-find_middle(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint32_t *numbers)
+static void
+compare_short(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, char *const *groups)
 {
-	FIND_NEAR(mb_key_middle);
+	compare_column(t, rows, v, k, groups, mb_key_short);
+}
+
+static void
+hash_middle(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k)
+{
+	hash_column(t, rows, v, k, mb_key_middle);
+}
+
+static void
+compare_middle(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, char *const *groups)
+{
+	compare_column(t, rows, v, k, groups, mb_key_middle);
 }
 
 #if defined(__x86_64__)
-MB_AVX512 static size_t
-find_middle_avx512(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint32_t *numbers)
+MB_AVX512 static void
+hash_middle_avx512(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k)
 {
-	FIND_NEAR(mb_key_middle_avx512);
+	hash_column(t, rows, v, k, mb_key_middle_avx512);
+}
+
+MB_AVX512 static void
+compare_middle_avx512(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, char *const *groups)
+{
+	compare_column(t, rows, v, k, groups, mb_key_middle_avx512);
 }
 #endif
 
@@ -444,31 +470,212 @@ static void
 set_row_probe(const struct mb_keys *t, struct probe *probe,
     const struct mb_rows *rows, const struct mb_view *v)
 {
-	const char *p = rows->p + v->start;
-
-	if (v->len > MB_KEY_MIDDLE) {
-		set_probe(t, probe, p, v->len, v->kind == MB_NULL);
-		return;
-	}
-	set_words(probe->word, p, v->len, v->kind == MB_NULL, MB_WIDTH_MIDDLE);
-	probe->p = p;
-	probe->len = v->len;
+	set_probe(t, probe, rows->p + v->start, v->len, v->kind == MB_NULL);
 }
 
-/* Probes and hashes of n rows from `from` on, the first in place 0. */
 static void
-hash_rows(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, size_t from, size_t n)
+hash_any(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k)
 {
-	for (size_t k = 0; k < t->n_keys; k++) {
-		const struct mb_view *v = view_of(rows, fields[k]) + from;
+	for (size_t i = 0; i < rows->n; i++) {
+		uint64_t hash = k == 0 ? t->seeds.word[0] : t->hashes[i];
+		struct probe probe;
 
-		for (size_t i = 0; i < n; i++)
-			set_row_probe(t, &t->probes[k * MB_ROWS + i], rows,
-			    &v[i]);
+		set_row_probe(t, &probe, rows, &v[i]);
+		hash = hash_words(&t->seeds, hash, probe.word, MB_WIDTH_ANY);
+		t->hashes[i] = k + 1 == t->n_keys ? finish(hash) : hash;
+	}
+}
+
+static void
+compare_any(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, char *const *groups)
+{
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct mb_group *group = (const void *)groups[i];
+		struct probe probe;
+
+		set_row_probe(t, &probe, rows, &v[i]);
+		t->is_missed[i] |= !is_key(&group->key[k], &probe);
+	}
+}
+
+static const struct column narrow = { hash_short, compare_short };
+
+/* How the keys of a column are looked at. */
+static const struct column *
+column_of(const struct mb_rows *rows, const struct mb_view *v)
+{
+	static const struct column middle = { hash_middle, compare_middle };
+	static const struct column any = { hash_any, compare_any };
+	size_t longest = 0;
+
+	/* Bits of all are quickly had, and nearly always enough. */
+	for (size_t i = 0; i < rows->n; i++)
+		longest |= v[i].len;
+	if (longest > MB_KEY_SHORT) {
+		longest = 0;
+		for (size_t i = 0; i < rows->n; i++)
+			longest = v[i].len > longest ? v[i].len : longest;
+	}
+	if (longest > MB_KEY_MIDDLE)
+		return &any;
+	if (longest <= MB_KEY_SHORT)
+		return &narrow;
+#if defined(__x86_64__)
+	static const struct column middle_avx512 = { hash_middle_avx512,
+		compare_middle_avx512 };
+
+	if (rows->isa == MB_ISA_AVX512)
+		return &middle_avx512;
+#endif
+	return &middle;
+}
+
+/*
+ * All steps at one go for one or two short keys, whose words all stay in
+ * registers, where the table is near.
+ */
+MB_KEY_INLINE void
+guess_short(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *a, const struct mb_view *b, uint32_t *numbers,
+    char **groups)
+{
+	const char *base = rows->p;
+	const size_t n = rows->n;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t word[4], more[4], hash;
+		const struct mb_group *group;
+		uint32_t entry;
+		bool is_missed;
+
+		set_words(word, base + a[i].start, a[i].len,
+		    a[i].kind == MB_NULL, MB_WIDTH_SHORT);
+		hash = hash_words(&t->seeds, t->seeds.word[0], word,
+		    MB_WIDTH_SHORT);
+		if (b != NULL) {
+			set_words(more, base + b[i].start, b[i].len,
+			    b[i].kind == MB_NULL, MB_WIDTH_SHORT);
+			hash = hash_words(&t->seeds, hash, more,
+			    MB_WIDTH_SHORT);
+		}
+		entry = first_entry(t, finish(hash));
+		numbers[i] = entry - (entry > 0);
+		group = mb_keys_group(t, numbers[i]);
+		is_missed = (entry == 0) | differs(&group->key[0], word, NULL,
+		    0, MB_WIDTH_SHORT);
+		if (b != NULL)
+			is_missed |= differs(&group->key[1], more, NULL, 0,
+			    MB_WIDTH_SHORT);
+		t->is_missed[i] = is_missed;
 	}
 	for (size_t i = 0; i < n; i++)
-		t->hashes[i] = hash_probes(t, i);
+		groups[i] = (char *)mb_keys_group(t, numbers[i]);
+}
+
+/*
+ * The first group with the tag of each row, if there is one; what isn't near
+ * is fetched for many at once.
+ */
+static void
+guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers, char **groups)
+{
+	const struct mb_cell *cells = mb_cells_of(&t->cells);
+
+	if (is_far(t))
+		for (size_t i = 0; i < n; i++)
+			__builtin_prefetch(&cells[mb_cells_begin(&t->cells,
+			    t->hashes[i])]);
+	for (size_t i = 0; i < n; i++) {
+		uint32_t entry = first_entry(t, t->hashes[i]);
+
+		/* What no group has is compared with one, too, in vain. */
+		t->is_missed[i] = entry == 0;
+		numbers[i] = entry - (entry > 0);
+		groups[i] = (char *)mb_keys_group(t, numbers[i]);
+	}
+	if (is_far(t))
+		for (size_t i = 0; i < n; i++)
+			__builtin_prefetch(groups[i]);
+}
+
+/* The group of row i, looked for alone, and added if there is none. */
+static uint32_t
+find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
+    uint64_t ordinal, size_t i)
+{
+	struct mb_group *group;
+	uint32_t entry;
+
+	for (size_t k = 0; k < t->n_keys; k++)
+		set_row_probe(t, &t->probes[k * MB_ROWS], rows,
+		    &view_of(rows, fields[k])[i]);
+	t->hashes[0] = hash_probes(t, 0);
+	entry = look_up(t, 0);
+	if (entry != 0)
+		return entry - 1;
+	entry = append_group(t, t->hashes[0]);
+	group = mb_keys_group(t, entry - 1);
+	group->ordinal = ordinal + rows->record[i];
+	for (size_t k = 0; k < t->n_keys; k++)
+		set_key(t, &group->key[k], &t->probes[k * MB_ROWS],
+		    (enum mb_kind)view_of(rows, fields[k])[i].kind);
+	return entry - 1;
+}
+
+/* The group of each row, if it is one with the first tag; or it is missed. */
+static void
+guess_rows(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint32_t *numbers, char **groups)
+{
+	const struct mb_view *a = view_of(rows, fields[0]);
+	bool is_short = t->n_keys <= 2 && !is_far(t);
+
+	for (size_t k = 0; k < t->n_keys; k++) {
+		t->columns[k] = column_of(rows, view_of(rows, fields[k]));
+		is_short &= t->columns[k] == &narrow;
+	}
+	if (is_short && t->n_keys == 1) {
+		guess_short(t, rows, a, NULL, numbers, groups);
+		return;
+	}
+	if (is_short) {
+		guess_short(t, rows, a, view_of(rows, fields[1]), numbers,
+		    groups);
+		return;
+	}
+	for (size_t k = 0; k < t->n_keys; k++)
+		t->columns[k]->hash(t, rows, view_of(rows, fields[k]), k);
+	guess_groups(t, rows->n, numbers, groups);
+	for (size_t k = 0; k < t->n_keys; k++)
+		t->columns[k]->compare(t, rows, view_of(rows, fields[k]), k,
+		    groups);
+}
+
+void
+mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint64_t ordinal, uint32_t *numbers, char **groups)
+{
+	const size_t n = rows->n, n_before = t->n;
+
+	memset(t->is_missed, t->n == 0, n);
+	if (t->n > 0 && t->n_keys > 0) {
+		guess_rows(t, rows, fields, numbers, groups);
+	} else if (t->n > 0) {
+		memset(numbers, 0, n * sizeof *numbers);
+		for (size_t i = 0; i < n; i++)
+			groups[i] = t->groups.p;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!t->is_missed[i])
+			continue;
+		numbers[i] = find_row(t, rows, fields, ordinal, i);
+		groups[i] = (char *)mb_keys_group(t, numbers[i]);
+	}
+	/* They may have moved. */
+	for (size_t i = 0; i < n && t->n > n_before; i++)
+		groups[i] = (char *)mb_keys_group(t, numbers[i]);
 }
 
 /*
@@ -495,73 +702,6 @@ look_up_all(struct mb_keys *t, size_t n, uint32_t *entries)
 		if (entries[i] != 0 &&
 		    !has_keys(t, mb_keys_group(t, entries[i] - 1), i))
 			entries[i] = look_up(t, i);
-}
-
-static size_t
-find_far(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint32_t *numbers)
-{
-	size_t n_missed = 0;
-
-	hash_rows(t, rows, fields, 0, rows->n);
-	look_up_all(t, rows->n, numbers);
-	for (size_t i = 0; i < rows->n; i++) {
-		t->missed[n_missed] = (uint16_t)i;
-		n_missed += numbers[i] == 0;
-		numbers[i]--;
-	}
-	return n_missed;
-}
-
-/* The group of row i, whose probes are at `at`. */
-static uint32_t
-find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
-    uint64_t ordinal, size_t i, size_t at)
-{
-	struct mb_group *group;
-	uint32_t entry = look_up(t, at);
-
-	if (entry != 0)
-		return entry - 1;
-	entry = append_group(t, t->hashes[at]);
-	group = mb_keys_group(t, entry - 1);
-	group->ordinal = ordinal + rows->record[i];
-	for (size_t k = 0; k < t->n_keys; k++)
-		set_key(t, &group->key[k], &t->probes[k * MB_ROWS + at],
-		    (enum mb_kind)view_of(rows, fields[k])[i].kind);
-	return entry - 1;
-}
-
-void
-mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint64_t ordinal, uint32_t *numbers, char **groups)
-{
-	bool is_far = t->n_keys > 2 || t->n_keys == 0 || t->n == 0 ||
-	    t->cells.size * sizeof(struct mb_cell) > FAR ||
-	    t->n * t->group_size > FAR;
-	enum mb_key_width width = is_far ? MB_WIDTH_ANY : width_of(t, rows, fields);
-	size_t n_missed;
-
-	if (width == MB_WIDTH_ANY)
-		n_missed = find_far(t, rows, fields, numbers);
-	else if (width == MB_WIDTH_SHORT)
-		n_missed = find_short(t, rows, fields, numbers);
-#if defined(__x86_64__)
-	else if (rows->isa == MB_ISA_AVX512)
-		n_missed = find_middle_avx512(t, rows, fields, numbers);
-#endif
-	else
-		n_missed = find_middle(t, rows, fields, numbers);
-	for (size_t m = 0; m < n_missed; m++) {
-		size_t i = t->missed[m];
-
-		if (width != MB_WIDTH_ANY)
-			hash_rows(t, rows, fields, i, 1);
-		numbers[i] = find_row(t, rows, fields, ordinal, i,
-		    width == MB_WIDTH_ANY ? i : 0);
-	}
-	for (size_t i = 0; i < rows->n; i++)
-		groups[i] = (char *)mb_keys_group(t, numbers[i]);
 }
 
 void

@@ -730,51 +730,112 @@ n_views(const struct mb_reader *r)
 	return r->wants_all ? r->width : r->n_wanted;
 }
 
-static void
-set_views(struct mb_reader *r)
+/*
+ * Which records are ordinary, and with which mark each of these begins; true
+ * if all are, and so each begins `width` marks behind the one before.
+ */
+static bool
+find_ordinary(struct mb_reader *r, uint16_t first[MB_ROWS])
 {
 	const struct mb_marks *m = r->marks;
 	const uint16_t *mark = m->mark + MB_MARKS_FIRST;
+	const uint16_t *end = m->end + r->n_used;
 	struct mb_rows *rows = &r->rows;
-	uint16_t first[MB_ROWS];	/* mark of each ordinary row */
 	uint32_t delta = (uint32_t)(r->base - r->marks_off);
-	uint32_t at = r->n_used > 0 ? m->end[r->n_used - 1] + 1u : 0;
-	bool odd[MB_ROWS] = { false }, any = false;
+	uint32_t at = r->n_used > 0 ? end[-1] + 1u : 0;
+	uint32_t next = at + (uint32_t)r->width - 1, differ = 0;
 	size_t n = 0, n_odd = 0;
 
 	for (size_t i = 0; i < rows->n_records; i++) {
-		uint32_t end = m->end[r->n_used + i];
-		bool is_ordinary = end + 1 - at == r->width;
+		rows->start[i + 1] = mark[end[i]] + 1u - delta;
+		differ |= end[i] ^ next;
+		next += (uint32_t)r->width;
+	}
+	first[0] = (uint16_t)at;
+	rows->n = rows->n_records;
+	rows->n_odd = 0;
+	if (differ == 0) {
+		for (size_t i = 0; i < rows->n; i++)
+			rows->record[i] = (uint16_t)i;
+		return true;
+	}
+	for (size_t i = 0; i < rows->n_records; i++) {
+		bool is_ordinary = end[i] + 1 - at == r->width;
 
-		rows->start[i + 1] = mark[end] + 1u - delta;
 		first[n] = (uint16_t)at;
 		rows->record[n] = (uint16_t)i;
 		n += is_ordinary;
 		rows->odd[n_odd] = (uint16_t)i;
 		n_odd += !is_ordinary;
-		at = end + 1;
+		at = end[i] + 1u;
 	}
 	rows->n = n;
 	rows->n_odd = n_odd;
+	return false;
+}
+
+/*
+ * The field that ends with a mark, the one before being where it begins, as it
+ * is in most records.  In the fewest steps, and in words where words stand
+ * that way: this is done for each field of each record.
+ */
+static inline void
+set_view(struct mb_view *view, const uint16_t *end, uint32_t delta)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	uint32_t both, start, len;
+	uint64_t word;
+
+	_Static_assert(sizeof *view == 8 && offsetof(struct mb_view, len) ==
+	    4 && offsetof(struct mb_view, kind) == 6 && MB_NULL == 0 &&
+	    MB_PLAIN == 1, "a word");
+	memcpy(&both, end - 1, sizeof both);
+	/* In 16 bits, so that what is before mark 0 fits. */
+	start = (both + 1) & 0xffff;
+	len = ((both >> 16) - start) & 0xffff;
+	word = len | ((len + 0xffff) & 0x10000);
+	word = word << 32 | (uint32_t)(start - delta);
+	memcpy(view, &word, sizeof word);
+#else
+	uint16_t start = (uint16_t)(end[-1] + 1);
+	uint16_t len = (uint16_t)(*end - start);
+
+	*view = (struct mb_view){ .start = start - delta, .len = len,
+		.kind = len > 0 ? MB_PLAIN : MB_NULL };
+#endif
+}
+
+static void
+set_views(struct mb_reader *r)
+{
+	const struct mb_marks *m = r->marks;
+	const uint16_t *mark = m->mark + MB_MARKS_FIRST;
+	const uint32_t delta = (uint32_t)(r->base - r->marks_off);
+	const size_t width = r->width;
+	struct mb_rows *rows = &r->rows;
+	bool odd[MB_ROWS] = { false }, any = false;
+	uint16_t first[MB_ROWS];
+	const bool is_regular = find_ordinary(r, first);
+	const size_t n = rows->n;
+
 	for (size_t f = 0; f < n_views(r); f++) {
 		struct mb_view *view = rows->view + f * MB_ROWS;
 		size_t column = r->wants_all ? f : r->wanted[f].column;
-		bool is_line = r->format == MB_LINES;
-		const uint8_t kinds[2] = { is_line ? MB_TEXT : MB_NULL,
-			is_line ? MB_TEXT : MB_PLAIN };
 
-		for (size_t i = 0; i < n; i++) {
-			const uint16_t *end = mark + first[i] + column;
-			/* In 16 bits, so that what is before mark 0 fits. */
-			uint16_t start = (uint16_t)(end[-1] + 1);
-			uint16_t len = (uint16_t)(*end - start);
-
-			view[i] = (struct mb_view){ .start = start - delta,
-				.len = len, .kind = kinds[len > 0] };
-		}
+		if (is_regular)
+			for (size_t i = 0; i < n; i++)
+				set_view(&view[i], mark + first[0] + column +
+				    i * width, delta);
+		else
+			for (size_t i = 0; i < n; i++)
+				set_view(&view[i], mark + first[i] + column,
+				    delta);
+		/* An empty line is a text, too. */
+		for (size_t i = 0; i < n && r->format == MB_LINES; i++)
+			view[i].kind = MB_TEXT;
 		if (m->has_quotes || m->has_cr || m->has_escapes ||
 		    r->n_nulls > 0)
-			any |= mend_views(r, view, column == r->width - 1, odd);
+			any |= mend_views(r, view, column == width - 1, odd);
 	}
 	if (any)
 		mb_rows_drop(rows, n_views(r), odd, true);
