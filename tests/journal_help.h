@@ -5,7 +5,6 @@
 #ifndef MB_TESTS_JOURNAL_HELP_H
 #define MB_TESTS_JOURNAL_HELP_H
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -21,48 +20,17 @@
 
 #include "journal/journal.h"
 #include "journal/lines.h"
+#include "place.h"
 
-/* No test needs all of it. */
-#pragma GCC diagnostic ignored "-Wunused-function"
-
-/*
- * A place.  In memory where possible: thousands of journals are opened, and
- * each opening syncs.
- */
-static char place[64];
 static char path[128];
-
-static void
-clear(const char *dir)
-{
-	char name[512];
-	struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(name, sizeof name, "%s/%s", dir, e->d_name);
-		if (unlink(name) < 0) {
-			clear(name);
-			rmdir(name);
-		}
-	}
-	if (d != NULL)
-		closedir(d);
-}
 
 static int
 set_up_place(void **state)
 {
 	(void)state;
-	snprintf(place, sizeof place, "/dev/shm/mb-journal.XXXXXX");
-	if (mkdtemp(place) == NULL) {
-		snprintf(place, sizeof place, "/tmp/mb-journal.XXXXXX");
-		if (mkdtemp(place) == NULL)
-			return -1;
-	}
+	/* Thousands of journals are opened, and each opening syncs. */
+	if (make_place(true) < 0)
+		return -1;
 	snprintf(path, sizeof path, "%s/j.mbj", place);
 	return 0;
 }
@@ -71,15 +39,14 @@ static int
 tear_down_place(void **state)
 {
 	(void)state;
-	clear(place);
-	return rmdir(place);
+	return remove_place();
 }
 
 static int
 begin_anew(void **state)
 {
 	(void)state;
-	clear(place);
+	clear_directory(place);
 	return 0;
 }
 

@@ -17,6 +17,7 @@
 
 #include "base/io.h"
 #include "base/line.h"
+#include "place.h"
 #include "random.h"
 #include "sink/cells.h"
 #include "sink/sink.h"
@@ -419,12 +420,12 @@ tables_are_the_same(void **state)
 	};
 	enum { N = sizeof cases / sizeof *cases };
 	static const char *const names[] = { "a", "b", "c" };
-	char dir[] = "/tmp/mb-cells.XXXXXX", path[2][64], remove[128];
+	char path[2][128];
 	struct mb_buf records = { 0 }, file[2] = { { 0 } };
 	size_t n_rejects = 0;
 
 	(void)state;
-	assert_non_null(mkdtemp(dir));
+	assert_int_equal(make_place(false), 0);
 	for (size_t i = 0; i < 27; i++) {
 		const char *const *types = cases[i % N].types;
 		unsigned one_odd_in = i % 3 == 0 ? 1000 : i % 3 == 1 ? 50 :
@@ -449,7 +450,7 @@ tables_are_the_same(void **state)
 			    random_bits() % 100 == 0 ? "\n\n" : "\n");
 		}
 		for (int k = 0; k < 2; k++) {
-			snprintf(path[k], sizeof path[k], "%s/%zu.%d", dir, i,
+			snprintf(path[k], sizeof path[k], "%s/%zu.%d", place, i,
 			    k);
 			if (cases[i % N].is_there)
 				make_table(path[k], !cases[i % N].evolves);
@@ -470,8 +471,7 @@ tables_are_the_same(void **state)
 		mb_buf_release(&rejects[1].text);
 	}
 	assert_true(n_rejects > 0);
-	snprintf(remove, sizeof remove, "rm -rf %s", dir);
-	assert_int_equal(system(remove), 0);
+	assert_int_equal(remove_place(), 0);
 	mb_buf_release(&records);
 	mb_buf_release(&file[0]);
 	mb_buf_release(&file[1]);

@@ -22,6 +22,7 @@
 #include "delta/save.h"
 #include "delta/state.h"
 #include "delta/stats.h"
+#include "place.h"
 #include "sink/deltamark.h"
 #include "sink/deltasmall.h"
 #include "sink/held.h"
@@ -39,30 +40,25 @@
 
 /* A table's log in a directory of its own. */
 struct world {
-	char dir[64];
 	struct mb_delta_log log;
 };
 
 static void
 make_world(struct world *w)
 {
-	strcpy(w->dir, "/tmp/mb-test-delta.XXXXXX");
-	assert_non_null(mkdtemp(w->dir));
+	assert_int_equal(make_place(false), 0);
 	w->log = (struct mb_delta_log){ .place = "t",
-		.dirfd = open(w->dir, O_RDONLY | O_DIRECTORY),
-		.tmpfd = open(w->dir, O_RDONLY | O_DIRECTORY) };
+		.dirfd = open(place, O_RDONLY | O_DIRECTORY),
+		.tmpfd = open(place, O_RDONLY | O_DIRECTORY) };
 	assert_true(w->log.dirfd >= 0 && w->log.tmpfd >= 0);
 }
 
 static void
 end_world(struct world *w)
 {
-	char command[128];
-
 	close(w->log.dirfd);
 	close(w->log.tmpfd);
-	snprintf(command, sizeof command, "rm -rf %s", w->dir);
-	assert_int_equal(system(command), 0);
+	assert_int_equal(remove_place(), 0);
 }
 
 static void

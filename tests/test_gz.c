@@ -15,12 +15,12 @@
 #include <zlib.h>
 
 #include "base/mem.h"
+#include "place.h"
 #include "source/content.h"
 #include "source/gz.h"
 
 enum { TEXT = 40 << 20 };	/* ten places at least */
 
-static char place[] = "/tmp/mb-gz.XXXXXX";
 static struct mb_journal *journal;
 static struct mb_buf text;	/* what the file holds */
 static struct mb_buf packed;
@@ -83,7 +83,8 @@ set_up(void **state)
 	uint64_t random = 42;
 
 	(void)state;
-	assert_non_null(mkdtemp(place));
+	if (make_place(false) < 0)
+		return -1;
 	assert_int_equal(mb_journal_open(&journal, path_of("j.mbj"),
 	    MB_JOURNAL_CREATE, &err), 0);
 	while (text.len < TEXT)
@@ -99,26 +100,6 @@ set_up(void **state)
 	return 0;
 }
 
-static void
-remove_all(const char *dir)
-{
-	DIR *d = opendir(dir);
-	struct dirent *e;
-	char path[512];
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-		if (unlink(path) < 0)
-			remove_all(path);
-	}
-	if (d != NULL)
-		closedir(d);
-	rmdir(dir);
-}
-
 static int
 tear_down(void **state)
 {
@@ -126,7 +107,7 @@ tear_down(void **state)
 	mb_journal_close(journal);
 	mb_buf_release(&text);
 	mb_buf_release(&packed);
-	remove_all(place);
+	remove_place();
 	return 0;
 }
 
@@ -155,7 +136,8 @@ find_index(char *path, size_t cap)
 static void
 forget_index(void)
 {
-	remove_all(path_of("j.mbj.d/gz"));
+	clear_directory(path_of("j.mbj.d/gz"));
+	rmdir(path_of("j.mbj.d/gz"));
 }
 
 /* Is what is read at `off` what stands in `t` there? */

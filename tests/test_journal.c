@@ -799,7 +799,7 @@ test_checkpoints_in_files(void **state)
 		unsigned seed = h;
 		size_t open_len;
 
-		clear(place);
+		clear_directory(place);
 		j = open_journal(MB_JOURNAL_CREATE);
 		bytes = slurp(path);
 		open_len = bytes.len;

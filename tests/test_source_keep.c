@@ -30,6 +30,7 @@
 
 #include "base/hash.h"
 #include "journal/lines.h"
+#include "place.h"
 #include "source/cut.h"
 #include "source/emit.h"
 #include "source/outlet.h"
@@ -496,7 +497,6 @@ test_no_reader(void **state)
 
 enum { FILES = 3, RECORD_LIMIT = 5000 };
 
-static char place[64];
 
 static struct world {
 	struct mb_journal *journal;
@@ -802,21 +802,14 @@ set_up(void **state)
 {
 	(void)state;
 	signal(SIGPIPE, SIG_IGN);
-	snprintf(place, sizeof place, "/dev/shm/mb-keep.XXXXXX");
-	if (mkdtemp(place) != NULL)
-		return 0;
-	snprintf(place, sizeof place, "/tmp/mb-keep.XXXXXX");
-	return mkdtemp(place) != NULL ? 0 : -1;
+	return make_place(true);
 }
 
 static int
 tear_down(void **state)
 {
-	char command[128];
-
 	(void)state;
-	snprintf(command, sizeof command, "rm -rf '%s'", place);
-	return system(command);
+	return remove_place();
 }
 
 int

@@ -20,9 +20,10 @@
 #include <cmocka.h>
 
 #include "journal/lines.h"
+#include "place.h"
 
 static uint64_t rng;
-static char place[64], path[128];
+static char path[128];
 
 static unsigned
 pick(unsigned n)
@@ -31,47 +32,21 @@ pick(unsigned n)
 	return (unsigned)(rng >> 33) % n;
 }
 
-static void
-clear(const char *dir)
-{
-	char name[512];
-	struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(name, sizeof name, "%s/%s", dir, e->d_name);
-		if (unlink(name) < 0) {
-			clear(name);
-			rmdir(name);
-		}
-	}
-	if (d != NULL)
-		closedir(d);
-}
-
 static int
 set_up_place(void **state)
 {
 	(void)state;
-	snprintf(place, sizeof place, "/dev/shm/mb-source.XXXXXX");
-	if (mkdtemp(place) == NULL) {
-		snprintf(place, sizeof place, "/tmp/mb-source.XXXXXX");
-		if (mkdtemp(place) == NULL)
-			return -1;
-	}
+	if (make_place(true) < 0)
+		return -1;
 	snprintf(path, sizeof path, "%s/j.mbj", place);
 	return 0;
 }
 
 static int
-remove_place(void **state)
+tear_down_place(void **state)
 {
 	(void)state;
-	clear(place);
-	return rmdir(place);
+	return remove_place();
 }
 
 static void
@@ -267,7 +242,7 @@ test_cuts(void **state)
 			uint64_t run;
 			int fd, rc;
 
-			clear(place);
+			clear_directory(place);
 			j = open_journal(&run);
 			o.has_header = !cases[i].no_header;
 			o.max_records = cases[i].max_records;
@@ -334,7 +309,7 @@ test_inputs(void **state)
 	int fds[N];
 
 	(void)state;
-	clear(place);
+	clear_directory(place);
 	j = open_journal(&run);
 	c = mb_cut_open(&o, j);
 	for (size_t i = 0; i < N; i++) {
@@ -378,7 +353,7 @@ test_turns(void **state)
 	int fds[3], rc;
 
 	(void)state;
-	clear(place);
+	clear_directory(place);
 	j = open_journal(&run);
 	c = mb_cut_open(&o, j);
 	for (int i = 0; i < 3; i++) {
@@ -447,7 +422,7 @@ test_changed(void **state)
 		uint64_t run;
 		int fd, rc;
 
-		clear(place);
+		clear_directory(place);
 		j = open_journal(&run);
 		c = mb_cut_open(&o, j);
 		fd = make_file("f", "1\n2\n", 4);
@@ -604,7 +579,7 @@ test_pipe_runs(void **state)
 	struct run r;
 
 	(void)state;
-	clear(place);
+	clear_directory(place);
 	begin_run(&r, &o, false);
 	ok(send_text(&r, "1\n2", 3, 3, true, &got, &err), &err);
 	end_run(&r);
@@ -625,7 +600,7 @@ test_pipe_left(void **state)
 	struct run r;
 
 	(void)state;
-	clear(place);
+	clear_directory(place);
 	for (int i = 0; i < 2; i++) {
 		begin_run(&r, &o, false);
 		assert_int_equal(write(r.ends[1], "1\n2", 3), 3);
@@ -669,7 +644,7 @@ test_pipe_again(void **state)
 		struct mb_buf got = { 0 };
 		struct run r;
 
-		clear(place);
+		clear_directory(place);
 		for (int k = 0; k < 4; k++) {
 			size_t part = k == 3 ? len : pick((unsigned)len);
 
@@ -719,7 +694,7 @@ test_pipe_differs(void **state)
 		struct mb_buf got = { 0 };
 		struct run r;
 
-		clear(place);
+		clear_directory(place);
 		begin_run(&r, &o, true);
 		ok(send_text(&r, text, len, 4096, true, &got, &err), &err);
 		end_run(&r);
@@ -758,7 +733,7 @@ test_spool_segments(void **state)
 	size_t n;
 
 	(void)state;
-	clear(place);
+	clear_directory(place);
 	o.max_bytes = 8 << 20;
 	for (int i = 0; i < 60000; i++)
 		mb_buf_addc(&line, 'x');
@@ -820,5 +795,5 @@ main(void)
 	rng = given != NULL ? strtoull(given, NULL, 10) :
 	    (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
 	printf("MB_SEED=%llu\n", (unsigned long long)rng);
-	return cmocka_run_group_tests(tests, set_up_place, remove_place);
+	return cmocka_run_group_tests(tests, set_up_place, tear_down_place);
 }

@@ -19,31 +19,11 @@
 
 #include <cmocka.h>
 
+#include "place.h"
+
 enum { SEGMENT = 16 << 20 };
 
-static char place[64];
 static struct mb_journal *journal;
-
-static void
-clear(const char *dir)
-{
-	char name[512];
-	struct dirent *e;
-	DIR *d = opendir(dir);
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		if (strcmp(e->d_name, ".") == 0 ||
-		    strcmp(e->d_name, "..") == 0)
-			continue;
-		snprintf(name, sizeof name, "%s/%s", dir, e->d_name);
-		if (unlink(name) < 0) {
-			clear(name);
-			rmdir(name);
-		}
-	}
-	if (d != NULL)
-		closedir(d);
-}
 
 static struct mb_journal *
 open_journal(const char *name)
@@ -63,12 +43,8 @@ static int
 set_up(void **state)
 {
 	(void)state;
-	snprintf(place, sizeof place, "/dev/shm/mb-source.XXXXXX");
-	if (mkdtemp(place) == NULL) {
-		snprintf(place, sizeof place, "/tmp/mb-source.XXXXXX");
-		if (mkdtemp(place) == NULL)
-			return -1;
-	}
+	if (make_place(true) < 0)
+		return -1;
 	journal = open_journal("j.mbj");
 	return 0;
 }
@@ -78,8 +54,7 @@ tear_down(void **state)
 {
 	(void)state;
 	mb_journal_close(journal);
-	clear(place);
-	return rmdir(place);
+	return remove_place();
 }
 
 static void

@@ -17,8 +17,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "place.h"
 
-static char place[64];
 static struct mb_watch *w;
 static int64_t now_us;
 static struct mb_buf said;
@@ -38,8 +38,7 @@ begin(const char *operand)
 	struct mb_path *named;
 	char path[128];
 
-	snprintf(place, sizeof place, "/tmp/mb-watch.XXXXXX");
-	assert_non_null(mkdtemp(place));
+	assert_int_equal(make_place(false), 0);
 	now_us = 1;
 	w = mb_watch_open(&options);
 	snprintf(path, sizeof path, "%s%s", place, operand);
@@ -50,12 +49,9 @@ begin(const char *operand)
 static void
 end(void)
 {
-	char command[128];
-
 	mb_watch_close(w);
 	mb_buf_release(&said);
-	snprintf(command, sizeof command, "rm -r %s", place);
-	assert_int_equal(system(command), 0);
+	assert_int_equal(remove_place(), 0);
 }
 
 static void
