@@ -63,7 +63,7 @@ PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/reader.o
 DELTA = delta/fields.o delta/meta.o delta/schema.o delta/gate.o delta/log.o \
 	delta/checkpoint.o delta/state.o delta/stats.o delta/commit.o \
-	delta/files.o delta/rows.o delta/save.o
+	delta/crc.o delta/files.o delta/rows.o delta/save.o
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/cells.o sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \

@@ -61,7 +61,7 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	line 'mb-collect -j j.mbj --max-records 2 in.csv | mb-commit delta:t'
 	is "$output" 'status 0 0'
 	is "$(dumped t id name)" $'1,"a"\n2,"b"\n3,"c"\n4,\n5,"e,""e"'
-	is "$(cd t/_delta_log && echo *)" "$(printf '%020d.json ' 0 1 2 | sed 's/ $//')"
+	is "$(cd t/_delta_log && echo *.json)" "$(printf '%020d.json ' 0 1 2 | sed 's/ $//')"
 	is "$(states j.mbj)" '0 committed 1 committed 2 committed'
 	has "$("$dump" --state t)" 'version 2 from -1' '#first 0'
 	# Nothing is left that has no name.
@@ -289,6 +289,89 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	is "$("$dump" u | wc -l)" 40
 }
 
+# What each .crc of the table says is wrong, by its log alone; ends with how
+# many there are.
+check_crcs() { # TABLE
+	python3 - "$1" <<-'END'
+	import glob, json, sys
+	live, txns, meta, n = {}, {}, None, 0
+	for v, path in enumerate(sorted(glob.glob(sys.argv[1] +
+	                                          "/_delta_log/*[0-9].json"))):
+	    txn_id = None
+	    for line in open(path):
+	        (kind, a), = json.loads(line).items()
+	        if kind == "add":
+	            live[a["path"]] = a["size"]
+	        elif kind == "remove":
+	            live.pop(a["path"], None)
+	        elif kind == "txn":
+	            txns[a["appId"]] = a
+	        elif kind == "metaData":
+	            meta = a
+	        elif kind == "commitInfo":
+	            txn_id = a.get("txnId")
+	    try:
+	        text = open(path[:-4] + "crc").read()
+	    except FileNotFoundError:
+	        continue
+	    crc = json.loads(text)
+	    n += 1
+	    got = (crc["numFiles"], crc["tableSizeBytes"], crc["metadata"],
+	           {t["appId"]: t for t in crc["setTransactions"]}, crc["txnId"],
+	           crc["numMetadata"], crc["numProtocol"])
+	    want = len(live), sum(live.values()), meta, txns, txn_id, 1, 1
+	    if got != want:
+	        print("version", v, got, "not", want)
+	print(n)
+	END
+}
+
+@test "delta: every version has its .crc, and it is right" {
+	seq 130 | sed 's/.*/&,p/; 1i n,p' >n.csv
+	line 'mb-collect -j j.mbj --max-records 2 n.csv | mb-commit --compact-to 1M --partition-by p delta:t'
+	is "$(check_crcs t)" "$(ls t/_delta_log/*[0-9].json | wc -l)"
+	line "mb-replay -j j.mbj 64 | mb-agg --where 'n = 130' | mb-commit --redo delta:t"
+	is "$output" 'status 0 0 0'
+	is "$(check_crcs t)" "$(ls t/_delta_log/*[0-9].json | wc -l)"
+	# One that is torn, or of another table, is as good as none; there is one
+	# again with the next checkpoint.
+	last=$(ls t/_delta_log/*.crc | tail -1)
+	head -c 100 "$last" >x && mv x "$last"
+	seq 131 150 | sed 's/$/,p/' >>n.csv
+	line 'mb-collect -j j.mbj --max-records 20 n.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	rm "$last"
+	n=$(check_crcs t)
+	seq 151 300 | sed 's/$/,p/' >>n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	[ "$(check_crcs t)" -gt "$n" ]
+	# There are never more than a hundred of them.
+	[ "$(ls t/_delta_log/*.crc | wc -l)" -le 100 ]
+	is "$("$dump" t | jq .n | sort -n | md5sum)" "$( (seq 128; seq 130 300) | md5sum)"
+}
+
+@test "delta: the .crc of another's commit that can't be counted waits for a checkpoint" {
+	seq 5 | sed '1i n' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	path=$(jq -r 'select(.add).add.path' t/_delta_log/*3.json)
+	jq -cn --arg p "$path" '{remove: {path: $p, deletionTimestamp: 1, dataChange: true, size: 5}}' | version t 5
+	seq 6 8 >>n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	is "$(check_crcs t)" 5
+	seq 9 40 >>n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	first=$(ls t/_delta_log/*.checkpoint.parquet | sed -n '1s/.*log.0*\([0-9]*\)[.].*/\1/p')
+	is "$(check_crcs t)" $((5 + 41 - first))
+	# What another engine says is believed, for counting.
+	last=$(ls t/_delta_log/*.crc | tail -1)
+	jq -c '.numFiles = 100 | del(.txnId)' "$last" >x && mv x "$last"
+	echo 41 >>n.csv
+	line 'mb-collect -j j.mbj n.csv | mb-commit delta:t'
+	is "$(jq .numFiles "$(ls t/_delta_log/*.crc | tail -1)")" 101
+}
+
 @test "delta: eight at once, each with a journal of its own" {
 	for k in 1 2 3 4 5 6 7 8; do
 		seq 10 | sed "s/^/$k,/; 1i who,n" >in$k.csv
@@ -366,7 +449,7 @@ batch 1: 2 rows: version 1, 1 file, N bytes'
 	# What was said is done by the same line without it.
 	run -0 mb-commit --partition-by p --schema v:int32 delta:t <frames
 	is "$(jq 'select(.add).add.size' t/_delta_log/*.json | awk '{ n += $1 } END { print n }')" "$bytes"
-	is "$(ls t/_delta_log)" "$(printf '%020d.json\n' 0 1)"
+	is "$(cd t/_delta_log && ls *.json)" "$(printf '%020d.json\n' 0 1)"
 	# One that is there: rejects, new columns, what is there already.
 	printf 'v,p,x\n5,a,0.5\nz,a,1\n' >q.csv
 	mb-collect -j k.mbj q.csv >frames

@@ -378,6 +378,26 @@ mb_delta_log_add(const struct mb_delta_log *l, int64_t version,
 }
 
 int
+mb_delta_log_offer(const struct mb_delta_log *l, const char *name,
+    struct mb_str text, struct mb_err *err)
+{
+	struct mb_stage *stage;
+	int rc;
+
+	if (mb_stage_open_in(&stage, l->tmpfd, l->dirfd, name, 0666,
+	    err) < 0)
+		return mb_wrap(err, "%s: _delta_log", l->place);
+	rc = mb_stage_write(stage, text.p, text.len, err);
+	if (rc == 0 && mb_stage_offer(stage, err) < 0) {
+		rc = err->code == MB_EEXIST ? 0 : -1;
+		if (rc == 0)
+			*err = (struct mb_err){ 0 };
+	}
+	mb_stage_close(stage);
+	return rc < 0 ? mb_wrap(err, "%s: _delta_log", l->place) : 0;
+}
+
+int
 mb_delta_log_replace(const struct mb_delta_log *l, const char *name,
     struct mb_str text, struct mb_err *err)
 {

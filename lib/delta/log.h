@@ -92,6 +92,13 @@ void mb_delta_checkpoint_name(char name[MB_DELTA_NAME],
 MB_CHECK int mb_delta_log_add(const struct mb_delta_log *l, int64_t version,
     struct mb_str text, struct mb_err *err);
 
+/*
+ * Add a file that others can do without, and that may be torn by a power cut:
+ * it isn't synced.  One that is there already is left alone.
+ */
+MB_CHECK int mb_delta_log_offer(const struct mb_delta_log *l,
+    const char *name, struct mb_str text, struct mb_err *err);
+
 /* Write or replace a file that others can do without: a hint, a checkpoint. */
 MB_CHECK int mb_delta_log_replace(const struct mb_delta_log *l,
     const char *name, struct mb_str text, struct mb_err *err);

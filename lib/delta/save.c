@@ -76,7 +76,7 @@ struct saving {
 	struct mb_delta_rows *rows;
 	struct mb_delta_files tail;
 	int64_t expired_ms;	/* tombstones before this are left out */
-	uint64_t n_adds;
+	struct mb_delta_totals adds;
 };
 
 static int
@@ -90,17 +90,17 @@ put_file(struct saving *s, struct mb_str action, bool is_add,
     struct mb_err *err)
 {
 	struct mb_fields f = { 0 };
-	int64_t removed = 0;
+	int64_t removed = 0, size = 0;
 
-	if (!is_add) {
-		if (mb_fields_set(&f, action) == NULL)
-			(void)mb_fields_int(&f, "deletionTimestamp",
-			    &removed);
-		mb_fields_release(&f);
-		if (removed < s->expired_ms)
-			return 0;
+	if (mb_fields_set(&f, action) == NULL) {
+		(void)mb_fields_int(&f, "deletionTimestamp", &removed);
+		(void)mb_fields_int(&f, "size", &size);
 	}
-	s->n_adds += is_add;
+	mb_fields_release(&f);
+	if (!is_add && removed < s->expired_ms)
+		return 0;
+	s->adds.files += is_add;
+	s->adds.bytes += is_add ? size : 0;
 	return mb_delta_rows_put(s->rows, is_add ? "add" : "remove", action,
 	    err);
 }
@@ -230,7 +230,9 @@ mb_delta_save(struct mb_delta_state *state, const struct mb_delta_log *l,
 	if (mb_stage_replace(stage, err) < 0)
 		goto out;
 	rc = write_hint(l, state->version, mb_delta_rows_n(s.rows), bytes,
-	    s.n_adds, err);
+	    (uint64_t)s.adds.files, err);
+	s.adds.is_known = true;
+	state->totals = s.adds;
 	state->checkpoint = (struct mb_delta_checkpoint){
 		.version = state->version, .size = bytes };
 	state->tail_bytes = 0;

@@ -82,12 +82,49 @@ apply_domain(struct mb_delta_state *s, const struct mb_fields *f,
 static void
 apply_info(struct mb_delta_state *s, const struct mb_fields *f)
 {
-	struct mb_buf id = { 0 };
+	struct mb_buf engine = { 0 };
 
-	if (s->awaits != NULL && mb_fields_text(f, "txnId", &id) &&
-	    strcmp(mb_buf_str(&id), s->awaits) == 0)
+	free(s->txn_id);
+	s->txn_id = NULL;
+	if (mb_fields_dup(f, "txnId", &s->txn_id) && s->awaits != NULL &&
+	    strcmp(s->txn_id, s->awaits) == 0)
 		s->has_seen = true;
-	mb_buf_release(&id);
+	s->is_ours = mb_fields_text(f, "engineInfo", &engine) &&
+	    strncmp(mb_buf_str(&engine), "mb/", 3) == 0;
+	mb_buf_release(&engine);
+}
+
+/*
+ * A file of a commit.  We never add one that is there, nor remove one that
+ * isn't; of others that is certain only where a file is added with new rows.
+ */
+static void
+count_file(struct mb_delta_state *s, const struct mb_fields *f, bool is_add)
+{
+	bool is_change = false;
+	int64_t size = 0;
+
+	(void)mb_fields_bool(f, "dataChange", &is_change);
+	if (!mb_fields_int(f, "size", &size) ||
+	    (!s->is_ours && !(is_add && is_change)))
+		s->is_uncountable = true;
+	s->totals.files += is_add ? 1 : -1;
+	s->totals.bytes += is_add ? size : -size;
+}
+
+static void
+begin_commit(struct mb_delta_state *s)
+{
+	s->is_ours = s->is_uncountable = false;
+	free(s->txn_id);
+	s->txn_id = NULL;
+}
+
+static void
+end_commit(struct mb_delta_state *s)
+{
+	if (s->is_uncountable)
+		s->totals.is_known = false;
 }
 
 static int
@@ -100,17 +137,22 @@ apply_action(struct mb_delta_state *s, const struct mb_json_member *m,
 	    is_txn = mb_str_eq(name, MB_STR("txn")),
 	    is_domain = mb_str_eq(name, MB_STR("domainMetadata")),
 	    is_protocol = mb_str_eq(name, MB_STR("protocol")),
-	    is_meta = mb_str_eq(name, MB_STR("metaData"));
+	    is_meta = mb_str_eq(name, MB_STR("metaData")),
+	    is_add = mb_str_eq(name, MB_STR("add")),
+	    is_file = is_add || mb_str_eq(name, MB_STR("remove"));
 	int rc = 0;
 
-	/* Files, and what only newer readers know, are passed over. */
-	if (!is_info && !is_txn && !is_domain && !is_protocol && !is_meta)
+	/* What only newer readers know is passed over. */
+	if (!is_info && !is_txn && !is_domain && !is_protocol && !is_meta &&
+	    !(is_file && s->totals.is_known))
 		return 0;
 	if (m->value.kind != MB_JSON || mb_fields_set(&f, text) != NULL) {
 		rc = m->value.kind == MB_NULL ? 0 : mb_fail(err, MB_ECORRUPT,
 		    "an action that is no object");
 	} else if (is_info) {
 		apply_info(s, &f);
+	} else if (is_file) {
+		count_file(s, &f, is_add);
 	} else if (is_txn) {
 		rc = apply_txn(s, &f, err);
 	} else if (is_domain) {
@@ -171,8 +213,10 @@ read_commit(struct mb_delta_state *s, const struct mb_delta_log *l,
 	int rc;
 
 	mb_delta_commit_name(name, version);
+	begin_commit(s);
 	rc = mb_delta_log_lines(l, name, apply_line, s, &id, err);
 	if (rc > 0) {
+		end_commit(s);
 		s->version = version;
 		s->id = id;
 		s->tail_bytes += id.size;
@@ -219,6 +263,7 @@ begin_at(struct mb_delta_state *s, const struct mb_delta_log *l,
 	int rc;
 
 	mb_delta_state_release(s);
+	s->totals.is_known = false;
 	rc = mb_delta_checkpoint_read(l, c, MB_DELTA_WANTS_STATE |
 	    (s->observer != NULL ? MB_DELTA_WANTS_FILES : 0), apply_line, s,
 	    &why);
@@ -384,6 +429,7 @@ mb_delta_state_suppose(struct mb_delta_state *s, const struct mb_delta_log *l,
 	const char *newline;
 
 	s->tail_bytes += text.len;
+	begin_commit(s);
 	while ((newline = memchr(text.p, '\n', text.len)) != NULL) {
 		size_t len = (size_t)(newline - text.p);
 
@@ -392,6 +438,7 @@ mb_delta_state_suppose(struct mb_delta_state *s, const struct mb_delta_log *l,
 		text.p += len + 1;
 		text.len -= len + 1;
 	}
+	end_commit(s);
 	s->version++;
 	return settle(s, l, n_changes, err);
 }
@@ -420,10 +467,12 @@ mb_delta_state_release(struct mb_delta_state *s)
 		free(s->domain_texts[i]);
 	free(s->domain_texts);
 	free(s->txns);
+	free(s->txn_id);
 	mb_names_release(&s->apps);
 	mb_names_release(&s->domains);
 	*s = (struct mb_delta_state){ .version = -1,
 		.checkpoint = { .version = -1 }, .observer = observer,
+		.totals.is_known = true,	/* of nothing */
 		.awaits = awaits };
 }
 

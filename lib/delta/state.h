@@ -21,6 +21,12 @@ struct mb_delta_txn {
 	int64_t updated_ms;	/* lastUpdated; -1: not said */
 };
 
+/* Of the live files, as far as it is known without reading them (crc.h). */
+struct mb_delta_totals {
+	bool is_known;
+	int64_t files, bytes;
+};
+
 /* Of what a table consists, for somebody who wants to know. */
 struct mb_delta_observer {
 	void (*reset)(void *arg);	/* reading begins anew */
@@ -47,6 +53,11 @@ struct mb_delta_state {
 	/* Where reading begins; version -1: at version 0. */
 	struct mb_delta_checkpoint checkpoint;
 	uint64_t tail_bytes;	/* of the commits behind it */
+
+	struct mb_delta_totals totals;
+	char *txn_id;		/* of the commit; NULL: it has none */
+	/* What the commit in hand is like, for the totals. */
+	bool is_ours, is_uncountable;
 
 	/* Set by the caller: who is told of every line that is read, those of
 	   files, too. */

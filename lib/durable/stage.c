@@ -228,6 +228,19 @@ mb_stage_publish(struct mb_stage *s, struct mb_err *err)
 }
 
 int
+mb_stage_offer(struct mb_stage *s, struct mb_err *err)
+{
+	if (s->is_poisoned || flush_pending(s, err) < 0)
+		return err->code == MB_OK ? mb_fail(err, MB_EBUG, "%s: offered "
+		    "after a failure", s->name) : -1;
+	if (rename_noreplace(s) < 0)
+		return errno == EEXIST ? mb_fail(err, MB_EEXIST, "%s: already "
+		    "there", s->name) : mb_fail_sys(err, "offer %s", s->name);
+	s->is_visible = true;
+	return 0;
+}
+
+int
 mb_stage_replace(struct mb_stage *s, struct mb_err *err)
 {
 	return make_visible(s, true, err);

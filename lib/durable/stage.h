@@ -71,6 +71,13 @@ MB_CHECK int mb_stage_publish(struct mb_stage *s, struct mb_err *err);
 /* The same, replacing what is there. */
 MB_CHECK int mb_stage_replace(struct mb_stage *s, struct mb_err *err);
 
+/*
+ * The same as publish, but nothing is synced: for a file that everybody can do
+ * without, and that nobody takes for whole when it is not.  After a power loss
+ * it may be gone, empty or torn.
+ */
+MB_CHECK int mb_stage_offer(struct mb_stage *s, struct mb_err *err);
+
 /* Free the stage; what was not published is removed.  NULL is fine. */
 void mb_stage_close(struct mb_stage *s);
 

@@ -35,6 +35,7 @@
 #include "base/io.h"
 #include "base/opt.h"
 #include "delta/commit.h"
+#include "delta/crc.h"
 #include "delta/gate.h"
 #include "delta/state.h"
 #include "durable/stage.h"
@@ -128,6 +129,7 @@ refresh(struct delta_sink *s, struct mb_err *err)
 	s->is_fresh = rc == 0;
 	if (rc < 0)
 		return -1;
+	mb_delta_crc_read(&s->state, &s->home.log);
 	free(s->head.target_id);
 	s->head.target_id = has_table(s) ? mb_strdup(s->state.meta.id) : NULL;
 	return 0;
@@ -806,8 +808,8 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 
 	*s = (struct delta_sink){
 		.head = { .ops = &ops, .options = options },
-		.state = { .version = -1, .checkpoint = { .version = -1 } },
 	};
+	mb_delta_state_release(&s->state);	/* of no table */
 	mb_held_init(&s->held);
 	mb_deltahome_init(&s->home, NULL, NULL);
 	mb_deltacare_open(&s->care, options, &s->state);

@@ -1,6 +1,7 @@
 #include "sink/deltacare.h"
 
 #include "base/clock.h"
+#include "delta/crc.h"
 #include "delta/save.h"
 
 enum {
@@ -69,6 +70,8 @@ join_files(struct mb_deltacare *c, struct mb_deltatidy *t, bool *is_fresh,
 	struct mb_err err = { 0 };
 	int rc = mb_deltatidy_join(t, budget(c), mb_clock_wall_ms(), &err);
 
+	if (rc > 0)
+		mb_delta_crc_write(t->state, t->log);
 	took = (mb_clock_steady_us() - started) / 1000;
 	if (rc > 0 && took > 0)
 		c->rate = (c->rate + t->joined_bytes / (uint64_t)took) / 2 + 1;
@@ -83,12 +86,17 @@ join_files(struct mb_deltacare *c, struct mb_deltatidy *t, bool *is_fresh,
 static void
 save(struct mb_deltacare *c, struct mb_deltatidy *t, int64_t now_ms)
 {
+	bool was_known = t->state->totals.is_known;
 	struct mb_err err = { 0 };
 
 	if (t->state->version < c->save_from ||
-	    !mb_delta_save_is_due(t->state) ||
-	    mb_delta_save(t->state, t->log, now_ms, &err) == 0)
+	    !mb_delta_save_is_due(t->state))
 		return;
+	if (mb_delta_save(t->state, t->log, now_ms, &err) == 0) {
+		if (!was_known)
+			mb_delta_crc_write(t->state, t->log);
+		return;
+	}
 	c->save_from = t->state->version + SAVE_LATER;
 	give_notice(c, &err);
 }
@@ -116,6 +124,8 @@ mb_deltacare_run(struct mb_deltacare *c, struct mb_deltatidy *t,
 	int64_t now_ms = mb_clock_wall_ms();
 
 	t->small = c->small;
+	if (*is_fresh)
+		mb_delta_crc_write(t->state, t->log);
 	if (*is_fresh && c->small != NULL && !c->has_stuck)
 		join_files(c, t, is_fresh, is_poisoned);
 	if (*is_fresh)
