@@ -144,8 +144,13 @@ run_examples() { # FILE
 		n=$((n + 1))
 		timeout 20 bash -eo pipefail -c '
 			case $1 in
-			*" -f "*) mb-collect() {
-				timeout --foreground --preserve-status -s TERM 2.6 mb-collect "$@"
+			*" -f "*) mb-collect() { # -j JOURNAL ...
+				command mb-collect "$@" &
+				until grep -q "\"plan\"" "$2" 2>/dev/null; do
+					sleep 0.1
+				done
+				kill -s TERM $!
+				wait $!
 			} ;;
 			esac
 			eval "$1"' bash "$command" </dev/null
