@@ -590,6 +590,16 @@ print(struct mb_err *err, const char *fmt, ...)
 	return rc < 0 ? mb_fail_sys(err, "standard output") : 0;
 }
 
+static int
+print_requeued(uint64_t number, const char *was, uint64_t as, uint64_t n_lost,
+    struct mb_err *err)
+{
+	return n_lost > 0 ? print(err, "batch %" PRIu64 ": %srequeued as %"
+	    PRIu64 ", without %" PRIu64 " records\n", number, was, as, n_lost) :
+	    print(err, "batch %" PRIu64 ": %srequeued as %" PRIu64 "\n",
+	    number, was, as);
+}
+
 /*
  * Requeue: first see what is left, without any lock; a range that goes after
  * that makes the new batch fail like any other.
@@ -606,6 +616,8 @@ requeue(struct replay *r, uint64_t run, uint64_t number, struct mb_err *err)
 
 	if (find_batch(r, number, &b, err) < 0)
 		return -1;
+	if (b->requeued_as != MB_NONE)
+		return print_requeued(number, "was ", b->requeued_as, 0, err);
 	is_gone = mb_realloc_array(NULL, b->n_ranges, sizeof *is_gone);
 	for (size_t i = 0; i < b->n_ranges && rc == 0; i++) {
 		rc = mb_verify_range(r->emitter, &b->ranges[i], &result, &why,
@@ -628,10 +640,7 @@ requeue(struct replay *r, uint64_t run, uint64_t number, struct mb_err *err)
 	free(is_gone);
 	if (rc < 0)
 		return -1;
-	return n_lost > 0 ? print(err, "batch %" PRIu64 ": requeued as %"
-	    PRIu64 ", without %" PRIu64 " records\n", number, as, n_lost) :
-	    print(err, "batch %" PRIu64 ": requeued as %" PRIu64 "\n", number,
-	    as);
+	return print_requeued(number, rc > 0 ? "" : "was ", as, n_lost, err);
 }
 
 static int

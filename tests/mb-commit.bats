@@ -561,3 +561,21 @@ status 0 0'
 	has "$output" "mb-commit: 2 bad records skipped; the first: record 2: " "status 0"
 	is "$(sqlite3 x.db 'SELECT * FROM t, u, v')" '1|x|1|x|1|x'
 }
+
+@test "--redo of merged batches: a line that was killed can be started again" {
+	local merge="mb-commit --redo --merge-on k --merge v:sum 'sqlite:x.db#t'"
+
+	printf '%s\n' k,v a,1 b,2 a,3 c,4 b,5 >in.csv
+	line "mb-collect -j j.mbj --max-records 2 in.csv | ${merge/--redo /}"
+	is "$output" "status 0 0"
+	rm x.db*
+	line "mb-replay -j j.mbj 0 | $merge"
+	line "mb-replay -j j.mbj 0-2 | $merge"
+	is "$output" $'mb-commit: batch 0: is there already; kept\nstatus 0 0'
+	is "$(sqlite3 x.db 'SELECT k, v FROM t ORDER BY k' | xargs)" "a|4 b|7 c|4"
+	# Nothing is missing any more.
+	line "mb-replay -j j.mbj 0-2 | $merge"
+	has "$output" "batch 0: " "what was merged by sum" "status 0 64"
+	line "mb-collect -j j.mbj in.csv | ${merge/--redo /}"
+	is "$output" "status 0 0"
+}

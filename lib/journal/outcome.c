@@ -196,17 +196,26 @@ mb_outcome_requeue(struct mb_journal *j, uint64_t batch, const bool *is_gone,
 
 	if (mb_journal_enter(j, err) < 0)
 		return -1;
-	rc = find(s, batch, MB_PARKED, MB_PARKED, &old, err);
+	old = mb_state_batch(s, batch);
+	if (old != NULL && old->requeued_as != MB_NONE) {
+		*as = old->requeued_as;
+		rc = 0;
+	} else {
+		rc = find(s, batch, MB_PARKED, MB_PARKED, &old, err);
+	}
 	if (rc > 0) {
 		mb_state_requeue(s, old, is_gone, &b);
 		b.run = run;
 		b.time_ms = time_ms > s->time_ms ? time_ms : s->time_ms;
 		*as = b.number;
 		mb_put_plan(&line, &b, mb_journal_synced(j));
-		rc = mb_journal_write(j, &line, err);
+		if (mb_journal_write(j, &line, err) < 0)
+			rc = -1;
 		mb_batch_release(&b);
 	}
 	mb_journal_leave(j);
 	mb_buf_release(&line);
-	return rc < 0 ? -1 : mb_journal_sync(j, err);
+	if (rc > 0 && mb_journal_sync(j, err) < 0)
+		rc = -1;
+	return rc;
 }

@@ -85,7 +85,7 @@ MB_CHECK int mb_outcome_unpark(struct mb_journal *j, uint64_t batch,
 /*
  * Plan the ranges of a parked batch again, under the next number, *as, and
  * sync it; is_gone[i]: the i-th range is lost.  The journal must have been
- * hardened.
+ * hardened.  0: it was requeued before, as *as.
  */
 MB_CHECK int mb_outcome_requeue(struct mb_journal *j, uint64_t batch,
     const bool *is_gone, uint64_t run, int64_t time_ms, uint64_t *as,

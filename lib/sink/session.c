@@ -13,6 +13,7 @@ struct mb_session {
 	struct mb_marker marker;	/* as last read or moved */
 	uint64_t told;			/* the state's told_batch, when the two
 					   were compared */
+	bool puts_back;		/* --redo found the target without some */
 	bool has_committed;
 	bool is_refused;		/* the batch was not even tried */
 	struct mb_position_list positions;
@@ -473,7 +474,8 @@ append_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 	mb_put_redo(&line, &c, &b->digest);
 	rc = mb_journal_append(s->o.journal, &line, err);
 	mb_buf_release(&line);
-	return rc;
+	/* No marker tells of a lost `redo`, as it does of a `commit`. */
+	return rc < 0 ? -1 : mb_journal_sync(s->o.journal, err);
 }
 
 /* As try_step, in the place of rows that are there. */
@@ -499,6 +501,18 @@ try_redo(struct mb_session *s, struct mb_err *why, struct mb_err *err)
 	return -1;
 }
 
+/* Does the target lack anything, or isn't it the journal's own any more? */
+static bool
+is_to_be_put_back(const struct mb_session *s)
+{
+	const struct mb_state *state = state_of(s);
+	const char *id = mb_sink_target_id(s->o.sink);
+
+	return mb_marker_count(&s->marker) < state->held ||
+	    (state->target_id != NULL && id != NULL &&
+	    strcmp(state->target_id, id) != 0);
+}
+
 /* As attempt_new, of a batch that is committed. */
 static int
 attempt_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
@@ -517,6 +531,7 @@ attempt_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 		return mb_fail(err, MB_EUSAGE, "--redo: it is there under an "
 		    "earlier number");
 	s->is_refused = false;
+	s->puts_back |= !is_copy && is_to_be_put_back(s);
 	if (!mb_marker_has(&s->marker, b->batch)) {
 		if (check_order(s, b->batch, err) < 0)
 			return -1;
@@ -524,6 +539,12 @@ attempt_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 			rc = try_step(s, b, is_copy, why, err);
 	} else {
 		rc = try_redo(s, why, err);
+		/* A line that puts batches back was killed, and is tried again. */
+		if (rc < 0 && err->code == MB_EUSAGE && s->puts_back) {
+			say(s, b->batch, "is there already; kept");
+			*err = (struct mb_err){ 0 };
+			rc = 1;
+		}
 	}
 	if (rc > 0 && !is_copy && !s->o.is_dry && append_redo(s, b, rows, err) < 0)
 		return -1;
