@@ -1,8 +1,10 @@
 # pipeline.py - run mb's pipelines, undisturbed or not, and look at the sink.
 #
 # Shared by fault-loop and power.  A Case is one combination of source and
-# sink; run() starts its line in a directory W and waits; check() says what is
-# wrong in W afterwards, compared with the undisturbed run.
+# sink, or of a verb (verbs.py) and a sink; Area.fresh() makes a directory W in
+# which it can begin; run() starts its line there and waits; recover() starts
+# it again and lets the pipeline go on; check() says what is wrong in W
+# afterwards, compared with the undisturbed run.
 
 import atexit
 import glob
@@ -18,6 +20,9 @@ import subprocess
 import tempfile
 import time
 from collections import namedtuple
+from types import SimpleNamespace
+
+from verbs import BAD_RECORD, VERBS
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("MB_BIN", os.path.join(TOP, "build", "bin"))
@@ -25,13 +30,12 @@ FAULT_SO = os.path.join(TOP, "build", "tests", "fault.so")
 DELTA_DUMP = os.path.join(TOP, "build", "tests", "delta_dump")
 
 
-
 def freeze_tools():
     """Work on a copy of the tools, so that a build meanwhile is harmless."""
     global BIN, FAULT_SO, DELTA_DUMP
     copy = tempfile.mkdtemp(prefix="mb-tools.")
     atexit.register(remove_if_mine, copy, os.getpid())
-    for program in PROGRAMS + ("mb-replay",):
+    for program in TOOLS:
         shutil.copy2(os.path.join(BIN, program), copy)
     shutil.copy2(FAULT_SO, copy)
     shutil.copy2(DELTA_DUMP, copy)
@@ -50,22 +54,32 @@ TIMEOUT = 20
 PER_BATCH = 3
 ROWS = 14
 
+# The source is also the name of what is done: "pipe", "gz", "requeue".
 Case = namedtuple("Case", "source sink")
 CASES = [Case(source, sink) for source in ("file", "pipe")
          for sink in ("dir", "append", "merge", "delta")]
 PROGRAMS = ("mb-collect", "mb-agg", "mb-commit")
-# What is special in these is mb-collect's affair.
+TOOLS = PROGRAMS + ("mb-replay",)
 COMPRESSED = [Case("gz", "dir")]
 # Two files, and a file that was rotated when it was half read.
 FILES = [Case(source, "dir") for source in ("directory", "rotated")]
 # A command per batch: one that remembers the token, one that doesn't.
 COMMANDS = [Case("file", "token"), Case("file", "again")]
+BY_HAND = [Case(verb, sink) for verb in VERBS for sink in VERBS[verb].sinks]
+OTHERS = COMPRESSED + FILES + COMMANDS + BY_HAND
+# A command has to sync by itself what it did.
 REMEMBER = """
     set -e
-    new=$(mktemp -p out .XXXXXX)
-    cat >"$new"
+    new=out/.new-$$
+    dd of="$new" conv=fsync,excl status=none
     mv -n "$new" "out/batch-$MB_BATCH.$MB_TOKEN"
+    sync out
     rm -f "$new"
+"""
+JUST_APPEND = """
+    set -e
+    { echo; cat; } >>out/lines
+    sync out/lines out
 """
 
 
@@ -81,12 +95,13 @@ def records():
         yield path, (200, 404, 200, 500, 304)[i % 5], "%d.%d" % (i * 7, i % 10)
 
 
-def write_input(path, begin=0, end=None, mode="w"):
+def write_input(path, begin=0, end=None, mode="w", bad=None):
     with open(path, mode) as f:
         if mode == "w":
             f.write("path,status,bytes\n")
-        for record in list(records())[begin:end]:
-            f.write("%s,%d,%s\n" % record)
+        for i, record in list(enumerate(records()))[begin:end]:
+            f.write("%s,%d,%s\n" % (record if i != bad else
+                                    record[:2] + ("x",)))
 
 
 def make_directory(area):
@@ -97,29 +112,6 @@ def make_directory(area):
         write_input(logs + "/a.csv", 0, 8)
         write_input(logs + "/b.csv", 8)
     return logs
-
-
-def make_rotated(case, area, argv):
-    """Two batches of a file are committed; then it grows, and is rotated
-    away.  Nothing is broken meanwhile."""
-    logs = os.path.join(area.base, "logs")
-    path = logs + "/app.csv"
-    if os.path.exists(area.w + "/j.mbj"):
-        return path
-    shutil.rmtree(logs, ignore_errors=True)
-    os.mkdir(logs)
-    write_input(path, 0, 2 * PER_BATCH)
-    stage = None
-    for a in argv(path):
-        stage = subprocess.Popen(a, stdin=stage and stage.stdout,
-                                 stdout=subprocess.PIPE, cwd=area.base,
-                                 env=environment())
-    if stage.wait() != 0:
-        raise RuntimeError("the run before the rotation failed")
-    write_input(path, 2 * PER_BATCH, 3 * PER_BATCH, "a")
-    os.rename(path, path + ".1")
-    write_input(path, 3 * PER_BATCH)
-    return path
 
 
 def write_gz(path):
@@ -133,20 +125,24 @@ def write_gz(path):
             f.write(gzip.compress(part, 1, mtime=0))
 
 
-def expected():
+def expected(case):
     """What must be in the sink, computed without mb: per batch its groups in
     order of appearance, as (batch, status, count, tenths of bytes)."""
+    verb = VERBS.get(case.source)
     out = []
-    all_records = list(records())
+    all_records = list(enumerate(records()))
     for batch in range(0, (ROWS + PER_BATCH - 1) // PER_BATCH):
         groups = {}
-        for _, status, amount in all_records[batch * PER_BATCH:
-                                             (batch + 1) * PER_BATCH]:
+        for i, (_, status, amount) in all_records[batch * PER_BATCH:
+                                                  (batch + 1) * PER_BATCH]:
+            if verb and verb.is_bad and i == BAD_RECORD:
+                continue
             group = groups.setdefault(status, [0, 0])
             group[0] += 1
             group[1] += int(amount.replace(".", ""))
-        out += [(batch, s, g[0], g[1]) for s, g in groups.items()]
-    return out
+        number = verb.renumbered.get(batch, batch) if verb else batch
+        out += [(number, s, g[0], g[1]) for s, g in groups.items()]
+    return sorted(out, key=lambda row: row[0])
 
 
 class Area:
@@ -163,12 +159,20 @@ class Area:
         self.report = os.path.join(self.base, "report")
         self.adopts = False     # --adopt the case's target
         write_input(self.input)
+        write_input(self.input + ".bad", bad=BAD_RECORD)
         with open(self.input, "rb") as f:
             self.bytes = f.read()
 
-    def fresh(self):
+    def fresh(self, case):
+        """W as it is before the case's line; what came before happens once."""
         shutil.rmtree(self.w, ignore_errors=True)
+        before = os.path.join(self.base, "before-%s-%s" % case)
+        if os.path.isdir(before):
+            shutil.copytree(before, self.w, symlinks=True)
+            return
         os.mkdir(self.w)
+        if prepare(case, self):
+            shutil.copytree(self.w, before, symlinks=True)
 
     def close(self):
         shutil.rmtree(self.base, ignore_errors=True)
@@ -180,50 +184,126 @@ class Area:
         self.close()
 
 
-def stages(case, area, retry_for="0"):
-    if case.source == "rotated":
-        def argv(path):
-            return lines(case, area, retry_for, path)
-        return argv(make_rotated(case, area, argv))
-    return lines(case, area, retry_for, None)
+class Lines:
+    """The command lines of a case.  Names are those of the options."""
 
+    def __init__(self, case, area, retry_for="0"):
+        self.case, self.area, self.retry_for = case, area, retry_for
+        self.is_ordered = case.sink == "merge"
+        self.target = "%s:%s/out" % (case.sink, area.w) if case.sink in (
+            "dir", "delta") else "sqlite:%s/out.db#t" % area.w
 
-def lines(case, area, retry_for, path):
-    def program(name):
+    def tool(self, name):
         return os.path.join(BIN, name)
-    w = area.w
-    collect = [program("mb-collect"), "-j", w + "/j.mbj", "-i", "1h",
-               "--max-records", str(PER_BATCH)]
-    target = "sqlite:" + w + "/out.db#t"
-    if case.sink in ("dir", "delta"):
-        target = "%s:%s/out" % (case.sink, w)
-    if area.adopts:
-        collect += ["--adopt", target]
-    if case.source == "pipe":
-        collect += ["-F", "csv", "--stdin", "again"]
-    elif case.source == "gz":
-        if not os.path.exists(area.input + ".gz"):
-            write_gz(area.input)
-        collect += [area.input + ".gz"]
-    elif case.source == "directory":
-        collect += [make_directory(area)]
-    elif path is not None:
-        collect += [path]
-    else:
-        collect += [area.input]
-    if case in COMMANDS:
-        return [collect + ["--max-retries", "0", "--", "/bin/sh", "-c",
-                "mkdir -p %s/out; cd %s; " % (w, w) + (
-                    REMEMBER if case.sink == "token" else
-                    "cat >>out/lines")]]
-    agg = [program("mb-agg"), "-k", "status", "-a", "count,sum:bytes"]
-    commit = [program("mb-commit"), "--retry-for", retry_for]
-    if case.sink == "merge":
-        commit += ["--merge-on", "status",
-                   "--merge", "count:sum,bytes_sum:sum"]
-    else:
-        agg += ["--stamp"]
-    return [collect, agg, commit + [target]]
+
+    def collect(self, *options):
+        case, area = self.case, self.area
+        out = [self.tool("mb-collect"), "-j", area.w + "/j.mbj", "-i", "1h",
+               "--max-records", str(PER_BATCH)] + list(options)
+        if area.adopts:
+            out += ["--adopt", self.target]
+        if case.source == "pipe":
+            return out + ["-F", "csv", "--stdin", "again"]
+        if case.source in VERBS:
+            if VERBS[case.source].is_bad:
+                return out + ["-F", "csv", area.input + ".bad"]
+            return out + [area.input]
+        if case.source == "gz":
+            if not os.path.exists(area.input + ".gz"):
+                write_gz(area.input)
+            return out + [area.input + ".gz"]
+        if case.source == "directory":
+            return out + [make_directory(area)]
+        if case.source == "rotated":
+            return out + [area.base + "/logs/app.csv"]
+        return out + [area.input]
+
+    def agg(self, bad="reject", *options):
+        out = [self.tool("mb-agg"), "-k", "status", "-a", "count,sum:bytes",
+               "--on-bad", bad] + list(options)
+        return out + ([] if self.case.sink == "merge" else ["--stamp"])
+
+    def commit(self, *options):
+        out = [self.tool("mb-commit"), "--retry-for", self.retry_for]
+        if self.case.sink == "merge":
+            out += ["--merge-on", "status",
+                    "--merge", "count:sum,bytes_sum:sum"]
+        return out + list(options) + [self.target]
+
+    def replay(self, *options):
+        return [self.tool("mb-replay"), "-j", self.area.w + "/j.mbj"] + list(
+            options)
+
+    def whole(self, bad="reject", *options):
+        return [self.collect(*options), self.agg(bad), self.commit()]
+
+    def command(self):
+        w = self.area.w
+        return [self.collect("--max-retries", "0") + [
+            "--", "/bin/sh", "-c", "cd %s; mkdir -p out; sync .; " % w + (
+                REMEMBER if self.case.sink == "token" else JUST_APPEND)]]
+
+    def lose_journal(self):
+        os.unlink(self.area.w + "/j.mbj")
+        shutil.rmtree(self.area.w + "/j.mbj.d")
+
+    def lose_sink(self):
+        shutil.rmtree(self.area.w + "/out", ignore_errors=True)
+        for path in glob.glob(self.area.w + "/out.db*"):
+            os.unlink(path)
+
+
+NOWHERE = SimpleNamespace(w="", base="", input="", adopts=False)
+
+
+def stages(case, area, retry_for="0"):
+    x = Lines(case, area, retry_for)
+    if case.source in VERBS:
+        return VERBS[case.source].line(x)
+    return x.command() if case in COMMANDS else x.whole()
+
+
+def programs(case):
+    """Those that can be disturbed."""
+    if case.source in VERBS:
+        return tuple(os.path.basename(argv[0])
+                     for argv in stages(case, NOWHERE))
+    if case.sink == "token":
+        return ("mb-collect", "dd", "mv")
+    if case.sink == "again":
+        return ("mb-collect", "cat")
+    return PROGRAMS
+
+
+def prepare(case, area):
+    """What happens before the case's line, if there is anything.  Nothing is
+    broken meanwhile."""
+    x = Lines(case, area)
+    if case.source in VERBS:
+        before = VERBS[case.source].before(x)
+        for line in before:
+            if callable(line):
+                line()
+                continue
+            r = run_line(line, area)
+            if r.hung or set(r.status) - {0, 65, 75, -13}:
+                raise RuntimeError("%s: before: %s" % (name(case), r))
+        return len(before) > 0
+    if case.source != "rotated":
+        return False
+    # Two batches of a file are committed; then it grows, and is rotated away.
+    logs = os.path.join(area.base, "logs")
+    path = logs + "/app.csv"
+    shutil.rmtree(logs, ignore_errors=True)
+    os.mkdir(logs)
+    write_input(path, 0, 2 * PER_BATCH)
+    r = run_line(x.whole(), area)
+    if not r.ok:
+        raise RuntimeError("the run before the rotation: %s" % r)
+    write_input(path, 2 * PER_BATCH, 3 * PER_BATCH, "a")
+    os.rename(path, path + ".1")
+    write_input(path, 3 * PER_BATCH)
+    return True
 
 
 class Result:
@@ -260,19 +340,18 @@ def environment(fault=None):
 class Running:
     """A line that was started."""
 
-    def __init__(self, case, area, fault=None, retry_for="0"):
+    def __init__(self, line, area, fault=None, has_input=False):
         env = environment(fault)
         self.err = tempfile.TemporaryFile()
         self.procs = []
         stdin = subprocess.DEVNULL
-        if case.source == "pipe":
+        if has_input:
             # The input is shorter than a pipe: no feeder is needed.
             stdin, feed = os.pipe()
             os.write(feed, area.bytes)
             os.close(feed)
-        lines = stages(case, area, retry_for)
-        for i, argv in enumerate(lines):
-            last = i == len(lines) - 1
+        for i, argv in enumerate(line):
+            last = i == len(line) - 1
             p = subprocess.Popen(argv, stdin=stdin, cwd=area.base, env=env,
                                  stdout=self.err if last else subprocess.PIPE,
                                  stderr=self.err)
@@ -304,9 +383,50 @@ class Running:
         return Result([p.returncode for p in self.procs], text, hung)
 
 
+def run_line(line, area):
+    return Running(line, area).wait()
+
+
+def start(case, area, fault=None, retry_for="0"):
+    """Start the case's line in area.w."""
+    return Running(stages(case, area, retry_for), area, fault,
+                   case.source == "pipe")
+
+
 def run(case, area, fault=None, retry_for="0"):
-    """Start the case's line in area.w; wait for all its processes."""
-    return Running(case, area, fault, retry_for).wait()
+    """The same, and wait for all its processes."""
+    return start(case, area, fault, retry_for).wait()
+
+
+def go_on(case, area):
+    """What comes after the case's line; None or what is wrong."""
+    after = VERBS[case.source].after(Lines(case, area)) \
+        if case.source in VERBS else []
+    for i, line in enumerate(after):
+        r = run_line(line, area)
+        is_last = i == len(after) - 1
+        if r.hung or (is_last and not r.ok) or \
+                set(r.status) - {0, 65, 75, -13}:
+            return "going on (%d): %s" % (i, r)
+    return None
+
+
+def is_said(case):
+    return case.source in VERBS and VERBS[case.source].is_said
+
+
+def all_done(case):
+    return VERBS[case.source].all_done if case.source in VERBS else ()
+
+
+def recover(case, area, ref):
+    """Start the line again, and go on; None or what is wrong."""
+    r = run(case, area)
+    if not ref.is_fine(r) and not (
+            not r.hung and r.status[-1] in all_done(case) and
+            sink(case, area) == ref.done):
+        return "starting again: %s" % r
+    return go_on(case, area) or check(case, area, ref)
 
 
 def fired(area):
@@ -345,6 +465,8 @@ def what_is_the_same(table, row):
         position = [(n, position[n]) for n in (
             "generation", "format", "fields", "start", "end", "anchored",
             "head", "tail", "final")]
+    else:
+        position = [dict(b, digest=None, run=None) for b in position]
     return [row["table"], row["key"], position]
 
 
@@ -414,14 +536,17 @@ def dump_delta(path):
 
 
 def sink_of_command(area):
-    """What each batch has left, or all the lines, which may be there more than
-    once.  A batch that is there under two tokens is one too many."""
+    """What each batch has left, or all the lines of the input that are there,
+    which may be more than once, and halves of lines among them.  A batch that
+    is there under two tokens is one too many."""
     out = {}
     for path in sorted(glob.glob(area.w + "/out/*")):
-        with open(path) as f:
+        with open(path, errors="replace") as f:
             text = f.read()
         if path.endswith("/lines"):
-            out["lines"] = sorted(set(text.splitlines()))
+            with open(area.input) as f:
+                out["lines"] = sorted(set(text.splitlines()) &
+                                      set(f.read().splitlines()))
         else:
             batch = os.path.basename(path).split(".")[0]
             out[batch] = out.get(batch, "") + text
@@ -449,7 +574,7 @@ def sink(case, area):
 
 def sink_is_right(case, area):
     """Compare the sink of the undisturbed run with expected()."""
-    want = expected()
+    want = expected(case)
     if case in COMMANDS:
         got = sink(case, area)
         with open(area.input) as f:
@@ -527,8 +652,9 @@ def listing(area):
 
 def is_kept_on_purpose(path):
     """The bytes of a torn tail that was cut stay beside the journal; the
-    helpers of a database go when it is closed by a last writer."""
-    return path.startswith(("j.mbj.d/cut", "out.db-"))
+    helpers of a database go when it is closed by a last writer.  What a
+    command doesn't tidy up isn't ours."""
+    return path.startswith(("j.mbj.d/cut", "out.db-", "out/.new-"))
 
 
 def journal_lines(area):
@@ -536,8 +662,38 @@ def journal_lines(area):
         return [json.loads(line) for line in f.read().splitlines() if line]
 
 
-def journal_problem(area):
+def table(area):
+    """Of each batch that the journal knows, what must not depend on
+    accidents."""
+    r = subprocess.run([os.path.join(BIN, "mb-replay"), "-j",
+                        area.w + "/j.mbj", "--json"],
+                       env=environment(), capture_output=True)
+    if r.returncode != 0:
+        return [r.stderr.decode()]
+    return [{n: b.get(n) for n in ("batch", "state", "records", "lost",
+                                   "requeued_as", "requeued_from")}
+            for b in map(json.loads, r.stdout.splitlines())]
+
+
+def table_problem(case, got, want):
+    """How much of what is settled was dropped depends on what was known to be
+    synced."""
+    if case.source == "prune":
+        got, want = ([b for b in x if b["state"] != "committed"]
+                     for x in (got, want))
+    return None if got == want else "the journal has %s, not %s" % (got, want)
+
+
+def journal_problem(case, area, ref=None):
     """Each batch planned once, committed once; nothing lost."""
+    if case.source in VERBS:
+        got = table(area)
+        problem = table_problem(case, got, ref.table) if ref else None
+        if problem:
+            return problem
+        if any(b["state"] not in ("committed", "void") for b in got):
+            return "not all are settled: %s" % got
+        return None
     plans, commits = {}, {}
     for line in journal_lines(area):
         verb = line["mb"]
@@ -555,25 +711,56 @@ def journal_problem(area):
     return None
 
 
+def run_idle(case, area):
+    """When everything is settled."""
+    if case.source in VERBS:
+        return run_line(VERBS[case.source].after(Lines(case, area))[-1], area)
+    return run(case, area)
+
+
 class Reference:
     """The undisturbed run, checked against the independent computation."""
 
     def __init__(self, case, area):
-        area.fresh()
+        area.fresh(case)
+        before = sink(case, area)
         r = run(case, area)
-        if not r.ok or r.stderr:
+        self.status, self.said = r.status, sorted(r.stderr)
+        if not r.ok and case.source != "parking":
             raise RuntimeError("%s: the undisturbed run: %s" % (name(case), r))
-        problem = sink_is_right(case, area) or journal_problem(area)
+        # After the line, and in the end.
+        self.done = sink(case, area)
+        self.done_table = table(area) if case.source in VERBS else None
+        problem = go_on(case, area) or sink_is_right(case, area) or \
+            journal_problem(case, area)
         if problem:
             raise RuntimeError("%s: the undisturbed run is wrong: %s" %
                                (name(case), problem))
         self.sink = sink(case, area)
+        self.sinks = [before, self.done, self.sink]
+        self.table = table(area) if case.source in VERBS else None
         # Once more, with nothing to do: now everything is settled.
-        r = run(case, area)
+        r = run_idle(case, area)
         if not r.ok or r.stderr or sink(case, area) != self.sink:
             raise RuntimeError("%s: a run with nothing to do: %s" %
                                (name(case), r))
         self.names = listing(area)
+
+    def is_undisturbed(self, r):
+        return self.is_fine(r) and sorted(r.stderr) == self.said
+
+    def is_fine(self, r):
+        return r.ok or (not r.hung and r.status == self.status)
+
+    def done_problem(self, case, area):
+        """Where the line has said 0."""
+        got = sink(case, area)
+        if got != self.done:
+            return "status 0, but the sink differs: " + difference(
+                got, self.done)
+        problem = table_problem(case, table(area), self.done_table) \
+            if case.source in VERBS else None
+        return problem and "status 0, but " + problem
 
 
 def difference(got, want):
@@ -603,46 +790,40 @@ def check(case, area, ref):
     problem = listing_problem(area, ref)
     if problem:
         # What one more run tidies up is not left behind for good.
-        r = run(case, area)
+        r = run_idle(case, area)
         problem = listing_problem(area, ref) if r.ok else \
             "a run with nothing to do: %s" % r
         if problem is None and sink(case, area) != ref.sink:
             problem = "a run with nothing to do changed the sink"
-    if problem:
-        return problem
-    return journal_problem(area)
+    return problem or journal_problem(case, area, ref)
 
 
 def half_done_problem(case, area, ref):
     """Right after the accident: a batch is there whole or not at all."""
     got = sink(case, area)
-    if case.sink in ("dir", "token"):
-        for n, data in got.items():
-            if ref.sink.get(n) != data:
-                return "%s is neither whole nor absent" % n
-    elif case.sink == "delta":
-        batches = {}
-        for row in got.get("rows", []):
-            batches.setdefault(json.loads(row)["batch"], []).append(row)
-        for batch, rows in batches.items():
-            if rows != [r for r in ref.sink["rows"]
-                        if json.loads(r)["batch"] == batch]:
-                return "batch %s is neither whole nor absent" % batch
-        return got.get("damaged")
-    elif case.sink == "again":
-        if set(got.get("lines", [])) - set(ref.sink["lines"]):
-            return "half a line: %s" % got
-    elif got and got["integrity"] != [("ok",)]:
+    if case.sink == "delta" and "damaged" in got:
+        return got["damaged"]
+    if case.sink in ("append", "merge") and got and \
+            got["integrity"] != [("ok",)]:
         return "integrity check: %s" % got["integrity"]
-    elif case.sink == "append":
-        # The table is created with its first rows.
-        batches = {}
-        for row in got.get("t", []):
-            batches.setdefault(eval(row)[0][1], []).append(row)
-        for batch, rows in batches.items():
-            if rows != [r for r in ref.sink["t"] if eval(r)[0][1] == batch]:
+    if case.sink not in ("again", "merge"):
+        whole = [by_batch(case, x) for x in ref.sinks]
+        for batch, rows in by_batch(case, got).items():
+            if rows not in [x.get(batch) for x in whole]:
                 return "batch %s is neither whole nor absent" % batch
     return None
+
+
+def by_batch(case, content):
+    """Of a sink: what each batch has there."""
+    if case.sink in ("dir", "token"):
+        return content
+    rows = map(json.loads, content.get("rows", [])) if case.sink == "delta" \
+        else (dict(eval(row)) for row in content.get("t", []))
+    out = {}
+    for row in rows:
+        out.setdefault(row["batch"], []).append(row)
+    return out
 
 
 def fingerprint(tree):
