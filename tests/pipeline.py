@@ -215,7 +215,7 @@ class Lines:
         if case.source == "directory":
             return out + [make_directory(area)]
         if case.source == "rotated":
-            return out + [area.base + "/logs/app.csv"]
+            return out + [area.base + "/rotated/app.csv"]
         return out + [area.input]
 
     def agg(self, bad="reject", *options):
@@ -292,7 +292,7 @@ def prepare(case, area):
     if case.source != "rotated":
         return False
     # Two batches of a file are committed; then it grows, and is rotated away.
-    logs = os.path.join(area.base, "logs")
+    logs = os.path.join(area.base, "rotated")
     path = logs + "/app.csv"
     shutil.rmtree(logs, ignore_errors=True)
     os.mkdir(logs)
@@ -514,7 +514,7 @@ def wrong_checksum(path):
     return None
 
 
-def dump_delta(path):
+def dump_delta(path, is_redone):
     """The rows, and what the marker says but for the journal's own."""
     out = {"rows": [], "marker": []}
     wrong = wrong_checksum(path)
@@ -529,7 +529,7 @@ def dump_delta(path):
         if not option:
             out["rows"] = sorted(lines)
         elif lines:
-            out["marker"] = [lines[0]] + sorted(
+            out["marker"] = ["" if is_redone else lines[0]] + sorted(
                 x[35:] for x in lines[1:] if "#digest" not in x and
                 "#path" not in x)
     return out if out["marker"] else {}
@@ -555,7 +555,7 @@ def sink_of_command(area):
 
 def sink(case, area):
     if case.sink == "delta":
-        return dump_delta(area.w + "/out")
+        return dump_delta(area.w + "/out", is_redone(case))
     if case in COMMANDS:
         return sink_of_command(area)
     if case.sink != "dir":
@@ -626,7 +626,12 @@ def sink_is_right(case, area):
 
 # ---- what else must hold ----
 
-def listing(area):
+def is_redone(case):
+    """In a Delta table what is written again makes a version each time."""
+    return case.sink == "delta" and case.source in ("redo", "restore")
+
+
+def listing(case, area):
     """Every name below W; which spool files there are depends on where a
     run ended, so they count as one."""
     out = set()
@@ -646,6 +651,8 @@ def listing(area):
                 n = "out/part-*"
             if n.startswith("out/_mb/") and n.endswith(".places"):
                 n = "out/_mb/*.places"
+            if is_redone(case) and n.startswith("out/_delta_log/"):
+                n = "out/_delta_log/*"
             out.add(n)
     return out
 
@@ -744,7 +751,7 @@ class Reference:
         if not r.ok or r.stderr or sink(case, area) != self.sink:
             raise RuntimeError("%s: a run with nothing to do: %s" %
                                (name(case), r))
-        self.names = listing(area)
+        self.names = listing(case, area)
 
     def is_undisturbed(self, r):
         return self.is_fine(r) and sorted(r.stderr) == self.said
@@ -772,8 +779,8 @@ def difference(got, want):
     return "; ".join(out)
 
 
-def listing_problem(area, ref):
-    names = listing(area)
+def listing_problem(case, area, ref):
+    names = listing(case, area)
     extra = {n for n in names - ref.names if not is_kept_on_purpose(n)}
     if extra:
         return "left behind: " + " ".join(sorted(extra))
@@ -787,11 +794,11 @@ def check(case, area, ref):
     got = sink(case, area)
     if got != ref.sink:
         return "the sink differs: " + difference(got, ref.sink)
-    problem = listing_problem(area, ref)
+    problem = listing_problem(case, area, ref)
     if problem:
         # What one more run tidies up is not left behind for good.
         r = run_idle(case, area)
-        problem = listing_problem(area, ref) if r.ok else \
+        problem = listing_problem(case, area, ref) if r.ok else \
             "a run with nothing to do: %s" % r
         if problem is None and sink(case, area) != ref.sink:
             problem = "a run with nothing to do changed the sink"
