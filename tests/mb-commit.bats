@@ -517,6 +517,20 @@ failing() {
 	[ ! -e o ] && [ ! -e x.db ]
 }
 
+@test "a target that can't be made is refused before a batch is begun" {
+	mb-collect -j j.mbj in.csv >frames
+	for target in dir:no/where/out delta:no/where/t 'sqlite:no/where/x.db#t' \
+		'sqlite:x.db#mb_commits' 'sqlite:x.db#MB_POSITIONS' 'sqlite:x.db#sqlite_x'; do
+		line "mb-commit '$target' <frames"
+		has "$output" "mb-commit: " "status 64"
+		[[ $output != *"batch 0"* ]]
+	done
+	is "$(states j.mbj)" "0 planned"
+	line 'mb-commit dir:no/where/out <frames'
+	has "$output" "dir:no/where/out: the directory above it isn't there"
+	[ ! -e no ]
+}
+
 @test "--delete-when deletes keys, in the order of the rows" {
 	printf '%s\n' op,id,v i,1,a i,2,b d,1, i,3,c d,9, u,2,bb d,3,x i,3,again i,,null d,, >in.csv
 	line "mb-collect -j j.mbj in.csv |

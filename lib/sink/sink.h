@@ -238,7 +238,8 @@ struct mb_sink {
 };
 
 /*
- * The absolute path of a directory that need not exist; the caller frees *out.
+ * The absolute path of a directory that need not exist, if only the one above
+ * it does; the caller frees *out.
  * `kind` ("dir") is for messages.
  */
 MB_CHECK int mb_sink_resolve(char **out, const char *kind, const char *path,

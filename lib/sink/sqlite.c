@@ -1593,7 +1593,8 @@ open_sink(struct sqlite_sink **out, const char *file_and_table,
 		return mb_fail(err, MB_EUSAGE, "sqlite:%s: say which table: "
 		    "sqlite:FILE#TABLE", file_and_table);
 	if (sqlite3_strnicmp(hash + 1, "sqlite_", 7) == 0 ||
-	    sqlite3_stricmp(hash + 1, "mb_commits") == 0)
+	    sqlite3_stricmp(hash + 1, "mb_commits") == 0 ||
+	    sqlite3_stricmp(hash + 1, "mb_positions") == 0)
 		return mb_fail(err, MB_EUSAGE, "sqlite:%s: this name is "
 		    "reserved", file_and_table);
 	s = mb_zalloc(sizeof *s);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -236,6 +237,20 @@ mb_sink_outlook(struct mb_sink *s)
 	return s->ops->outlook(s);
 }
 
+/* It is made with its first batch, but nothing above it is. */
+static bool
+has_parent(const char *absolute)
+{
+	char *parent = mb_strdup(absolute), *slash = strrchr(parent, '/');
+	bool is_there;
+
+	slash[slash == parent] = '\0';
+	is_there = access(parent, F_OK) == 0 ||
+	    (errno != ENOENT && errno != ENOTDIR);
+	free(parent);
+	return is_there;
+}
+
 int
 mb_sink_resolve(char **out, const char *kind, const char *path,
     struct mb_err *err)
@@ -258,5 +273,11 @@ mb_sink_resolve(char **out, const char *kind, const char *path,
 	while (joined.len > 1 && joined.p[joined.len - 1] == '/')
 		joined.len--;
 	*out = mb_buf_take(&joined);
+	if (!has_parent(*out)) {
+		free(*out);
+		*out = NULL;
+		return mb_fail(err, MB_EUSAGE, "%s:%s: the directory above it "
+		    "isn't there", kind, path);
+	}
 	return 0;
 }
