@@ -348,16 +348,73 @@ merge_decimals(enum mb_slot_kind kind, struct decimals *into,
 	}
 }
 
+/*
+ * The sum grows by units of its own scale; false if that doesn't fit.  By
+ * halves, which compilers keep in registers.
+ */
+static inline bool
+grow_sum(struct decimals *d, int64_t units)
+{
+	uint64_t low;
+	bool carry = __builtin_add_overflow(d->sum.low, (uint64_t)units, &low);
+	int64_t high;
+
+	if (__builtin_add_overflow((int64_t)d->sum.high,
+	    (units >> 63) + carry, &high))
+		return false;
+	d->sum.low = low;
+	d->sum.high = (uint64_t)high;
+	d->head++;
+	return true;
+}
+
+/* Likewise of moments. */
+static inline bool
+grow_moments(struct decimals *d, int64_t units)
+{
+	mb_int128 squares;
+
+	if (__builtin_add_overflow(squares_of(d), (mb_int128)units * units,
+	    &squares) || !grow_sum(d, units))
+		return false;
+	set_squares(d, squares);
+	return true;
+}
+
+static inline void
+grow_range(struct decimals *d, int64_t v)
+{
+	d->range.least = v < d->range.least ? v : d->range.least;
+	d->range.greatest = v > d->range.greatest ? v : d->range.greatest;
+	d->head++;
+}
+
+static inline bool
+grow(enum mb_slot_kind kind, struct decimals *d, int64_t units)
+{
+	switch (kind) {
+	case MB_SLOT_SUM:
+		return grow_sum(d, units);
+	case MB_SLOT_MOMENTS:
+		return grow_moments(d, units);
+	default:
+		grow_range(d, units);
+		return true;
+	}
+}
+
 /* One number, as units of 10^-scale that were written with `places`. */
 static void
 add_units(enum mb_slot_kind kind, struct decimals *d, int64_t units,
     unsigned places, unsigned scale, struct mb_arena *arena)
 {
-	struct decimals one = {
-		.head = (uint64_t)(scale + 1) << SCALE |
-		    (uint64_t)places << MOST | 1,
-	};
+	const uint64_t top = (uint64_t)(scale + 1) << SCALE |
+	    (uint64_t)places << MOST;
+	struct decimals one = { .head = top | 1 };
 
+	/* Mostly it is like those before. */
+	if (d->head >> MOST == top >> MOST && grow(kind, d, units))
+		return;
 	if (kind == MB_SLOT_RANGE)
 		one.range.least = one.range.greatest = units;
 	else
@@ -460,26 +517,6 @@ top_of(const struct mb_column *c)
 	    c->scale : UINT64_MAX;
 }
 
-/*
- * The sum grows by units of its own scale; false if that doesn't fit.  By
- * halves, which compilers keep in registers.
- */
-static inline bool
-grow_sum(struct decimals *d, int64_t units)
-{
-	uint64_t low;
-	bool carry = __builtin_add_overflow(d->sum.low, (uint64_t)units, &low);
-	int64_t high;
-
-	if (__builtin_add_overflow((int64_t)d->sum.high,
-	    (units >> 63) + carry, &high))
-		return false;
-	d->sum.low = low;
-	d->sum.high = (uint64_t)high;
-	d->head++;
-	return true;
-}
-
 static void
 add_sums(char *const *groups, size_t off, size_t n,
     const struct mb_column *c, struct mb_arena *arena)
@@ -520,29 +557,16 @@ add_moments(char *const *groups, size_t off, size_t n,
 		struct decimals *d = (struct decimals *)(groups[i] + off);
 		unsigned places = c->places[i];
 		int64_t units = c->units[i];
-		mb_int128 squares;
 
 		if (places == MB_COLUMN_NULL)
 			continue;
-		if ((d->head >> MOST == top ||
-		    (is_ready(d->head, c->scale, places) &&
-		    scale_of(d->head) == c->scale)) &&
-		    !__builtin_add_overflow(squares_of(d),
-		    (mb_int128)units * units, &squares) &&
-		    grow_sum(d, units))
-			set_squares(d, squares);
-		else
+		if ((d->head >> MOST != top &&
+		    (!is_ready(d->head, c->scale, places) ||
+		    scale_of(d->head) != c->scale)) ||
+		    !grow_moments(d, units))
 			add_units(MB_SLOT_MOMENTS, d, units, places, c->scale,
 			    arena);
 	}
-}
-
-static inline void
-grow_range(struct decimals *d, int64_t v)
-{
-	d->range.least = v < d->range.least ? v : d->range.least;
-	d->range.greatest = v > d->range.greatest ? v : d->range.greatest;
-	d->head++;
 }
 
 static void

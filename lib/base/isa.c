@@ -20,7 +20,8 @@ mb_isa_is_there(enum mb_isa isa)
 #if defined(__x86_64__)
 		return __builtin_cpu_supports("avx2") &&
 		    __builtin_cpu_supports("bmi") &&
-		    __builtin_cpu_supports("bmi2");
+		    __builtin_cpu_supports("bmi2") &&
+		    __builtin_cpu_supports("pclmul");
 #else
 		return false;
 #endif

@@ -17,7 +17,7 @@ enum mb_isa {
 	MB_ISA_NONE,		/* none: record by record, the definition */
 	MB_ISA_PORTABLE,	/* C, eight bytes at a time */
 	MB_ISA_NEON,		/* every arm64 */
-	MB_ISA_AVX2,		/* with bmi, bmi2, lzcnt and popcnt */
+	MB_ISA_AVX2,		/* with bmi, bmi2, lzcnt, popcnt, pclmul */
 	MB_ISA_AVX512,		/* f, bw, vl, vbmi2 */
 };
 

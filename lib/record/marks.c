@@ -28,6 +28,8 @@ struct way {
 	void (*put)(uint16_t *out, uint64_t mask, unsigned base);
 	/* Bit i: the i-th bit of `mask` that is set is in `of`, too. */
 	uint64_t (*extract)(uint64_t of, uint64_t mask);
+	/* Bit i: the exclusive or of bits 0 … i. */
+	uint64_t (*xor_before)(uint64_t);
 };
 
 /*
@@ -111,9 +113,18 @@ extract_portable(uint64_t of, uint64_t mask)
 	return bits;
 }
 
+INLINE uint64_t
+xor_before_portable(uint64_t x)
+{
+	for (int i = 1; i < STEP; i *= 2)
+		x ^= x << i;
+	return x;
+}
+
 #if defined(__x86_64__)
-#define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt")))
-#define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f," \
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt," \
+    "pclmul")))
+#define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,pclmul,avx512f," \
     "avx512bw,avx512vl,avx512vbmi2")))
 
 AVX2 INLINE uint64_t
@@ -179,6 +190,14 @@ AVX2 INLINE uint64_t
 extract_avx2(uint64_t of, uint64_t mask)
 {
 	return _pext_u64(of, mask);
+}
+
+/* A product without carries, by ones. */
+AVX2 INLINE uint64_t
+xor_before_avx2(uint64_t x)
+{
+	return (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(
+	    _mm_cvtsi64_si128((long long)x), _mm_set1_epi8(-1), 0));
 }
 
 AVX512 INLINE void
@@ -298,20 +317,13 @@ struct state {
 	unsigned n_inner;	/* line ends inside quotes */
 };
 
-INLINE uint64_t
-prefix_xor(uint64_t x)
-{
-	for (int i = 1; i < STEP; i *= 2)
-		x ^= x << i;
-	return x;
-}
-
 /*
  * Csv with quotes or a CR.  A step must not end with one of them, which the
  * next byte decides; such are left to the next step.  False: it is odd.
  */
 INLINE bool
-judge_quotes(struct block *b, struct masks *m, struct state *s)
+judge_quotes(struct block *b, struct masks *m, struct state *s,
+    const struct way way)
 {
 	uint64_t open = m->quote | m->cr, ends, inside, opens, closes, may_open;
 	uint64_t last;
@@ -327,7 +339,7 @@ judge_quotes(struct block *b, struct masks *m, struct state *s)
 	last = (uint64_t)1 << (b->width - 1);
 	/* A CR before a LF is no end by itself. */
 	ends = m->lf | (m->cr & ~(m->lf >> 1));
-	inside = prefix_xor(m->quote) ^ (s->is_quoted ? ~(uint64_t)0 : 0);
+	inside = way.xor_before(m->quote) ^ (s->is_quoted ? ~(uint64_t)0 : 0);
 	opens = m->quote & inside;
 	closes = m->quote & ~inside;
 	may_open = ((m->delimiter | ends) & ~inside) | closes;
@@ -349,12 +361,12 @@ judge_quotes(struct block *b, struct masks *m, struct state *s)
 
 INLINE bool
 judge(struct block *b, struct masks *m, struct state *s,
-    enum mb_format format)
+    enum mb_format format, const struct way way)
 {
 	b->width = STEP;
 	if (format == MB_CSV &&
 	    ((m->quote | m->cr) != 0 || s->is_quoted))
-		return judge_quotes(b, m, s);
+		return judge_quotes(b, m, s, way);
 	b->ends = m->lf;
 	b->delimiters = format == MB_LINES ? 0 : m->delimiter;
 	/* A blank line is odd, and in tsv one of a CR, too. */
@@ -402,7 +414,7 @@ look_rows(struct mb_marks *out, const char *p, size_t len,
 		    format == MB_CSV ? '"' : '\\');
 		quotes |= m.quote;
 		crs |= m.cr;
-		if (!judge(&b, &m, &s, format))
+		if (!judge(&b, &m, &s, format, way))
 			break;
 		marks = b.delimiters | b.ends;
 		way.put(out->mark + MB_MARKS_FIRST + n_marks, marks,
@@ -459,7 +471,8 @@ look_portable(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_portable,
-	    specials_portable, put_portable, extract_portable });
+	    specials_portable, put_portable, extract_portable,
+	    xor_before_portable });
 }
 
 #if defined(__x86_64__)
@@ -468,7 +481,7 @@ look_avx2(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_avx2,
-	    specials_avx2, put_avx2, extract_avx2 });
+	    specials_avx2, put_avx2, extract_avx2, xor_before_avx2 });
 }
 
 AVX512 static void
@@ -476,7 +489,7 @@ look_avx512(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_avx512,
-	    specials_avx512, put_avx512, extract_avx2 });
+	    specials_avx512, put_avx512, extract_avx2, xor_before_avx2 });
 }
 #elif defined(__aarch64__)
 static void
@@ -484,7 +497,8 @@ look_neon(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_neon,
-	    specials_neon, put_portable, extract_portable });
+	    specials_neon, put_portable, extract_portable,
+	    xor_before_portable });
 }
 #endif
 

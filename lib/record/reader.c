@@ -638,27 +638,34 @@ look(struct mb_reader *r, struct mb_str data)
 	    r->marks->n_ends > 0;
 }
 
-static bool
-next_marked(struct mb_reader *r, struct mb_str *data, struct mb_row *row)
+/* The i-th record of the marks, whose bytes begin at p. */
+static void
+set_marked(struct mb_reader *r, const char *p, uint32_t i,
+    struct mb_row *row)
 {
 	const struct mb_marks *marks = r->marks;
 	const uint16_t *mark = marks->mark + MB_MARKS_FIRST;
-	uint32_t first, last, start;
+	uint32_t first = i > 0 ? marks->end[i - 1] + 1u : 0;
+	uint32_t start = first > 0 ? mark[first - 1] + 1u : 0;
+	uint32_t last = marks->end[i];
 
+	*row = (struct mb_row){
+		.off = r->marks_off + start,
+		.end = r->marks_off + mark[last] + 1,
+		.raw = { p, mark[last] + 1u - start },
+	};
+	r->marked = (struct marked){ .p = p, .off = start,
+		.mark = mark + first, .n = last - first + 1 };
+}
+
+static bool
+next_marked(struct mb_reader *r, struct mb_str *data, struct mb_row *row)
+{
 	r->marked.p = NULL;
 	if (!mb_format_has_header(r->format) || r->isa == MB_ISA_NONE ||
 	    !look(r, *data))
 		return false;
-	first = r->n_used > 0 ? marks->end[r->n_used - 1] + 1u : 0;
-	start = first > 0 ? mark[first - 1] + 1u : 0;
-	last = marks->end[r->n_used++];
-	*row = (struct mb_row){
-		.off = r->marks_off + start,
-		.end = r->marks_off + mark[last] + 1,
-		.raw = { data->p, mark[last] + 1u - start },
-	};
-	r->marked = (struct marked){ .p = data->p, .off = start,
-		.mark = mark + first, .n = last - first + 1 };
+	set_marked(r, data->p, r->n_used++, row);
 	mb_split_pass(&r->split, row->end);
 	advance(r, data, row->end);
 	return true;
@@ -668,58 +675,113 @@ next_marked(struct mb_reader *r, struct mb_str *data, struct mb_row *row)
  * Many at once.
  */
 
-/* Is this byte in the text?  Texts are short, and their slack can be read. */
-static inline bool
-has_byte(const char *p, size_t len, char c)
+/* 0x80 in each byte of the word that is zero. */
+static inline uint64_t
+zero_bytes(uint64_t x)
 {
 	const uint64_t low = 0x7f7f7f7f7f7f7f7f;
+
+	return ~(((x & low) + low) | x | low);
+}
+
+static inline uint64_t
+load_word(const char *p)
+{
 	uint64_t x;
 
-	if (len > 8)
-		return memchr(p, c, len) != NULL;
 	memcpy(&x, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	x = __builtin_bswap64(x);
-#endif
-	x ^= 0x0101010101010101u * (unsigned char)c;
-	x = ~(((x & low) + low) | x | low);
-	return len > 0 && x << (64 - 8 * len) != 0;
+	return x;
 }
 
 /*
- * Fields as they are in most records were set as if there were nothing else:
- * mend those that are quoted, end with a CR or are null by --null.  Sets
- * `odd` where a field must be decoded; true if any.
+ * Is this byte in the text?  Texts are short, and their slack can be read;
+ * how short they are can't be foreseen.
  */
+static inline bool
+has_byte(const char *p, size_t len, char c)
+{
+	static const unsigned char ones[32] = { 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff };
+	const uint64_t want = 0x0101010101010101u * (unsigned char)c;
+	const char *mask;
+
+	if (len > 16)
+		return memchr(p, c, len) != NULL;
+	mask = (const char *)ones + 16 - len;
+	return ((zero_bytes(load_word(p) ^ want) & load_word(mask)) |
+	    (zero_bytes(load_word(p + 8) ^ want) & load_word(mask + 8))) != 0;
+}
+
+/*
+ * Fields were set as they are in most records.  Take the quotes off those that
+ * are quoted; sets `odd` where some are inside.
+ */
+static bool
+unquote_views(const char *base, struct mb_view *view, size_t n, bool *odd)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		struct mb_view *v = &view[i];
+		const char *p = base + v->start;
+
+		if (v->len == 0 || *p != '"')
+			continue;
+		v->start++;
+		v->len = (uint16_t)(v->len - 2);
+		any |= odd[i] |= has_byte(p + 1, v->len, '"');
+	}
+	return any;
+}
+
+/* Take the CR off the last field of a record; then it may be null. */
+static void
+chomp_views(const char *base, struct mb_view *view, size_t n,
+    enum mb_format format)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct mb_view *v = &view[i];
+		const char *p = base + v->start;
+
+		if (v->len > 0 && p[v->len] == '\n' && p[v->len - 1] == '\r' &&
+		    --v->len == 0 && format != MB_LINES)
+			v->kind = MB_NULL;
+	}
+}
+
+/* Those that are null by --null. */
+static void
+null_views(const struct mb_reader *r, struct mb_view *view)
+{
+	for (size_t i = 0; i < r->rows.n; i++) {
+		struct mb_view *v = &view[i];
+
+		if (v->kind != MB_NULL && v->kind != MB_JSON && is_null(r,
+		    (struct mb_str){ r->rows.p + v->start, v->len })) {
+			v->kind = MB_NULL;
+			v->len = 0;
+		}
+	}
+}
+
+/* True if there are odd ones, which must be decoded. */
 static bool
 mend_views(const struct mb_reader *r, struct mb_view *view, bool is_last,
     bool *odd)
 {
 	const struct mb_rows *rows = &r->rows;
-	const struct mb_marks *m = r->marks;
 	bool any = false;
 
-	for (size_t i = 0; i < rows->n; i++) {
-		struct mb_view *v = &view[i];
-		const char *p = rows->p + v->start;
-
-		if (is_last && m->has_cr && v->len > 0 && p[v->len] == '\n' &&
-		    p[v->len - 1] == '\r' && --v->len == 0 &&
-		    r->format != MB_LINES)
-			v->kind = MB_NULL;
-		if (m->has_quotes && v->len > 0 && *p == '"') {
-			v->start++;
-			v->len = (uint16_t)(v->len - 2);
-			any |= odd[i] |= has_byte(p + 1, v->len, '"');
-		} else if (m->has_escapes && has_byte(p, v->len, '\\')) {
-			any = odd[i] = true;
-		}
-		if (v->kind != MB_NULL && v->kind != MB_JSON && is_null(r,
-		    (struct mb_str){ rows->p + v->start, v->len })) {
-			v->kind = MB_NULL;
-			v->len = 0;
-		}
-	}
+	if (is_last && r->marks->has_cr)
+		chomp_views(rows->p, view, rows->n, r->format);
+	if (r->marks->has_quotes)
+		any = unquote_views(rows->p, view, rows->n, odd);
+	for (size_t i = 0; i < rows->n && r->marks->has_escapes; i++)
+		any |= odd[i] |= has_byte(rows->p + view[i].start,
+		    view[i].len, '\\');
+	if (r->n_nulls > 0)
+		null_views(r, view);
 	return any;
 }
 
@@ -846,7 +908,6 @@ set_json_views(struct mb_reader *r, struct mb_str data)
 {
 	struct mb_rows *rows = &r->rows;
 	uint32_t delta = (uint32_t)(r->base - r->marks_off);
-	bool odd[MB_ROWS] = { false };
 	uint64_t seen = 0;
 
 	if (r->shape == NULL)
@@ -857,10 +918,8 @@ set_json_views(struct mb_reader *r, struct mb_str data)
 	mb_shape_rows(r->shape, r->marks, &r->n_used, rows->p, rows, &seen);
 	for (; seen != 0; seen &= seen - 1)
 		r->wanted[__builtin_ctzll(seen)].was_seen = true;
-	if (r->n_nulls > 0)
-		for (size_t f = 0; f < r->n_wanted; f++)
-			(void)mend_views(r, rows->view + f * MB_ROWS, false,
-			    odd);
+	for (size_t f = 0; f < r->n_wanted && r->n_nulls > 0; f++)
+		null_views(r, rows->view + f * MB_ROWS);
 	return rows->n_records > 0;
 }
 
@@ -892,16 +951,19 @@ mb_reader_read(struct mb_reader *r, size_t i, struct mb_row *row,
     struct mb_err *err)
 {
 	const struct mb_rows *rows = &r->rows;
+	const char *p = rows->p + rows->start[i];
 	uint64_t off = r->base - rows->start[0];
 	int rc;
 
+	if (mb_format_has_header(r->format)) {
+		set_marked(r, p, r->n_used + (uint32_t)i, row);
+		return read_row(r, row, err);
+	}
 	*row = (struct mb_row){
 		.off = off + rows->start[i],
 		.end = off + rows->start[i + 1],
-		.raw = { rows->p + rows->start[i],
-		    rows->start[i + 1] - rows->start[i] },
+		.raw = { p, rows->start[i + 1] - rows->start[i] },
 	};
-	r->marked.p = NULL;
 	rc = read_row(r, row, err);
 	if (r->format == MB_NDJSON && row->bad == NULL)
 		mb_shape_learn(r->shape, row->raw);
