@@ -37,7 +37,7 @@ endif
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/clock.o base/signals.o base/number.o base/exact.o \
 	base/count.o base/isa.o
-DURABLE = durable/lock.o durable/stage.o
+DURABLE = durable/lock.o durable/stage.o durable/tree.o
 JOURNAL = journal/state.o journal/lines.o journal/scan.o journal/journal.o \
 	journal/retain.o journal/place.o journal/repair.o \
 	journal/outcome.o journal/rejects.o
@@ -65,7 +65,7 @@ DELTA = delta/fields.o delta/meta.o delta/schema.o delta/gate.o delta/log.o \
 	delta/checkpoint.o delta/state.o delta/stats.o delta/commit.o \
 	delta/crc.o delta/files.o delta/rows.o delta/save.o
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
-	sink/target.o sink/convert.o sink/rows.o sink/dir.o \
+	sink/target.o sink/parts.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/cells.o sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \
 	sink/sqlvalue.o sink/sqlite.o \
 	sink/held.o sink/deltamark.o sink/deltaplace.o sink/datafile.o \

@@ -45,7 +45,7 @@ static const struct mb_opt opts[] = {
 	{ KEY_DELETE_WHEN, "delete-when", "EXPR", "rows of a merge that delete "
 	    "their key, as in mb-agg --where (sqlite:)" },
 	{ KEY_PARTITION_BY, "partition-by", "FIELDS", "a directory for each "
-	    "value of these fields (delta:, a table that is made)" },
+	    "value of these fields (dir:, delta:)" },
 	{ KEY_SCHEMA, "schema", "COL:TYPE,...", "types of a table that is made "
 	    "(default: inferred from the first batch)" },
 	{ KEY_EVOLVE, "evolve", NULL, "add the batch's new columns to a table "

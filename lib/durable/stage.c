@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/io.h"
 #include "base/mem.h"
+#include "durable/tree.h"
 
 #define TMP_PREFIX ".mb-"
 #define TMP_SUFFIX ".tmp"
@@ -275,11 +276,16 @@ static void
 sweep_one(int dirfd, const char *name)
 {
 	int fd = mb_openat(dirfd, name, O_RDONLY | O_NOFOLLOW, 0);
+	struct stat st;
 
 	if (fd < 0)
 		return;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		unlinkat(dirfd, name, 0);
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &st) == 0) {
+		if (S_ISDIR(st.st_mode))
+			mb_tree_remove(dirfd, name);
+		else
+			unlinkat(dirfd, name, 0);
+	}
 	close(fd);
 }
 

@@ -82,8 +82,8 @@ MB_CHECK int mb_stage_offer(struct mb_stage *s, struct mb_err *err);
 void mb_stage_close(struct mb_stage *s);
 
 /*
- * Remove what dead writers have left in the directory.  Attempts that are
- * under way are left alone.
+ * Remove what dead writers have left in the directory, also those of tree.h.
+ * Attempts that are under way are left alone.
  */
 MB_CHECK int mb_stage_sweep(int dirfd, struct mb_err *err);
 

@@ -1,5 +1,6 @@
 /*
- * dir.c - the sink dir:PATH: a file per batch.
+ * dir.c - the sink dir:PATH: a file per batch, or with --partition-by a
+ * directory, of which all that is said of the file holds as well.
  *
  *	STAGED -> INTENDED [line appended to the manifest, synced]
  *	-> VISIBLE [renameat2 without replacing] -> DURABLE [directory synced]
@@ -38,6 +39,7 @@
 #include "base/io.h"
 #include "base/line.h"
 #include "durable/stage.h"
+#include "durable/tree.h"
 #include "sink/convert.h"
 #include "sink/positions.h"
 
@@ -60,6 +62,10 @@ struct dir_sink {
 	struct mb_stage *stage;
 	struct mb_stage *spare;	/* for the next batch; or NULL */
 	char name[64];
+	/* With --partition-by, instead of the stage. */
+	struct mb_parts *parts;
+	struct mb_tree *tree;
+	char part_name[64];
 	struct mb_buf rows;	/* not yet in the stage */
 	bool has_z;
 	z_stream z;
@@ -362,7 +368,8 @@ refuse_batches(const struct dir_sink *s, struct mb_err *err)
 		return -1;
 	}
 	while ((e = readdir(d)) != NULL)
-		if (strncmp(e->d_name, "batch-", 6) == 0) {
+		if (strncmp(e->d_name, "batch-", 6) == 0 ||
+		    strncmp(e->d_name, "batch=", 6) == 0) {
 			mb_fail(err, MB_ECORRUPT, "dir:%s: has batches but no "
 			    MANIFEST, s->path);
 			break;
@@ -438,6 +445,10 @@ dir_abort(struct mb_sink *base)
 	s->convert = NULL;
 	mb_stage_close(s->stage);
 	s->stage = NULL;
+	mb_parts_close(s->parts);
+	s->parts = NULL;
+	mb_tree_close(s->tree);
+	s->tree = NULL;
 	if (s->has_z)
 		deflateEnd(&s->z);
 	s->has_z = false;
@@ -470,15 +481,26 @@ static int
 dir_begin(struct mb_sink *base, const struct mb_begin *b, struct mb_err *err)
 {
 	struct dir_sink *s = (struct dir_sink *)base;
+	const struct mb_sink_options *o = base->options;
+	const char *format;
 
 	dir_abort(base);
 	s->batch = b->batch;
-	if (mb_convert_open(&s->convert, base->options, b, &s->rows, err) < 0)
+	if (mb_convert_open(&s->convert, o, b, &s->rows, err) < 0)
 		return -1;
+	format = ending(mb_convert_format(s->convert));
+	if (o->n_partition_by > 0) {
+		snprintf(s->name, sizeof s->name, "batch=%09" PRIu64,
+		    b->batch);
+		snprintf(s->part_name, sizeof s->part_name, "part.%s%s",
+		    format, o->gzip ? ".gz" : "");
+		mb_parts_open(&s->parts, s->part_name, o->gzip);
+		mb_convert_spread(s->convert, s->parts);
+		return 0;
+	}
 	snprintf(s->name, sizeof s->name, "batch-%09" PRIu64 ".%s%s", b->batch,
-	    ending(mb_convert_format(s->convert)),
-	    base->options->gzip ? ".gz" : "");
-	if (base->options->gzip) {
+	    format, o->gzip ? ".gz" : "");
+	if (o->gzip) {
 		/* 31: a gzip header, which zlib writes without a time. */
 		if (deflateInit2(&s->z, 6, Z_DEFLATED, 31, 8,
 		    Z_DEFAULT_STRATEGY) != Z_OK)
@@ -496,6 +518,7 @@ dir_rest(struct mb_sink *base)
 	struct mb_err ignored = { 0 };
 
 	if (s->fd >= 0 && s->spare == NULL && !s->is_poisoned &&
+	    base->options->n_partition_by == 0 &&
 	    mb_stage_prepare(&s->spare, s->dirfd, 0666, &ignored) < 0)
 		s->spare = NULL;
 }
@@ -510,6 +533,20 @@ open_stage(struct dir_sink *s, struct mb_err *err)
 		return 0;
 	mb_stage_close(s->stage);
 	return mb_stage_open(&s->stage, s->dirfd, s->name, 0666, err);
+}
+
+/* Move what waits in s->parts to the tree. */
+static int
+flush_parts(struct dir_sink *s, struct mb_err *err)
+{
+	if (s->tree == NULL) {
+		if (s->fd < 0 && create(s, err) < 0)
+			return -1;
+		if (mb_tree_open(&s->tree, s->dirfd, s->name, err) < 0)
+			return mb_wrap(err, "dir:%s", s->path);
+	}
+	return mb_parts_flush(s->parts, s->tree, err) < 0 ?
+	    mb_wrap(err, "dir:%s", s->path) : 0;
 }
 
 /* Move s->rows to the stage, compressed where asked for. */
@@ -554,6 +591,8 @@ dir_add(struct mb_sink *base, struct mb_str records, struct mb_err *err)
 	if (mb_convert_add(s->convert, records, base->adding, &s->rows, err) <
 	    0)
 		return mb_wrap(err, "dir:%s", s->path);
+	if (s->parts != NULL)
+		return mb_parts_is_full(s->parts) ? flush_parts(s, err) : 0;
 	return s->rows.len >= FLUSH ? flush_rows(s, false, err) : 0;
 }
 
@@ -565,9 +604,11 @@ dir_stage(struct mb_sink *base, uint64_t *rows, struct mb_err *err)
 	*rows = mb_convert_rows(s->convert);
 	if (*rows == 0)
 		return 0;
-	if (flush_rows(s, true, err) < 0)
+	if ((s->parts != NULL ? flush_parts(s, err) :
+	    flush_rows(s, true, err)) < 0)
 		return -1;
-	return mb_stage_sync(s->stage, err) < 0 ?
+	return (s->parts != NULL ? mb_tree_sync(s->tree, err) :
+	    mb_stage_sync(s->stage, err)) < 0 ?
 	    mb_wrap(err, "dir:%s", s->path) : 0;
 }
 
@@ -585,7 +626,8 @@ append_intent(struct dir_sink *s, const struct newest *n,
 	mb_line_u64(&line, "batch", s->batch);
 	mb_line_str(&line, "name", s->name);
 	mb_line_u64(&line, "rows", mb_convert_rows(s->convert));
-	mb_line_u64(&line, "bytes", mb_stage_size(s->stage));
+	mb_line_u64(&line, "bytes", s->tree != NULL ? mb_tree_size(s->tree) :
+	    mb_stage_size(s->stage));
 	put_marker(&line, "was", was);
 	put_marker(&line, "now", now);
 	if (s->base.positions != NULL)
@@ -615,12 +657,14 @@ out:
 static int
 has_other_name(const struct dir_sink *s, struct mb_err *err)
 {
-	char stem[64];
+	char stem[64], directory[64];
 	int fd = mb_openat(s->dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 	size_t len = (size_t)snprintf(stem, sizeof stem, "batch-%09" PRIu64
 	    ".", s->batch);
+
+	snprintf(directory, sizeof directory, "batch=%09" PRIu64, s->batch);
 
 	if (d == NULL) {
 		mb_fail_sys(err, "read the directory");
@@ -629,11 +673,12 @@ has_other_name(const struct dir_sink *s, struct mb_err *err)
 		return -1;
 	}
 	while ((e = readdir(d)) != NULL)
-		if (strncmp(e->d_name, stem, len) == 0 &&
+		if ((strncmp(e->d_name, stem, len) == 0 ||
+		    strcmp(e->d_name, directory) == 0) &&
 		    strcmp(e->d_name, s->name) != 0)
 			mb_fail(err, MB_EUSAGE, "--redo: the batch is there as "
-			    "%s, not %s: give the same --output and --gzip",
-			    e->d_name, s->name);
+			    "%s, not %s: give the same --output, --gzip and "
+			    "--partition-by", e->d_name, s->name);
 	closedir(d);
 	return err->code == MB_OK ? 0 : -1;
 }
@@ -666,7 +711,8 @@ dir_commit(struct mb_sink *base, const struct mb_marker *was,
 		rc = -1;
 		goto out;
 	}
-	rc = mb_stage_publish(s->stage, err);
+	rc = s->tree != NULL ? mb_tree_publish(s->tree, err) :
+	    mb_stage_publish(s->stage, err);
 	if (rc < 0) {
 		poison(s);
 		if (err->code == MB_EEXIST)
@@ -695,7 +741,10 @@ dir_redo(struct mb_sink *base, const struct mb_marker *was,
 	if (s->is_poisoned)
 		return mb_fail(err, MB_EIO, "dir:%s: a sync has failed before",
 		    s->path);
-	if (s->stage == NULL && flush_rows(s, true, err) < 0)
+	if (s->parts != NULL && s->tree == NULL && flush_parts(s, err) < 0)
+		return -1;
+	if (s->parts == NULL && s->stage == NULL &&
+	    flush_rows(s, true, err) < 0)
 		return -1;
 	if (lock_manifest(s, err) < 0)
 		return -1;
@@ -707,7 +756,8 @@ dir_redo(struct mb_sink *base, const struct mb_marker *was,
 	}
 	if (has_other_name(s, err) != 0)
 		goto out;
-	rc = mb_stage_replace(s->stage, err);
+	rc = s->tree != NULL ? mb_tree_replace(s->tree, err) :
+	    mb_stage_replace(s->stage, err);
 	if (rc < 0)
 		poison(s);
 out:

@@ -59,7 +59,7 @@ find_kind(const struct kind **out, const char **place, const char *target,
 	static const struct kind kinds[] = {
 		{ .prefix = "dir:", .open = mb_sink_open_dir,
 		    .find = mb_sink_find_dir, .writes_text = true,
-		    .compresses = true },
+		    .compresses = true, .partitions = true },
 		{ .prefix = "sqlite:", .open = mb_sink_open_sqlite,
 		    .find = mb_sink_find_sqlite, .merges = true,
 		    .has_types = true, .deletes = true },
