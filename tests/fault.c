@@ -32,10 +32,13 @@
  *                        short-all  each write and read is cut short once
  *   MB_FAULT_AT=N        at the Nth call, from 1
  *   MB_FAULT_STICKY=1    and at every one after it (a full disk stays full)
+ *   MB_FAULT_FILE=TEXT   only calls on a file whose path has TEXT in it count
+ *   MB_FAULT_WHILE=F     and only as long as there is a file F
  *   MB_FAULT_REPORT=F    append to F: "fired PROG PID N CALL WHAT" when the
  *                        fault happens, "count PROG PID N" at a normal exit
  *   MB_FAULT_LOG=F       log mode: append to F what each call has changed
  *   MB_FAULT_TIME=S      the wall clock stands still at S seconds since 1970
+ *   MB_FAULT_DEVICE=N    files are on a device of this number, as after a reboot
  *
  * A mode counts only the calls that it can touch: `short` sees writes and
  * reads, EINTR what Linux lets be interrupted on a local file (not fsync).
@@ -105,9 +108,10 @@ static int mode_errno;
 static unsigned calls = C_DURABLE;
 static unsigned long at;
 static bool sticky;
+static const char *only_file, *only_while;
 static unsigned long count;
 static int report_fd = -1, log_fd = -1;
-static long fixed_time = -1;
+static long fixed_time = -1, device = -1;
 static char prog[64];
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -246,6 +250,8 @@ init(void)
 	    program_invocation_short_name ? program_invocation_short_name : "?");
 	if ((v = getenv("MB_FAULT_TIME")) != NULL && *v != '\0')
 		fixed_time = strtol(v, NULL, 10);
+	if ((v = getenv("MB_FAULT_DEVICE")) != NULL && *v != '\0')
+		device = strtol(v, NULL, 10);
 	log_fd = open_aside(getenv("MB_FAULT_LOG"));
 	if (!is_selected(getenv("MB_FAULT_PROG")))
 		return;
@@ -256,6 +262,8 @@ init(void)
 	if ((v = getenv("MB_FAULT_AT")) != NULL)
 		at = strtoul(v, NULL, 10);
 	sticky = getenv("MB_FAULT_STICKY") != NULL;
+	only_file = getenv("MB_FAULT_FILE");
+	only_while = getenv("MB_FAULT_WHILE");
 	report_fd = open_aside(getenv("MB_FAULT_REPORT"));
 	active = true;
 }
@@ -327,8 +335,13 @@ fault(unsigned class, const char *call, int fd, const char *path)
 
 	if (!ready)
 		init();
-	if (!active || !(calls & class))
+	if (!active || !(calls & class) || (only_file != NULL && strstr(
+	    path ? path : fd_name(fd, buf, sizeof buf), only_file) == NULL) ||
+	    (only_while != NULL && syscall(SYS_faccessat, AT_FDCWD,
+	    only_while, F_OK) != 0)) {
+		errno = saved;
 		return 0;
+	}
 	n = __atomic_add_fetch(&count, 1, __ATOMIC_SEQ_CST);
 	if (mode == M_EINTR_ALL)
 		return is_first_try(class) ? EINTR : 0;
@@ -1151,6 +1164,21 @@ read(int fd, void *buf, size_t len)
 		return -1;
 	}
 	return real(fd, buf, cut_length(told, len));
+}
+
+int
+statx(int fd, const char *name, int flags, unsigned mask, struct statx *st)
+{
+	REAL(int, statx, int, const char *, int, unsigned, struct statx *);
+	int rc = real(fd, name, flags, mask, st);
+
+	if (!ready)
+		init();
+	if (rc == 0 && device >= 0) {
+		st->stx_dev_major = 0;
+		st->stx_dev_minor = (unsigned)device;
+	}
+	return rc;
 }
 
 ssize_t

@@ -744,6 +744,33 @@ scenario_20() {
 	twice scenario_20
 }
 
+scenario_20_same_inode() {
+	write app.log $(lines_of a 1 50 | tr ' ' -)
+	once
+	write app.log b1
+	# Rebooted.
+	export LD_PRELOAD=$so MB_FAULT_DEVICE=77
+	export ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0
+	once
+	in_order
+	# And again, with a rotation in between.
+	MB_FAULT_DEVICE=78
+	write app.log b2
+	rotate
+	write app.log c1
+	once
+	unset LD_PRELOAD MB_FAULT_DEVICE ASAN_OPTIONS
+	in_order
+	complete
+	is "$(n_lost)" 0
+	is "$(grep -o '"mb":"source".*"inode":"[0-9a-f]*:' j.mbj | grep -c ':"4e:')" 1
+	is "$(grep -c '"mb":"source"' j.mbj)" 2
+}
+
+@test "20 the device has another number, the inode is the same: it goes on" {
+	twice scenario_20_same_inode
+}
+
 scenario_21() {
 	sources="current.log 2026-11-2*.log"
 	ln -s 2026-11-23.log current.log
@@ -809,6 +836,99 @@ scenario_22() {
 
 @test "22 not to be opened for a while, then back: nothing dropped, nothing again" {
 	twice scenario_22
+}
+
+# The collector has no descriptors left, or as many as it likes.
+limit_files() { # N
+	local pid
+
+	until pid=$(pgrep -g "$follower" -x mb-collect); do
+		sleep 0.01
+	done
+	prlimit --pid "$pid" --nofile="$1:"
+}
+
+scenario_22_emfile() {
+	sources="app.log 'd*.log'"
+	follow
+	write app.log a1
+	write d.log x1
+	all_in
+	# It can't open anything: neither the successor nor a new file.  What is
+	# open is read on.
+	limit_files 3
+	rotate
+	write app.log b1
+	write d2.log y1
+	write d.log x2
+	eventually grep -q "app.log: Too many open files" err
+	[ $disturbed = yes ] || eventually has_rows 3
+	hurt
+	write app.log b2
+	[ $disturbed = yes ] || limit_files 1024
+	all_in
+	complete
+	is "$(n_lost)" 0
+	[ $disturbed = yes ] || is "$(grep -c "app.log: Too many open files" err)" 1
+}
+
+@test "22 too many open files for a while: nothing dropped, nothing again" {
+	twice scenario_22_emfile
+}
+
+# Reading fails as long as there is the file `broken`.
+broken() { # COMMAND...
+	echo "env LD_PRELOAD='$so' MB_FAULT_PROG=mb-collect MB_FAULT_CALLS=read \
+		MB_FAULT_MODE=EIO MB_FAULT_AT=1 MB_FAULT_STICKY=1 \
+		MB_FAULT_FILE=/app.log MB_FAULT_WHILE='$PWD/broken' \
+		ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 $*"
+}
+
+scenario_22_eio() {
+	local n
+
+	live="$(broken mb-collect -j j.mbj -f -i 50ms --rotate-wait 300ms app.log other.log) |
+		mb-commit dir:out"
+	start "$live"
+	follower=$leader
+	write app.log a1
+	write other.log o1
+	all_in
+	: >broken
+	write app.log a2
+	write other.log o2
+	eventually grep -q 'app.log: .*Input/output error' err
+	eventually bash -c 'cat out/batch-* | grep -q o2'
+	hurt
+	# Rotated and taken away: only what holds it open can still give it.
+	write app.log a3
+	rotate
+	[ $disturbed = yes ] || mv app.log.1 ../taken
+	write app.log b1
+	write other.log o3
+	eventually bash -c 'cat out/batch-* | grep -q o3'
+	[ $disturbed = yes ] || is "$(grep -c 'Input/output error' err)" 1
+	rm broken
+	all_in
+	[ $disturbed = yes ] || mv ../taken app.log.1
+	complete
+	is "$(n_lost)" 0
+	stop
+	# Without -f it is an error, and the next run goes on.
+	: >broken
+	write app.log b2
+	run bash -c "$(broken mb-collect -j j.mbj app.log other.log) | mb-commit dir:out
+		echo \"status \${PIPESTATUS[*]}\""
+	has "$output" "Input/output error" "status 75 "
+	rm broken
+	sources="app.log other.log"
+	once
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "22 reading fails for a while: told once, and nothing is dropped" {
+	twice scenario_22_eio
 }
 
 scenario_23() {

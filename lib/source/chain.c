@@ -18,6 +18,8 @@ struct stream {
 	int64_t whole_ns;	/* last written, while it was whole */
 	int64_t grown_us;	/* steady time of the last growth */
 	bool is_live, is_ending;
+	bool is_broken;		/* it doesn't hold what was read of it, and
+				   what does can't be found out now */
 	bool is_in_use;		/* the emitter reads from our content */
 	bool was_damaged;	/* and the user was told */
 };
@@ -38,7 +40,8 @@ struct mb_chain {
 					   since then; 0 */
 	struct mb_look tried;		/* of the path, when the next file was */
 	int64_t tried_us;		/* looked for in vain; and when */
-	bool is_waiting, was_waiting;
+	bool is_waiting, was_waiting;	/* was: when that was tried */
+	bool is_hidden, was_hidden;	/* something can't be observed */
 	struct mb_buf why;
 };
 
@@ -74,7 +77,29 @@ hide(struct mb_chain *c, struct mb_err *err)
 	if (!(c->path->flags & MB_PATH_TOLD))
 		c->w->tell(c->w->arg, NULL, why);
 	c->path->flags |= MB_PATH_TOLD;
+	c->is_hidden = true;
 	return MB_CHAIN_AGAIN;
+}
+
+/* What is open stays so, as it may have no name any more.  0, -1. */
+static int
+hide_stream(struct mb_chain *c, const char *why, struct mb_err *err)
+{
+	mb_buf_reset(&c->why);
+	mb_buf_adds(&c->why, why);
+	return hide(c, err) < 0 ? -1 : 0;
+}
+
+/* An error that says only that something couldn't be looked at.  0, -1. */
+static int
+excuse(struct mb_chain *c, struct mb_err *err)
+{
+	struct mb_err why = *err;
+
+	if (err->code != MB_EIO || !c->w->options->follows)
+		return -1;
+	*err = (struct mb_err){ 0 };
+	return hide_stream(c, why.msg, err);
 }
 
 /* What a link leads to; NULL: it is none.  The caller frees it. */
@@ -204,6 +229,7 @@ move_stream(struct mb_chain *c, struct stream *t, struct mb_located *file,
 	t->seen = t->file.look;
 	t->whole_ns = t->seen.mtime_ns;
 	t->is_live = is_live;
+	t->is_broken = false;
 	t->grown_us = steady_us(c, latest_ns(&t->seen));
 	mb_input_replace(t->input, t->file.content);
 	if (t->is_in_use)
@@ -282,7 +308,11 @@ find_copy(struct mb_chain *c, size_t i, struct mb_err *err)
 	case MB_LOCATE_FOUND:
 		return move_stream(c, t, &l, false, err);
 	case MB_LOCATE_UNSURE:
-		return hide(c, err);
+		if (hide(c, err) < 0)
+			return -1;
+		t->is_broken = true;
+		mb_input_unscan(c->w->cutter, t->input);
+		return 0;
 	case MB_LOCATE_GONE:
 		break;
 	}
@@ -307,7 +337,7 @@ find_copy(struct mb_chain *c, size_t i, struct mb_err *err)
 	return 0;
 }
 
-/* It has grown, or changed, or hasn't.  0; AGAIN; -1. */
+/* It has grown, or changed, or hasn't. */
 static int
 check_stream(struct mb_chain *c, size_t i, struct mb_err *err)
 {
@@ -321,9 +351,12 @@ check_stream(struct mb_chain *c, size_t i, struct mb_err *err)
 		mb_show(&c->why, mb_str(t->file.path));
 		mb_buf_addf(&c->why, ": %s", strerror(t->seen.error));
 		t->seen = before;
-		return hide(c, err);
+		return hide(c, err) < 0 ? -1 : 0;
 	}
-	if (mb_input_has_changed(t->input))
+	if (mb_input_trouble(t->input) != NULL && hide_stream(c,
+	    mb_input_trouble(t->input), err) < 0)
+		return -1;
+	if (t->is_broken || mb_input_has_changed(t->input))
 		return find_copy(c, i, err);
 	if (t->seen.size == before.size && t->seen.mtime_ns ==
 	    before.mtime_ns)
@@ -339,7 +372,11 @@ check_stream(struct mb_chain *c, size_t i, struct mb_err *err)
 		rc = mb_input_check(t->input, err);
 	if (rc > 0)
 		t->whole_ns = t->seen.mtime_ns;
-	return rc < 0 ? -1 : rc > 0 ? 0 : find_copy(c, i, err);
+	if (rc < 0) {
+		t->seen = before;
+		return excuse(c, err);
+	}
+	return rc > 0 ? 0 : find_copy(c, i, err);
 }
 
 /* Compare what stands under the name with all that we hold. */
@@ -406,7 +443,6 @@ turn(struct mb_chain *c, struct stream *t, struct mb_err *err)
 	}
 	switch (mb_identity_turn(&held, &at)) {
 	case MB_TURN_STAY:
-		p->flags &= (uint8_t)~MB_PATH_TOLD;
 		break;
 	case MB_TURN_WAIT:
 		/* What we hold goes on; only its successor has to wait. */
@@ -426,17 +462,14 @@ turn(struct mb_chain *c, struct stream *t, struct mb_err *err)
 	return rc;
 }
 
-/* Has everything been scanned that is there now?  1, 0, -1. */
-static int
-is_drained(struct stream *t, struct mb_err *err)
+/* Has everything been scanned that is there now?  If nobody knows, it hasn't. */
+static bool
+is_drained(struct stream *t)
 {
-	int rc;
+	struct mb_err ignored = { 0 };
 
-	if (!mb_input_is_read(t->input))
-		return 0;
-	rc = mb_content_reaches(t->file.content, mb_input_read(t->input) + 1,
-	    err);
-	return rc < 0 ? -1 : !rc;
+	return mb_input_is_read(t->input) && mb_content_reaches(
+	    t->file.content, mb_input_read(t->input) + 1, &ignored) == 0;
 }
 
 static bool
@@ -493,15 +526,11 @@ static int
 leave(struct mb_chain *c, size_t i, struct mb_err *err)
 {
 	struct stream *t = c->streams[i];
-	int rc;
 
 	if (t->is_ending)
 		return mb_input_is_done(t->input) && finish(c, i, err) < 0 ?
 		    -1 : 0;
-	if (!is_quiet(c, t))
-		return 0;
-	rc = is_drained(t, err);
-	return rc <= 0 ? rc : end_stream(t, err);
+	return is_quiet(c, t) && is_drained(t) ? end_stream(t, err) : 0;
 }
 
 /* What mb_locate_next is asked for. */
@@ -688,7 +717,7 @@ begin_fresh(struct mb_chain *c, struct mb_located *l, struct mb_err *err)
 		break;
 	}
 	c->is_waiting = true;
-	return err->code != MB_OK ? -1 : MB_CHAIN_AGAIN;
+	return err->code != MB_OK && excuse(c, err) < 0 ? -1 : MB_CHAIN_AGAIN;
 }
 
 /* It can't be said yet what comes next. */
@@ -767,26 +796,22 @@ settle_order(struct mb_chain *c, size_t i, struct mb_err *err)
 	return 0;
 }
 
-/* May the next file begin?  1, 0, -1. */
-static int
-is_next_due(struct mb_chain *c, struct mb_err *err)
+/* May the next file begin? */
+static bool
+is_next_due(struct mb_chain *c)
 {
 	struct stream *last;
-	int rc;
 
 	if (c->n == 0)
 		return c->has_after;
 	last = c->streams[c->n - 1];
 	if (last->is_live || (mb_input_is_held(last->input) &&
-	    mb_input_contributes(last->input)))
-		return 0;
-	rc = is_drained(last, err);
-	if (rc > 0 && mb_input_rest(last->input) > 0) {
-		/* Half a line: whole records of the next must not pass it. */
+	    mb_input_contributes(last->input)) || !is_drained(last))
+		return false;
+	/* Half a line: whole records of the next must not pass it. */
+	if (mb_input_rest(last->input) > 0)
 		c->is_waiting = true;
-		return 0;
-	}
-	return rc;
+	return mb_input_rest(last->input) == 0;
 }
 
 /* A directory with many files isn't read for nothing all the time. */
@@ -801,12 +826,14 @@ try_next(struct mb_chain *c, struct mb_err *err)
 	if (c->tried_us != 0 && mb_look_equal(&c->tried, &c->path->look) &&
 	    c->w->now_us - c->tried_us < TRY_EVERY) {
 		c->is_waiting = c->was_waiting;
+		c->is_hidden |= c->was_hidden;
 		return MB_CHAIN_AGAIN;
 	}
 	c->tried = c->path->look;
 	c->tried_us = c->w->now_us;
 	rc = begin_next(c, err);
 	c->was_waiting = c->is_waiting;
+	c->was_hidden = c->is_hidden;
 	if (rc == MB_CHAIN_READS)
 		c->tried_us = 0;
 	return rc;
@@ -840,13 +867,13 @@ tell_damage(struct mb_chain *c)
  * yet quiet isn't final: the next run looks at it again.
  */
 static bool
-is_through(struct mb_chain *c, struct mb_err *err)
+is_through(struct mb_chain *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		struct stream *t = c->streams[i];
 
 		if (mb_input_contributes(t->input) || t->is_ending ||
-		    is_drained(t, err) <= 0)
+		    !is_drained(t))
 			return false;
 	}
 	return true;
@@ -857,13 +884,12 @@ mb_chain_step(struct mb_chain *c, struct mb_err *err)
 {
 	int rc;
 
-	c->is_waiting = false;
+	c->is_waiting = c->is_hidden = false;
 	for (size_t i = 0; i < c->n; ) {
 		size_t n = c->n;
 
-		rc = check_stream(c, i, err);
-		if (rc != 0)
-			return rc;
+		if (check_stream(c, i, err) < 0)
+			return -1;
 		i += c->n == n;
 	}
 	if (c->w->options->follows && c->n > 0 &&
@@ -877,17 +903,17 @@ mb_chain_step(struct mb_chain *c, struct mb_err *err)
 			return -1;
 		i += c->n == n;
 	}
-	rc = is_next_due(c, err);
-	if (rc > 0)
-		rc = try_next(c, err);
+	rc = is_next_due(c) ? try_next(c, err) : 0;
 	if (rc < 0)
 		return -1;
 	tell_damage(c);
+	if (!c->is_hidden)
+		c->path->flags &= (uint8_t)~MB_PATH_TOLD;
 	if (c->n == 0 && (rc != MB_CHAIN_AGAIN || c->w->options->follows ||
 	    !c->is_waiting))
 		return rc == MB_CHAIN_AGAIN ? rc : MB_CHAIN_IDLE;
 	return c->w->options->follows || c->is_waiting ||
-	    !is_through(c, err) ? err->code != MB_OK ? -1 : MB_CHAIN_READS :
+	    !is_through(c) ? err->code != MB_OK ? -1 : MB_CHAIN_READS :
 	    MB_CHAIN_IDLE;
 }
 
@@ -899,9 +925,11 @@ mb_chain_renew(struct mb_chain *c, struct mb_input *in, struct mb_err *err)
 
 	while (c->streams[i]->input != in)
 		i++;
+	if (mb_input_trouble(in) != NULL)
+		return hide_stream(c, mb_input_trouble(in), err);
 	if (mb_input_is_held(in))
 		rc = mb_input_check(in, err);
-	return rc < 0 ? -1 : rc > 0 ? settle_order(c, i, err) :
+	return rc < 0 ? excuse(c, err) : rc > 0 ? settle_order(c, i, err) :
 	    find_copy(c, i, err);
 }
 
@@ -1003,6 +1031,10 @@ begin_known(struct mb_chain *c, const struct mb_generation *g,
 	if (is_live)
 		c->path->generation = g->id;
 	rc = mb_content_reaches(l.content, g->end + 1, err);
+	if (rc < 0 && excuse(c, err) == 0) {
+		mb_located_release(&l);
+		return MB_CHAIN_AGAIN;
+	}
 	if (rc < 0 || (!is_live && c->w->is_open(c->w->arg, &l.look.inode,
 	    c))) {
 		/* Likewise, not yet planned. */
@@ -1114,10 +1146,8 @@ mb_chain_is_caught_up(const struct mb_chain *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		struct stream *t = c->streams[i];
-		struct mb_err ignored = { 0 };
 
-		if (mb_input_contributes(t->input) ||
-		    is_drained(t, &ignored) <= 0)
+		if (mb_input_contributes(t->input) || !is_drained(t))
 			return false;
 	}
 	return true;

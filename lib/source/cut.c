@@ -28,6 +28,7 @@ struct mb_input {
 	bool is_exhausted;		/* and the last scan found nothing */
 	bool is_at_end;			/* the last read came to it */
 	bool has_changed;		/* what was read isn't there any more */
+	char *trouble;			/* why it can't be read; or NULL */
 	uint64_t looked;		/* bytes that were too few for a start */
 	char *old_fields;		/* of the generation before; or NULL */
 	char *old_format;
@@ -94,6 +95,7 @@ free_input(struct mb_input *in)
 	free(in->ranges);
 	free(in->old_fields);
 	free(in->old_format);
+	free(in->trouble);
 	mb_generation_release(&in->g);
 	mb_hasher_close(in->hasher);
 	mb_buf_release(&in->tail);
@@ -158,8 +160,8 @@ begin_split(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	mb_split_init(&in->split, format, in->g.delimiter,
 	    c->options.record_limit, in->g.end);
 	in->start = in->g.end;
-	in->has_start = true;
-	return recall(in, err);
+	in->has_start = recall(in, err) == 0;
+	return in->has_start ? 0 : -1;
 }
 
 struct mb_input *
@@ -215,10 +217,63 @@ forget_scan(struct mb_cutter *c, struct mb_input *in)
 	c->n_used -= mb_input_contributes(in);
 	if (in->has_start && in->split.complete > in->g.end)
 		c->bytes -= in->split.complete - in->g.end;
-	if (c->header == in)
-		c->header = NULL;
 	if (c->first == in)
 		c->first = NULL;
+	if (c->header != in)
+		return;
+	/* The header of all that is in the batch. */
+	c->header = NULL;
+	for (size_t i = 0; i < c->n_inputs && c->header == NULL; i++)
+		if (c->inputs[i] != in && mb_input_contributes(c->inputs[i]))
+			c->header = c->inputs[i];
+}
+
+/*
+ * What the system doesn't let us read is not gone.  true: the error is noted,
+ * and it is to be tried again.
+ */
+static bool
+note_trouble(struct mb_input *in, struct mb_err *err)
+{
+	if (err->code != MB_EIO || in->g.spool != MB_NONE)
+		return false;
+	free(in->trouble);
+	in->trouble = mb_strdup(err->msg);
+	*err = (struct mb_err){ 0 };
+	return true;
+}
+
+static void
+end_trouble(struct mb_input *in)
+{
+	free(in->trouble);
+	in->trouble = NULL;
+}
+
+const char *
+mb_input_trouble(const struct mb_input *in)
+{
+	return in->trouble;
+}
+
+void
+mb_input_unscan(struct mb_cutter *c, struct mb_input *in)
+{
+	forget_scan(c, in);
+	free_rejects(in);
+	in->n_ranges = 0;
+	in->records = 0;
+	mb_hasher_reset(in->hasher);
+	mb_kept_cut(&in->kept, 0);
+	mb_buf_reset(&in->tail);
+	in->n_seen = 0;
+	in->looked = 0;
+	in->has_start = in->has_gap = in->is_partial = false;
+	in->is_finished = in->is_exhausted = in->is_at_end = false;
+	if (!in->is_known) {
+		in->g.start = in->g.end = 0;
+		in->is_held = true;
+	}
 }
 
 void
@@ -513,6 +568,8 @@ take_header(struct mb_input *in, enum mb_format format, struct mb_str record,
 		*is_header = mb_names_equal(&names, &old) ||
 		    mb_names_share(&names, &old);
 	}
+	free(in->g.fields);
+	in->g.fields = NULL;
 	if (rc == 0)
 		in->g.fields = *is_header ? format_fields(&names) :
 		    mb_strdup(in->old_fields);
@@ -883,6 +940,7 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 		    find_start(c, in, err);
 		if (rc < 0)
 			return -1;
+		end_trouble(in);
 		if (!in->has_start) {
 			in->is_at_end = true;
 			return MB_CUT_NOTHING;
@@ -907,6 +965,7 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	n = mb_content_read(in->content, p, want, from, err);
 	if (n < 0)
 		return -1;
+	end_trouble(in);
 	in->is_at_end = (size_t)n < want;
 	/* Half a line where a gzip file is cut off is no record. */
 	if (n == 0)
@@ -929,6 +988,18 @@ scan_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 	    MB_CUT_MORE;
 }
 
+/* The same for one that may not be readable now. */
+static int
+try_input(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
+{
+	int rc = scan_input(c, in, err);
+
+	if (rc >= 0 || !note_trouble(in, err))
+		return rc;
+	in->is_at_end = false;
+	return MB_CUT_NOTHING;
+}
+
 /*
  * The next step of the round over all inputs; *is_last: the round ends with
  * it.  One that was kept out of the last batch for its header goes first.
@@ -945,18 +1016,18 @@ step(struct mb_cutter *c, bool *is_last, struct mb_err *err)
 	if (c->at == 0) {
 		c->has_more = false;
 		if (c->first != NULL && c->header == NULL) {
-			rc = scan_input(c, c->first, err);
+			rc = try_input(c, c->first, err);
 			if (rc != MB_CUT_NOTHING)
 				return rc;
 		}
 	}
 	if (c->at < c->n_inputs) {
 		in = c->inputs[c->at];
-		rc = scan_input(c, in, err);
+		rc = try_input(c, in, err);
 		if (rc < 0 || rc == MB_CUT_FULL)
 			return rc;
 		in->is_exhausted = rc == MB_CUT_NOTHING && in->is_final &&
-		    !is_kept_out(c, in);
+		    in->trouble == NULL && !is_kept_out(c, in);
 		c->has_more |= rc == MB_CUT_MORE;
 		c->at++;
 	}
@@ -1053,6 +1124,10 @@ mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
 			mb_put_source(source_lines, &in->g);
 		}
 		rc = take_input(in, out, err);
+		if (rc < 0 && note_trouble(in, err)) {
+			mb_input_unscan(c, in);
+			rc = 0;
+		}
 		if (rc <= 0) {
 			*changed = in;
 			return rc;

@@ -101,6 +101,18 @@ uint64_t mb_input_evidence(const struct mb_input *in);
 MB_CHECK int mb_input_check(struct mb_input *in, struct mb_err *err);
 
 /*
+ * What was scanned of it can't be verified: the batch in the making goes
+ * without it, and it is scanned again.  One that isn't in the journal is held.
+ */
+void mb_input_unscan(struct mb_cutter *c, struct mb_input *in);
+
+/*
+ * Why it couldn't be read when that was tried last; NULL: it could.  It is
+ * tried again at each scan.
+ */
+const char *mb_input_trouble(const struct mb_input *in);
+
+/*
  * The same as the scan sees it: it has met bytes that don't follow those that
  * were read before, and waits for mb_input_replace.
  */
@@ -131,7 +143,8 @@ bool mb_cut_wants(const struct mb_cutter *c, const struct mb_input *in);
  * Make a batch of what was scanned: ranges and rejects (owned by *out), and
  * the `source` lines of generations that the journal doesn't know yet.
  * Anchors are verified after the bytes were read.  Returns 1, or 0: an input
- * has become another generation, or is held (*changed), and nothing was taken.
+ * has become another generation, is held, or can't be read now (*changed), and
+ * nothing was taken.
  */
 MB_CHECK int mb_cut_take(struct mb_cutter *c, struct mb_batch *out,
     struct mb_buf *source_lines, struct mb_input **changed,
