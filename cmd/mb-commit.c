@@ -894,6 +894,7 @@ main(int argc, char **argv)
 	char **args = mb_realloc_array(NULL, (size_t)argc + 1, sizeof *args);
 
 	mb_common_start();
+	mb_mem_keep();		/* each batch asks for it anew */
 	/* getopt moves the operands; the journal gets the line as given. */
 	memcpy(args, argv, ((size_t)argc + 1) * sizeof *args);
 	if (parse_args(&cfg, argc, argv, &err) == 0)

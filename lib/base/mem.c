@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,16 @@ die(void)
 
 	(void)n;
 	_exit(75);
+}
+
+void
+mb_mem_keep(void)
+{
+#ifdef __GLIBC__
+	/* The second is its own limit; to set one alone would freeze it low. */
+	mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
+	mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
+#endif
 }
 
 void *

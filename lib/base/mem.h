@@ -20,6 +20,12 @@ void *mb_zalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *mb_realloc(void *p, size_t size) __attribute__((returns_nonnull));
 char *mb_strdup(const char *s) __attribute__((malloc, returns_nonnull));
 
+/*
+ * Keep what is freed for what comes next, up to 64 MiB, instead of giving it
+ * back to the system: for a program that does the same over and over.
+ */
+void mb_mem_keep(void);
+
 /* n * size with an overflow check; use it for arrays. */
 void *mb_realloc_array(void *p, size_t n, size_t size)
     __attribute__((returns_nonnull));
