@@ -67,11 +67,6 @@ $(BUILD)/tests/bench_data: tests/bench_data.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -o $@ $<
 
-$(BUILD)/tests/bench_parquet: tests/bench_parquet.c $(ALL_OBJECTS)
-	@mkdir -p $(@D)
-	$(CC) $(MB_CFLAGS) $(MB_LDFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ALL_OBJECTS) \
-		$(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
-
 # The fast path against the definition: with inputs of its own, and with those
 # of libFuzzer (make CC=clang BUILD=build/fuzz FUZZ=1 build/fuzz/tests/fuzz_agg).
 ifneq ($(FUZZ),)
