@@ -661,7 +661,7 @@ static int
 run_batches(struct collector *c, struct mb_err *err)
 {
 	const struct config *cfg = c->cfg;
-	int64_t tick = next_tick(cfg);
+	int64_t tick = next_tick(cfg), due;
 	enum mb_follow_more more;
 	bool waits;
 	int rc;
@@ -680,11 +680,14 @@ run_batches(struct collector *c, struct mb_err *err)
 		if (rc > 0 || (mb_cut_has_batch(c->cutter) && (!waits ||
 		    more == MB_FOLLOW_EAGER || cfg->interval_us == 0 ||
 		    mb_clock_steady_us() >= tick))) {
+			due = tick;
 			if (rc == 0)
 				tick = next_tick(cfg);
 			rc = cut(c, err);
 			if (rc < 0)
 				return -1;
+			if (rc == 0)
+				tick = due;	/* it is due still */
 			if (cfg->once && rc > 0)
 				return 0;
 			continue;
