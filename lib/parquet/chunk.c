@@ -86,15 +86,6 @@ mb_chunk_release(struct mb_chunk *c)
 	*c = (struct mb_chunk){ 0 };
 }
 
-uint64_t
-mb_chunk_held(const struct mb_chunk *c)
-{
-	return c->dictionary_page.len + c->data.len + c->bytes.len +
-	    c->held_values * (c->mode == MB_CHUNK_VALUES ? 8 : 4) +
-	    c->dictionary.bytes.len +
-	    c->dictionary.n * sizeof *c->dictionary.v;
-}
-
 /* What n values take when they are written out. */
 static uint64_t
 plain_size(const struct mb_chunk *c, size_t n, size_t bytes)

@@ -93,7 +93,4 @@ MB_CHECK int mb_chunk_add(struct mb_chunk *c, struct mb_parquet_column *column,
 MB_CHECK int mb_chunk_end(struct mb_chunk *c, struct mb_chunk_tools *t,
     struct mb_err *err);
 
-/* Bytes held in memory. */
-uint64_t mb_chunk_held(const struct mb_chunk *c);
-
 #endif

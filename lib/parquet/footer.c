@@ -134,8 +134,6 @@ mb_footer_open(struct mb_footer *f, const struct mb_parquet_options *o,
 		return mb_fail(err, MB_EUSAGE, "a table needs a column");
 	f->codec = o->codec;
 	f->version = mb_arena_dup(&f->arena, o->version, strlen(o->version));
-	f->metadata = o->metadata;
-	f->n_metadata = o->n_metadata;
 	f->n_schema = o->n_schema;
 	f->schema = mb_arena_alloc(&f->arena, o->n_schema *
 	    sizeof *f->schema);
@@ -602,14 +600,6 @@ mb_footer_put(struct mb_footer *f, struct mb_buf *out, uint64_t off,
 	put_schema(f, &o);
 	mb_thrift_put_i64(&o, 3, (int64_t)rows);
 	put_groups(f, &o, columns_off, offsets_off);
-	if (f->n_metadata > 0)
-		mb_thrift_put_list(&o, 5, MB_THRIFT_STRUCT, f->n_metadata);
-	for (size_t i = 0; i < f->n_metadata; i++) {
-		mb_thrift_begin_element(&o);
-		mb_thrift_put_bytes(&o, 1, f->metadata[i][0]);
-		mb_thrift_put_bytes(&o, 2, f->metadata[i][1]);
-		mb_thrift_end(&o);
-	}
 	/* The shape that readers take apart: NAME version N (build N). */
 	mb_buf_addf(&text, "mb version %s (build 0)", f->version);
 	mb_thrift_put_bytes(&o, 6, (struct mb_str){ text.p, text.len });

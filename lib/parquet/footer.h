@@ -34,8 +34,6 @@ struct mb_footer {
 	size_t n_schema;
 	enum mb_parquet_codec codec;
 	const char *version;
-	const struct mb_str (*metadata)[2];
-	size_t n_metadata;
 	struct mb_buf column_indexes, offset_indexes;
 };
 

@@ -687,28 +687,6 @@ read_groups(struct mb_metadata *m, struct mb_thrift_in *in,
  * The file
  */
 
-static void
-read_pairs(struct mb_metadata *m, struct mb_thrift_in *in,
-    struct mb_thrift_field f)
-{
-	size_t n;
-
-	mb_thrift_list(in, f, MB_THRIFT_STRUCT, &n);
-	m->pairs = mb_arena_alloc(&m->arena, n * sizeof *m->pairs);
-	m->n_pairs = n;
-	for (size_t i = 0; i < n; i++) {
-		m->pairs[i][0] = m->pairs[i][1] = MB_STR("");
-		mb_thrift_enter(in);
-		while (mb_thrift_next(in, &f)) {
-			if (f.id == 1 || f.id == 2)
-				m->pairs[i][f.id - 1] =
-				    mb_thrift_bytes(in, f);
-			else
-				mb_thrift_skip(in, f);
-		}
-	}
-}
-
 /* Only an order that is TYPE_ORDER makes bounds of use. */
 static void
 read_orders(struct mb_metadata *m, struct mb_thrift_in *in,
@@ -748,12 +726,6 @@ read_file(struct mb_metadata *m, struct mb_thrift_in *in, uint64_t limit,
 		case 4:
 			if (read_groups(m, in, f, limit, err) < 0)
 				return -1;
-			break;
-		case 5:
-			read_pairs(m, in, f);
-			break;
-		case 6:
-			m->created_by = mb_thrift_bytes(in, f);
 			break;
 		case 7:
 			read_orders(m, in, f, &has_orders);

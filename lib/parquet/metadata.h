@@ -42,9 +42,6 @@ struct mb_metadata {
 	struct mb_meta_group *groups;
 	size_t n_groups;
 	uint64_t rows;
-	struct mb_str created_by;
-	struct mb_str (*pairs)[2];	/* key, value */
-	size_t n_pairs;
 	struct mb_arena arena;
 };
 

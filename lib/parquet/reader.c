@@ -170,21 +170,6 @@ mb_parquet_group_rows(const struct mb_parquet_reader *r, size_t group)
 	return r->meta.groups[group].rows;
 }
 
-struct mb_str
-mb_parquet_metadata(const struct mb_parquet_reader *r, const char *key)
-{
-	for (size_t i = 0; i < r->meta.n_pairs; i++)
-		if (mb_str_eq(r->meta.pairs[i][0], mb_str(key)))
-			return r->meta.pairs[i][1];
-	return (struct mb_str){ NULL, 0 };
-}
-
-struct mb_str
-mb_parquet_created_by(const struct mb_parquet_reader *r)
-{
-	return r->meta.created_by;
-}
-
 static bool
 take_claim(const struct mb_meta_leaf *l, struct mb_str s,
     union mb_parquet_value *out)

@@ -79,11 +79,6 @@ uint64_t mb_parquet_rows(const struct mb_parquet_reader *r);
 size_t mb_parquet_n_groups(const struct mb_parquet_reader *r);
 uint64_t mb_parquet_group_rows(const struct mb_parquet_reader *r, size_t group);
 
-/* The footer's value of this key; {NULL, 0}: none. */
-struct mb_str mb_parquet_metadata(const struct mb_parquet_reader *r,
-    const char *key);
-struct mb_str mb_parquet_created_by(const struct mb_parquet_reader *r);
-
 /*
  * Bounds of a leaf in a row group, as the file claims them: only where their
  * order is the one that we know, and they make sense.  Bytes may be cut.

@@ -379,12 +379,6 @@ mb_thrift_list(struct mb_thrift_in *in, struct mb_thrift_field f,
 		*n = (size_t)count;
 }
 
-int64_t
-mb_thrift_element_int(struct mb_thrift_in *in)
-{
-	return take_zigzag(in);
-}
-
 struct mb_str
 mb_thrift_element_bytes(struct mb_thrift_in *in)
 {

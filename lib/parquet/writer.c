@@ -358,16 +358,6 @@ end_group(struct mb_parquet_writer *w, struct mb_err *err)
 	return 0;
 }
 
-static uint64_t
-held(const struct mb_parquet_writer *w)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < w->n; i++)
-		bytes += mb_chunk_held(&w->chunks[i]);
-	return bytes;
-}
-
 /* Give a column's entries of the first rows away; the others move up. */
 static int
 flush_column(struct mb_parquet_writer *w, size_t i, size_t rows,
@@ -480,12 +470,6 @@ mb_parquet_drop_row(struct mb_parquet_writer *w)
 				c->bytes.len -= c->slots[c->n_slots];
 		}
 	}
-}
-
-uint64_t
-mb_parquet_size(const struct mb_parquet_writer *w)
-{
-	return w->off + held(w);
 }
 
 /*

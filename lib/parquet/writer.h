@@ -57,9 +57,6 @@ struct mb_parquet_options {
 	size_t page_bytes;		/* 0: 1 MiB, less for many columns */
 	const char *version;		/* of mb, for created_by */
 	uint64_t seed;			/* for hash tables: any random bits */
-	/* In the footer: pairs of key and value; borrowed till finish. */
-	const struct mb_str (*metadata)[2];
-	size_t n_metadata;
 };
 
 /* zstd, or gzip where mb was built without. */
@@ -134,9 +131,6 @@ MB_CHECK int mb_parquet_end_rows(struct mb_parquet_writer *w, size_t n,
 
 /* Take back what was put since the last end_row or end_rows. */
 void mb_parquet_drop_row(struct mb_parquet_writer *w);
-
-/* What the file holds so far, roughly: written and held, compressed. */
-uint64_t mb_parquet_size(const struct mb_parquet_writer *w);
 
 /* A column as a whole, for the log of a table. */
 struct mb_parquet_stats {
