@@ -781,10 +781,12 @@ commit_plain(struct committer *c, struct mb_err *err)
 {
 	struct mb_begin b = {
 		.settled = MB_NONE, .time_ms = mb_clock_wall_ms(),
-		.digest = mb_hash_bytes("plain", 5),
 	};
 	const struct mb_marker *marker;
 
+	/* By this it is told from others that take the same number. */
+	if (mb_random_hex(b.digest.hex, MB_HASH_LEN / 2, err) < 0)
+		return -1;
 	c->format = c->cfg->format;
 	c->has_header = c->cfg->has_header;
 	if (open_sink(c, err) < 0 || open_session(c, err) < 0)

@@ -517,6 +517,31 @@ failing() {
 	[ ! -e o ] && [ ! -e x.db ]
 }
 
+@test "--plain: of streams that meet, each is there or says that it isn't" {
+	for target in dir:o 'sqlite:x.db#t' delta:d; do
+		rm -f done
+		for i in 1 2 3 4 5 6; do
+			if echo "$i" | mb-commit --plain "$target" 2>>err; then
+				echo "$i" >>done
+			else
+				echo "$?" >>failed
+			fi &
+		done
+		wait
+		case $target in
+		dir:*) cat o/*.txt ;;
+		sqlite:*) sqlite3 x.db 'SELECT line FROM t' ;;
+		delta:*) "$BATS_TEST_DIRNAME/../${MB_BUILD:-build}/tests/delta_dump" d |
+			jq -r .line ;;
+		esac | sort >got
+		is "$(cat got)" "$(sort done)"
+	done
+	[ ! -e failed ] || {
+		is "$(sort -u failed)" 75
+		has "$(cat err)" "another stream without frames was faster"
+	}
+}
+
 @test "a target that can't be made is refused before a batch is begun" {
 	mb-collect -j j.mbj in.csv >frames
 	for target in dir:no/where/out delta:no/where/t 'sqlite:no/where/x.db#t' \

@@ -289,6 +289,19 @@ look_after(struct mb_session *s, const struct mb_err *first,
 }
 
 /*
+ * Does the marker, after a step that didn't succeed, have the batch?  Without a
+ * journal others may have taken its number; ours is the one with our digest.
+ */
+static bool
+is_in_sink(const struct mb_session *s, const struct mb_begin *b)
+{
+	if (s->o.journal != NULL)
+		return mb_marker_has(&s->marker, b->batch);
+	return s->marker.exists && s->marker.last == b->batch &&
+	    strcmp(s->marker.digest.hex, b->digest.hex) == 0;
+}
+
+/*
  * One attempt at the sink's step.  1 done, 0 try again later (*why says what
  * it was), -1 it can't be done.
  */
@@ -304,8 +317,11 @@ try_step(struct mb_session *s, const struct mb_begin *b, bool is_copy,
 	struct mb_marker now;
 	int rc;
 
-	if (mb_marker_has(&s->marker, b->batch))
+	if (is_in_sink(s, b))
 		return 1;
+	if (s->o.journal == NULL && mb_marker_has(&s->marker, b->batch))
+		return mb_fail(err, MB_EBUSY, "%s: another stream without "
+		    "frames was faster", mb_sink_target(s->o.sink));
 	mb_marker_copy(&now, &s->marker);
 	mb_marker_add(&now, b->batch, &b->digest, state, is_copy);
 	if (!is_copy) {
@@ -330,7 +346,7 @@ try_step(struct mb_session *s, const struct mb_begin *b, bool is_copy,
 	}
 	if (look_after(s, &first, err) < 0)
 		return -1;
-	if (mb_marker_has(&s->marker, b->batch))
+	if (is_in_sink(s, b))
 		return 1;
 	if (first.code == MB_EEXIST)
 		return 0;
