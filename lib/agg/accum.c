@@ -368,16 +368,21 @@ grow_sum(struct decimals *d, int64_t units)
 	return true;
 }
 
-/* Likewise of moments. */
+/* Likewise of moments; a square's upper half has a bit to spare. */
 static inline bool
 grow_moments(struct decimals *d, int64_t units)
 {
-	mb_int128 squares;
+	mb_int128 square = (mb_int128)units * units;
+	uint64_t low;
+	bool carry = __builtin_add_overflow(d->sum.square_low,
+	    (uint64_t)square, &low);
+	int64_t high;
 
-	if (__builtin_add_overflow(squares_of(d), (mb_int128)units * units,
-	    &squares) || !grow_sum(d, units))
+	if (__builtin_add_overflow((int64_t)d->sum.square_high,
+	    (int64_t)(square >> 64) + carry, &high) || !grow_sum(d, units))
 		return false;
-	set_squares(d, squares);
+	d->sum.square_low = low;
+	d->sum.square_high = (uint64_t)high;
 	return true;
 }
 
@@ -443,6 +448,14 @@ add_number(enum mb_slot_kind kind, struct decimals *d,
 		extend_range(d->wide, n, n, n->is_double ? 0 : n->places);
 }
 
+/* Is what the state holds to stay, against what came with the ordinal? */
+static inline bool
+stays(enum mb_slot_kind kind, const struct pick *pick, uint64_t ordinal)
+{
+	return pick->is_set && (kind == MB_SLOT_FIRST ?
+	    pick->ordinal <= ordinal : pick->ordinal > ordinal);
+}
+
 void
 mb_accum_add(enum mb_slot_kind kind, void *state, struct mb_value value,
     const struct mb_number *number, uint64_t ordinal, struct mb_arena *arena)
@@ -459,13 +472,8 @@ mb_accum_add(enum mb_slot_kind kind, void *state, struct mb_value value,
 	case MB_SLOT_DISTINCT:
 		break;
 	case MB_SLOT_FIRST:
-		if (value.kind != MB_NULL &&
-		    (!pick->is_set || ordinal < pick->ordinal))
-			set_pick(pick, value, ordinal, arena);
-		break;
 	case MB_SLOT_LAST:
-		if (value.kind != MB_NULL &&
-		    (!pick->is_set || ordinal >= pick->ordinal))
+		if (value.kind != MB_NULL && !stays(kind, pick, ordinal))
 			set_pick(pick, value, ordinal, arena);
 		break;
 	case MB_SLOT_SUM:
@@ -599,6 +607,23 @@ add_ranges(char *const *groups, size_t off, size_t n,
 	}
 }
 
+/* From that end from which nearly all are looked at in vain. */
+static void
+add_picks(enum mb_slot_kind kind, char *const *groups, size_t off,
+    const struct mb_rows *rows, const struct mb_view *view,
+    uint64_t ordinal, struct mb_arena *arena)
+{
+	for (size_t k = 0; k < rows->n; k++) {
+		size_t i = kind == MB_SLOT_FIRST ? k : rows->n - 1 - k;
+		struct pick *pick = (struct pick *)(groups[i] + off);
+		uint64_t at = ordinal + rows->record[i];
+
+		if (view[i].kind != MB_NULL && !stays(kind, pick, at))
+			set_pick(pick, mb_view_value(rows, &view[i]), at,
+			    arena);
+	}
+}
+
 void
 mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups, size_t off,
     const struct mb_rows *rows, const struct mb_view *view,
@@ -619,17 +644,8 @@ mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups, size_t off,
 	case MB_SLOT_DISTINCT:
 		break;
 	case MB_SLOT_FIRST:
-		for (size_t i = 0; i < n; i++)
-			mb_accum_add(kind, groups[i] + off,
-			    mb_view_value(rows, &view[i]), NULL,
-			    ordinal + rows->record[i], arena);
-		break;
 	case MB_SLOT_LAST:
-		/* From behind: only a group's last one is then kept. */
-		for (size_t i = n; i-- > 0;)
-			mb_accum_add(kind, groups[i] + off,
-			    mb_view_value(rows, &view[i]), NULL,
-			    ordinal + rows->record[i], arena);
+		add_picks(kind, groups, off, rows, view, ordinal, arena);
 		break;
 	case MB_SLOT_SUM:
 		add_sums(groups, off, n, column, arena);
