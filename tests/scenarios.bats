@@ -401,6 +401,42 @@ forget_last_commit() {
 	done
 }
 
+@test "J9 --redo: nothing new comes in while anything is missing" {
+	seq 6 >in.log
+	for i in 1 2; do
+		line 'mb-collect -j j.mbj --once --max-records 2 in.log | mb-commit dir:out'
+		is "$output" "status 0 0"
+	done
+	mb-collect -j j.mbj --once --max-records 2 in.log >/dev/null
+	is "$(states j.mbj)" "0 committed 1 committed 2 planned"
+	rm -r out
+	line 'mb-replay -j j.mbj 0 2 | mb-commit --redo dir:out'
+	has "$output" "batch 2: --redo: what the target lacks has to be put back before it" "status 0 64"
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	has "$output" "lacks batch 1" " 65"
+	line 'mb-replay -j j.mbj 0-2 | mb-commit --redo dir:out'
+	is "$output" "status 0 0"
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	is "$output" "status 0 0"
+	same_records in.log out j.mbj
+}
+
+@test "J9 --redo puts back in any order, also around batches without rows" {
+	printf '%s\n' 1 0 2 3 >in.log
+	run_all() {
+		line "$1 | mb-agg --where 'line > 0' | mb-commit $2 dir:out"
+		is "$output" "status 0 0 0"
+	}
+
+	run_all 'mb-collect -j j.mbj --max-records 1 in.log'
+	rm -r out
+	for i in 3 2 1 0; do
+		run_all "mb-replay -j j.mbj $i" --redo
+	done
+	run_all 'mb-collect -j j.mbj in.log'
+	is "$(rows out | xargs)" "1 2 3"
+}
+
 @test "J9 --redo replaces what a batch wrote" {
 	printf 'k,v\na,1\nb,2\na,3\nc,4\n' >in.csv
 	redo() { # AGG COMMIT

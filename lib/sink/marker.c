@@ -128,7 +128,8 @@ mb_marker_add(struct mb_marker *m, uint64_t batch,
 		m->last = batch;
 		m->digest = *digest;
 	} else if (batch < m->first) {
-		insert_holes(m, batch + 1, m->first, s, true);
+		/* Only --redo comes from behind over batches without rows. */
+		insert_holes(m, batch + 1, m->first, s, is_copy);
 		m->first = batch;
 	} else {
 		i = hole_index(m, batch);
@@ -296,6 +297,18 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		    "was restored from an older copy; --redo puts back what "
 		    "is replayed, --new-target goes on without", g->target, mb_marker_count(g->marker), s->held);
 	return MB_OWN;
+}
+
+bool
+mb_marker_is_behind(const struct mb_greeting *g)
+{
+	const struct mb_state *s = g->state;
+
+	if (g->has_no_marker)
+		return false;
+	return mb_marker_count(g->marker) < s->held ||
+	    (s->target_id != NULL && (g->target_id == NULL ||
+	    strcmp(s->target_id, g->target_id) != 0));
 }
 
 int

@@ -96,6 +96,13 @@ enum mb_welcome {
 MB_CHECK int mb_marker_greet(const struct mb_greeting *g, struct mb_err *err);
 
 /*
+ * Does the target lack batches that were committed there, or was it made anew?
+ * As long as --redo has not put them all back no other batch may come in: the
+ * number that it holds would then be as if nothing were missing.
+ */
+bool mb_marker_is_behind(const struct mb_greeting *g);
+
+/*
  * May a `commit` with rows (or of a batch that was found) tell the journal
  * that the sink has `batch`?  *held is what it says of the sink.  The journal
  * has been read to its end; the marker was read after the last line that told

@@ -517,16 +517,12 @@ try_redo(struct mb_session *s, struct mb_err *why, struct mb_err *err)
 	return -1;
 }
 
-/* Does the target lack anything, or isn't it the journal's own any more? */
 static bool
-is_to_be_put_back(const struct mb_session *s)
+is_behind(const struct mb_session *s)
 {
-	const struct mb_state *state = state_of(s);
-	const char *id = mb_sink_target_id(s->o.sink);
+	struct mb_greeting g = greeting(s);
 
-	return mb_marker_count(&s->marker) < state->held ||
-	    (state->target_id != NULL && id != NULL &&
-	    strcmp(state->target_id, id) != 0);
+	return mb_marker_is_behind(&g);
 }
 
 /* As attempt_new, of a batch that is committed. */
@@ -547,7 +543,7 @@ attempt_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 		return mb_fail(err, MB_EUSAGE, "--redo: it is there under an "
 		    "earlier number");
 	s->is_refused = false;
-	s->puts_back |= !is_copy && is_to_be_put_back(s);
+	s->puts_back |= !is_copy && is_behind(s);
 	if (!mb_marker_has(&s->marker, b->batch)) {
 		if (check_order(s, b->batch, err) < 0)
 			return -1;
@@ -586,6 +582,9 @@ attempt(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 		;
 	} else if (is_redo(s, b->batch)) {
 		rc = attempt_redo(s, b, rows, is_copy, why, err);
+	} else if (!is_copy && s->o.redoes && is_behind(s)) {
+		rc = mb_fail(err, MB_EUSAGE, "--redo: what the target lacks "
+		    "has to be put back before it");
 	} else if (!is_copy) {
 		rc = attempt_new(s, b, rows, is_dropped, why, err);
 	} else {

@@ -104,6 +104,15 @@ const struct rule_text rules[N_RULES] = {
 	    "don't wait for parked ones" },
 	[R_COPY_FORMER] = { "copy-former", "a copy looks for a requeued batch "
 	    "under its new number only, and takes void ones" },
+	[R_REDO_THERE] = { "redo-there", "--redo doesn't ask whether the sink has "
+	    "the batch" },
+	[R_REDO_ORDER] = { "redo-order", "--redo puts batches back in any "
+	    "order, also with --ordered" },
+	[R_REDO_SYNC] = { "redo-sync", "`redo` rides with the next line" },
+	[R_REDO_HELD] = { "redo-held", "the first batch that --redo puts back "
+	    "makes the sink complete" },
+	[R_REDO_NEW] = { "redo-new", "a batch that is new may come in while "
+	    "--redo has not put back all others" },
 	[R_TELL_LAST] = { "tell-last", "a `commit` is written although the "
 	    "sink lacks the batch of the one before" },
 	[R_FORGOTTEN] = { "forgotten", "a marker whose last batch the journal "
@@ -115,7 +124,7 @@ const struct rule_text rules[N_RULES] = {
  */
 
 static void
-set_up(struct world *w, uint64_t seed, uint32_t broken, bool is_traced,
+set_up(struct world *w, uint64_t seed, uint64_t broken, bool is_traced,
     struct counts *c)
 {
 	static const unsigned odds[] = { 0, 0, 5, 10, 20, 40 };
@@ -162,6 +171,9 @@ set_up(struct world *w, uint64_t seed, uint32_t broken, bool is_traced,
 	}
 	if (w->tamper == 4)
 		w->is_pipe = false;	/* both would read one pipe */
+	/* What was in a pipe is gone when it is committed. */
+	w->can_redo = (w->tamper == 2 || w->tamper == 3) && !w->is_racing &&
+	    !w->is_pipe && chance(w, 700);
 	journal_create(&w->journals[0]);
 	w->n_journals = 1;
 	w->sinks[0] = (struct sink){ .target = "dir:/out", .n = 1 };
@@ -379,6 +391,9 @@ something_happens(struct world *w)
 	if (w->can_park && j->state.next_batch > 0 && chance(w, 30))
 		start_admin(w, j, pick(w, (unsigned)j->state.next_batch),
 		    chance(w, 500) ? PARK : chance(w, 500) ? UNPARK : REQUEUE);
+	if (w->can_redo && w->is_tampered && j->pos > 0 &&
+	    j->state.next_batch > 0 && chance(w, 60))
+		start_redo(w, j, pick(w, (unsigned)j->state.next_batch));
 	(void)run_one(w);
 }
 
@@ -445,6 +460,36 @@ finish(struct world *w, struct journal *j)
 	return false;
 }
 
+static bool
+is_committed(struct journal *j, uint64_t number)
+{
+	const struct mb_batch *b;
+	struct mb_state all;
+	bool is;
+
+	journal_read_all(j, &all);
+	b = mb_state_batch(&all, number);
+	is = b != NULL && b->state == MB_COMMITTED;
+	mb_state_release(&all);
+	return is;
+}
+
+/* All that is committed is put back; from then on nobody may refuse. */
+static void
+put_back(struct world *w, struct journal *j)
+{
+	for (uint64_t k = 0; w->failure[0] == '\0' && journal_enter(w, j) &&
+	    k < j->state.next_batch; k++) {
+		if (!is_committed(j, k))
+			continue;
+		start_redo(w, j, k);
+		run_out(w);
+	}
+	if (w->failure[0] == '\0' && chance(w, 500))
+		power_cut(w);
+	w->is_put_back = w->failure[0] == '\0';
+}
+
 static void
 in_the_end(struct world *w)
 {
@@ -467,9 +512,11 @@ in_the_end(struct world *w)
 			proc_kill(w, p, "killed");
 	}
 	run_out(w);
+	if (w->can_redo && w->is_tampered)
+		put_back(w, &w->journals[0]);
 	for (unsigned i = 0; i < w->n_journals && w->failure[0] == '\0'; i++) {
 		finished[i] = finish(w, &w->journals[i]);
-		if (!finished[i] && !w->is_tampered)
+		if (!finished[i] && (!w->is_tampered || w->is_put_back))
 			fail(w, "the pipeline was refused in the end");
 	}
 	for (unsigned i = 0; i < w->n_journals && w->failure[0] == '\0'; i++) {
@@ -490,7 +537,7 @@ in_the_end(struct world *w)
 
 /* False: an invariant was violated; `failure` says which. */
 static bool
-run_history(uint64_t seed, uint32_t broken, bool is_traced, struct counts *c,
+run_history(uint64_t seed, uint64_t broken, bool is_traced, struct counts *c,
     char failure[256])
 {
 	struct world w;
@@ -520,13 +567,13 @@ print_counts(const struct counts *c, double seconds)
 	printf("model: %" PRIu64 " batches committed, %" PRIu64 " found, %"
 	    PRIu64 " of them under an earlier number, %" PRIu64 " failed, %"
 	    PRIu64 " requeued, %" PRIu64 " dropped, %" PRIu64 " moved markers, %" PRIu64 " parked, %"
-	    PRIu64 " replayed, %" PRIu64 " copied; %" PRIu64 " refusals, %"
+	    PRIu64 " replayed, %" PRIu64 " redone, %" PRIu64 " copied; %" PRIu64 " refusals, %"
 	    PRIu64 " restored journals, %" PRIu64 " copied ones, %" PRIu64
 	    " restored sinks, %" PRIu64 " removed ones; %" PRIu64 " failed "
 	    "syncs, %" PRIu64 " torn lines, %" PRIu64 " checkpoints; %.1f s\n",
 	    c->commits, c->found, c->found_as, c->failed, c->requeued,
 	    c->dropped, c->cas_failures, c->parked,
-	    c->replays, c->copies, c->refusals, c->restored_journals,
+	    c->replays, c->redone, c->copies, c->refusals, c->restored_journals,
 	    c->copied_journals, c->restored_sinks, c->recreated_sinks,
 	    c->failed_syncs, c->torn, c->checkpoints, seconds);
 	printf("model: %" PRIu64 " histories, %" PRIu64 " steps, %" PRIu64
@@ -545,7 +592,7 @@ seconds_since(const struct timespec *start)
 }
 
 static int
-run_many(uint64_t n, uint64_t seed, uint32_t broken)
+run_many(uint64_t n, uint64_t seed, uint64_t broken)
 {
 	struct counts c = { 0 };
 	struct timespec start;
@@ -577,7 +624,7 @@ self_test(uint64_t n, uint64_t seed)
 		char same[256];
 		uint64_t i = 0;
 
-		while (i < n && (run_history(seed + i, (uint32_t)1 << r, false,
+		while (i < n && (run_history(seed + i, (uint64_t)1 << r, false,
 		    &c, failure) || !run_history(seed + i, 0, false, &ignored,
 		    same)))
 			i++;
@@ -604,7 +651,7 @@ int
 main(int argc, char **argv)
 {
 	uint64_t n = 100000, seed = 1;
-	uint32_t broken = 0;
+	uint64_t broken = 0;
 	bool is_self_test = false;
 
 	for (int i = 1; i < argc; i++) {
@@ -628,7 +675,7 @@ main(int argc, char **argv)
 				r++;
 			if (r == N_RULES)
 				return usage();
-			broken |= (uint32_t)1 << r;
+			broken |= (uint64_t)1 << r;
 			i++;
 		} else {
 			struct counts c = { 0 };

@@ -16,7 +16,7 @@ enum {
 	C_CHECKPOINT, C_FOREIGN, C_DONE,
 	/* committer */
 	M_HELLO, M_PIPELINE, M_LOCK, M_LOOKUP, M_GREET, M_READ, M_TAKE,
-	M_CHECK, M_STEP, M_SYNC, M_COMMIT,
+	M_CHECK, M_STEP, M_SYNC, M_COMMIT, M_REDO_SYNC,
 	/* replayer */
 	R_READ, R_HARDEN_IT, R_HELLO, R_FRAME, R_DONE,
 	/* admin */
@@ -490,6 +490,7 @@ put_commit(struct world *w, struct proc *p, uint64_t batch, bool was_found,
 	struct mb_greeting g = {
 		.state = s, .marker = &p->marker, .target = c.target,
 		.target_id = id, .accepts_new = p->accepts_new,
+		.redoes = p->redoes,
 	};
 	int rc = 0;
 
@@ -530,9 +531,9 @@ put_found(struct world *w, struct proc *p, const struct mb_batch *b,
 
 /* -1 refused, else enum mb_welcome. */
 static int
-greet(struct world *w, struct proc *p, struct mb_err *err)
+greet_as(struct world *w, struct proc *p, struct mb_state *s,
+    struct mb_err *err)
 {
-	struct mb_state *s = &p->j->state;
 	uint64_t held = s->held;
 	struct mb_marker marker = p->marker;
 	const struct mb_batch *b = mb_state_batch(s, marker.last);
@@ -542,6 +543,7 @@ greet(struct world *w, struct proc *p, struct mb_err *err)
 		.target_id = p->target_id == 0 ? NULL : id,
 		.is_replay = p->is_replay,
 		.accepts_new = p->accepts_new || breaks(w, R_GREET_LAST),
+		.redoes = p->redoes,
 	};
 	int rc;
 
@@ -556,6 +558,20 @@ greet(struct world *w, struct proc *p, struct mb_err *err)
 	rc = mb_marker_greet(&g, err);
 	s->held = held;
 	p->told = s->told_batch;
+	return rc;
+}
+
+static int
+greet(struct world *w, struct proc *p, struct mb_err *err)
+{
+	struct mb_state all;
+	int rc;
+
+	if (!p->redoes)
+		return greet_as(w, p, &p->j->state, err);
+	journal_read_all(p->j, &all);
+	rc = greet_as(w, p, &all, err);
+	mb_state_release(&all);
 	return rc;
 }
 
@@ -655,6 +671,91 @@ is_copied(const struct world *w, const struct proc *p)
 	return is;
 }
 
+/* Has everything before it to be there first, and isn't? */
+static bool
+is_out_of_order(const struct world *w, const struct proc *p,
+    const struct mb_state *all, uint64_t number)
+{
+	if (!w->is_ordered || breaks(w, R_REDO_ORDER))
+		return false;
+	if (p->marker.exists && number < p->marker.last)
+		return true;
+	for (size_t i = 0; i < all->n_batches; i++) {
+		const struct mb_batch *b = &all->batches[i];
+
+		if (b->number < number && mb_batch_has_rows(b) &&
+		    mb_marker_find(&p->marker, b->number, b->from,
+		    b->n_from) == MB_NONE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A committed batch is to be written again.  One that is there comes out the
+ * same, so all that is left of it is its line.
+ */
+static bool
+step_redo(struct world *w, struct proc *p, const struct mb_state *all,
+    const struct mb_batch *b)
+{
+	uint64_t as = mb_marker_find(&p->marker, b->number, b->from,
+	    b->n_from);
+
+	if (strcmp(b->digest.hex, p->msg.digest.hex) != 0)
+		return refuse(w, p, "not the journal's batch");
+	if (breaks(w, R_REDO_THERE))
+		as = MB_NONE;
+	if (as != MB_NONE && as != b->number)
+		return leave(w, p, "64, it is there under another number");
+	if (as == MB_NONE && is_out_of_order(w, p, all, b->number))
+		return leave(w, p, "64, others come first");
+	p->is_redo = true;
+	mb_marker_release(&p->next);
+	mb_marker_copy(&p->next, &p->marker);
+	p->pc = M_COMMIT;
+	if (as != MB_NONE || p->msg.rows == 0)
+		return true;
+	if (!mb_marker_has(&p->marker, b->number))
+		mb_marker_add(&p->next, b->number, &p->msg.digest, all, false);
+	p->pc = M_STEP;
+	return true;
+}
+
+static bool
+is_behind(const struct proc *p)
+{
+	char id[24];
+	struct mb_greeting g = {
+		.state = &p->j->state, .marker = &p->marker,
+		.target = p->sink->target,
+		.target_id = p->target_id == 0 ? NULL : id,
+	};
+
+	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
+	return mb_marker_is_behind(&g);
+}
+
+/* Is it for step_redo, and done? */
+static bool
+try_redo(struct world *w, struct proc *p)
+{
+	const struct mb_batch *b;
+	struct mb_state all;
+	bool is;
+
+	p->is_redo = false;
+	if (!p->redoes || p->is_copy)
+		return false;
+	journal_read_all(p->j, &all);
+	b = mb_state_batch(&all, p->msg.batch);
+	is = b != NULL && b->state == MB_COMMITTED;
+	if (is)
+		(void)step_redo(w, p, &all, b);
+	mb_state_release(&all);
+	return is;
+}
+
 /* Under the commit lock: may this batch go in? */
 static bool
 step_check(struct world *w, struct proc *p)
@@ -685,6 +786,11 @@ step_check(struct world *w, struct proc *p)
 		}
 		p->is_copy = welcome == MB_COPY;
 	}
+	if (try_redo(w, p))
+		return true;
+	if (p->redoes && !p->is_copy && !breaks(w, R_REDO_NEW) &&
+	    is_behind(p))
+		return leave(w, p, "64, others are missing");
 	has = mb_marker_has(&p->marker, p->msg.batch) && !breaks(w, R_FOUND);
 	b = mb_state_batch(s, p->msg.batch);
 	if (p->is_copy) {
@@ -795,6 +901,11 @@ step_sink(struct world *w, struct proc *p)
 	    !p->j->was_requeued[p->msg.batch])
 		fail(w, "batch %" PRIu64 " went in out of order",
 		    p->msg.batch);
+	for (uint64_t k = 0; w->is_ordered && p->is_redo && k < p->msg.batch;
+	    k++)
+		if ((p->j->plan[k] & ~w->blank & ~v->rows) != 0)
+			fail(w, "batch %" PRIu64 " was put back before %"
+			    PRIu64, p->msg.batch, k);
 	v->rows |= rows;
 	v->content[p->msg.batch] = 1;
 	mb_marker_release(&v->marker);
@@ -808,6 +919,35 @@ step_sink(struct world *w, struct proc *p)
 	return true;
 }
 
+/* The line of a batch that was written again; no marker would tell of it. */
+static bool
+step_redone(struct world *w, struct proc *p)
+{
+	struct mb_err err = { 0 };
+	char id[24];
+	struct mb_commit c = {
+		.batch = p->msg.batch, .run = p->run,
+		.time_ms = (int64_t)w->now, .target = p->sink->target,
+		.rows = (uint64_t)__builtin_popcountll(p->msg.rows),
+		.target_id = id,
+	};
+	struct mb_greeting g = {
+		.state = &p->j->state, .marker = &p->marker,
+		.target = c.target, .target_id = id, .redoes = true,
+	};
+
+	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
+	if (mb_marker_tell(&g, c.batch, &c.held, &err) < 0)
+		return refuse(w, p, err.msg);
+	mb_put_redo(&w->line, &c, &p->msg.digest);
+	w->c->redone++;
+	if (append(w, p))
+		p->pc = M_REDO_SYNC;
+	if (breaks(w, R_REDO_HELD))
+		p->j->state.held = mb_marker_count(&p->marker);
+	return true;
+}
+
 static bool
 step_commit(struct world *w, struct proc *p)
 {
@@ -815,6 +955,8 @@ step_commit(struct world *w, struct proc *p)
 
 	if (!journal_enter(w, p->j))
 		return refuse(w, p, "damaged journal");
+	if (p->is_redo)
+		return step_redone(w, p);
 	b = mb_state_batch(&p->j->state, p->msg.batch);
 	/* Others have told since our step: what does the sink hold now? */
 	if (p->msg.rows != 0 && p->j->state.told_batch != p->told) {
@@ -899,6 +1041,10 @@ step_committer(struct world *w, struct proc *p)
 		if (p->is_copy && !breaks(w, R_COPY_SETTLES))
 			return drop(w, p, NULL);
 		break;
+	case M_REDO_SYNC:
+		if (!breaks(w, R_REDO_SYNC) && !sync_journal(w, p))
+			return true;
+		return drop(w, p, NULL);
 	}
 	p->pc++;
 	return true;
@@ -908,10 +1054,27 @@ step_committer(struct world *w, struct proc *p)
  * mb-replay N, and park, unpark and requeue.
  */
 
+/* The frame of a batch that is to be replayed; false: there is none. */
+static bool
+find_frame(const struct world *w, const struct proc *p, struct msg *m)
+{
+	const struct mb_batch *b;
+	struct mb_state all;
+
+	if (p->redoes)
+		journal_read_all(p->j, &all);
+	else
+		mb_state_init(&all, false);
+	b = mb_state_batch(p->redoes ? &all : &p->j->state, p->batch);
+	if (b != NULL)
+		*m = frame_of(w, p, b);
+	mb_state_release(&all);
+	return b != NULL;
+}
+
 static bool
 step_replayer(struct world *w, struct proc *p)
 {
-	const struct mb_batch *b;
 	struct msg m;
 
 	if (!p->out->has_reader)
@@ -920,8 +1083,7 @@ step_replayer(struct world *w, struct proc *p)
 	case R_READ:
 		if (!journal_enter(w, p->j))
 			return refuse(w, p, "damaged journal");
-		b = mb_state_batch(&p->j->state, p->batch);
-		if (b == NULL)
+		if (!find_frame(w, p, &m))
 			return leave(w, p, "nothing to replay");
 		p->run = p->j->state.next_run;
 		put_run(w, p, "replay", MB_NONE);
@@ -939,10 +1101,8 @@ step_replayer(struct world *w, struct proc *p)
 		    .is_replay = true });
 		break;
 	case R_FRAME:
-		b = mb_state_batch(&p->j->state, p->batch);
-		if (b == NULL)
+		if (!find_frame(w, p, &m))
 			return leave(w, p, "settled meanwhile");
-		m = frame_of(w, p, b);
 		m.is_replay = true;
 		send(w, p, m);
 		w->c->replays++;
@@ -1111,9 +1271,9 @@ start_pipeline(struct world *w, struct journal *j, unsigned end,
 	trace(w, "start %s", proc_name(w, collector));
 }
 
-void
-start_replay(struct world *w, struct journal *j, uint64_t batch,
-    struct sink *sink)
+static void
+start_replayer(struct world *w, struct journal *j, uint64_t batch,
+    struct sink *sink, bool redoes)
 {
 	struct proc *replayer, *committer;
 
@@ -1121,8 +1281,22 @@ start_replay(struct world *w, struct journal *j, uint64_t batch,
 		return;
 	start_pair(w, REPLAYER, R_READ, j, sink, &replayer, &committer);
 	replayer->batch = batch;
-	trace(w, "start %s of %" PRIu64 " into %s", proc_name(w, replayer),
-	    batch, sink->target);
+	replayer->redoes = committer->redoes = redoes;
+	trace(w, "start %s of %" PRIu64 " into %s%s", proc_name(w, replayer),
+	    batch, sink->target, redoes ? ", again" : "");
+}
+
+void
+start_replay(struct world *w, struct journal *j, uint64_t batch,
+    struct sink *sink)
+{
+	start_replayer(w, j, batch, sink, false);
+}
+
+void
+start_redo(struct world *w, struct journal *j, uint64_t batch)
+{
+	start_replayer(w, j, batch, &w->sinks[0], true);
 }
 
 void

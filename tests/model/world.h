@@ -34,7 +34,8 @@ enum rule {
 	R_CHECKPOINT_SYNC, R_FORGOTTEN,
 	R_GREET_EACH, R_SPOOL_UNPARKED, R_REQUEUE_FORMER, R_REQUEUE_AS,
 	R_REQUEUE_VOID, R_REQUEUE_SYNC, R_VOID_KEPT, R_PARK_ORDERED,
-	R_TELL_LAST, R_COPY_FORMER, N_RULES
+	R_TELL_LAST, R_COPY_FORMER, R_REDO_THERE, R_REDO_ORDER, R_REDO_SYNC,
+	R_REDO_HELD, R_REDO_NEW, N_RULES
 };
 
 struct rule_text {
@@ -127,6 +128,8 @@ struct proc {
 	/* committer */
 	uint64_t hello_run;
 	bool is_replay, is_copy, accepts_new;
+	bool redoes;			/* also of the replayer */
+	bool is_redo;			/* the batch in hand is committed */
 	struct sink *sink;
 	struct mb_marker marker, next;
 	uint64_t target_id;
@@ -142,13 +145,13 @@ struct counts {
 	uint64_t histories, steps, crashes, torn, power_cuts, failed_syncs,
 	    zombies, cas_failures, found, found_as, dropped, refusals, parked,
 	    failed, requeued, replays,
-	    copies, commits, restored_journals, restored_sinks,
+	    redone, copies, commits, restored_journals, restored_sinks,
 	    recreated_sinks, copied_journals, checkpoints;
 };
 
 struct world {
 	uint64_t seed, rng, now;
-	uint32_t broken;
+	uint64_t broken;
 	bool is_traced, is_over;
 	char failure[256];
 
@@ -157,9 +160,10 @@ struct world {
 	bool locks_vanish;		/* all but the append lock */
 	bool is_ordered;
 	bool can_park, can_replay, can_copy;
+	bool can_redo;			/* what a harmed sink lacks is put back */
 	unsigned p_crash, p_power, p_stop, p_sync;	/* per 1000 steps */
 	unsigned tamper;		/* 0: none */
-	bool is_racing, is_tampered, has_accepted, is_ending;
+	bool is_racing, is_tampered, has_accepted, is_ending, is_put_back;
 	uint64_t snapshot_at, tamper_at;
 
 	unsigned n_records, available;
@@ -227,6 +231,8 @@ void start_pipeline(struct world *w, struct journal *j, unsigned end,
     bool accepts_new);
 void start_replay(struct world *w, struct journal *j, uint64_t batch,
     struct sink *sink);
+/* mb-replay N | mb-commit --redo */
+void start_redo(struct world *w, struct journal *j, uint64_t batch);
 void start_admin(struct world *w, struct journal *j, uint64_t batch,
     enum admin admin);
 const char *proc_name(const struct world *w, const struct proc *p);
