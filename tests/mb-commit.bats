@@ -556,6 +556,24 @@ failing() {
 	[ ! -e no ]
 }
 
+@test "a target that may not be written to is refused, and no batch has failed" {
+	mkdir -m 755 ro ro/old
+	mkdir -m 700 no
+	sqlite3 ro/x.db 'CREATE TABLE t (a)'
+	chmod 711 . .. ../.. ../../..
+	mkdir -m 777 j
+	mb-collect -j j/j.mbj in.csv >frames 2>/dev/null
+	chmod -R a+rwX j frames
+	for target in dir:no/x dir:ro dir:ro/x 'sqlite:no/x.db#t' 'sqlite:ro/x.db#t' \
+		'sqlite:ro/y.db#t' delta:no/x delta:ro/old delta:ro/x; do
+		line "setpriv --reuid 65534 --clear-groups mb-commit -j j/j.mbj '$target' <frames"
+		has "$output" "mb-commit: " ": Permission denied" "status 64"
+		is "$(states j/j.mbj)" "0 planned"
+	done
+	line 'mb-commit dir:ro <frames'
+	is "$output" "status 0"
+}
+
 @test "--delete-when deletes keys, in the order of the rows" {
 	printf '%s\n' op,id,v i,1,a i,2,b d,1, i,3,c d,9, u,2,bb d,3,x i,3,again i,,null d,, >in.csv
 	line "mb-collect -j j.mbj in.csv |

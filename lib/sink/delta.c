@@ -823,6 +823,11 @@ mb_sink_open_delta(struct mb_sink **out, const char *path,
 	mb_buf_addf(&target, "delta:%s", absolute);
 	s->head.target = mb_buf_take(&target);
 	s->place = mb_strdup(s->head.target);
+	if (!options->is_dry &&
+	    mb_sink_may_write(absolute, true, s->place, err) < 0) {
+		free(absolute);
+		goto fail;
+	}
 	mb_deltahome_init(&s->home, absolute, s->place);
 	s->home.is_dry = options->is_dry;
 	s->columns = (struct mb_columns){ .options = options,

@@ -783,14 +783,18 @@ mb_sink_open_dir(struct mb_sink **out, const char *path,
 		.base = { .ops = &ops, .options = options },
 		.dirfd = -1, .fd = -1,
 	};
-	if (mb_sink_resolve(&s->path, "dir", path, err) < 0 || open_existing(s, err) < 0) {
-		mb_sink_close(&s->base);
-		return -1;
-	}
+	if (mb_sink_resolve(&s->path, "dir", path, err) < 0)
+		goto fail;
 	mb_buf_addf(&target, "dir:%s", s->path);
 	s->base.target = mb_buf_take(&target);
+	if (mb_sink_may_write(s->path, true, s->base.target, err) < 0 ||
+	    open_existing(s, err) < 0)
+		goto fail;
 	*out = &s->base;
 	return 0;
+fail:
+	mb_sink_close(&s->base);
+	return -1;
 }
 
 int

@@ -245,6 +245,16 @@ struct mb_sink {
 MB_CHECK int mb_sink_resolve(char **out, const char *kind, const char *path,
     struct mb_err *err);
 
+/*
+ * May we write the file, or into the directory?  Where it isn't there, into
+ * the one that it will be in.  MB_EUSAGE: no.  It is asked before the first batch, because trying again
+ * doesn't help; what is refused later is no reason to count a batch as failed.
+ */
+MB_CHECK int mb_sink_may_write(const char *path, bool is_directory,
+    const char *place, struct mb_err *err);
+/* Is it such an error? */
+bool mb_sink_is_refused(int error);
+
 int mb_sink_open_dir(struct mb_sink **out, const char *path,
     const struct mb_sink_options *options, struct mb_err *err);
 int mb_sink_open_sqlite(struct mb_sink **out, const char *file_and_table,

@@ -1492,6 +1492,21 @@ static const struct mb_sink_ops ops = {
 	.stage = stage, .commit = commit, .redo = redo, .abort = abort_batch,
 };
 
+/* Beside the file others are made: the log of its WAL mode. */
+static int
+may_write(const struct sqlite_sink *s, struct mb_err *err)
+{
+	char *dir = mb_strdup(s->file), *slash = strrchr(dir, '/');
+	int rc;
+
+	slash[slash == dir] = '\0';
+	rc = mb_sink_may_write(s->file, false, s->file, err);
+	if (rc == 0)
+		rc = mb_sink_may_write(dir, true, dir, err);
+	free(dir);
+	return rc;
+}
+
 /*
  * Find the file, made empty if it isn't there: SQLite would make it, too, but
  * not by umask.  One that is there isn't opened, since to close a descriptor
@@ -1506,7 +1521,8 @@ find_file(struct sqlite_sink *s, const char *path, struct mb_err *err)
 	fd = mb_openat(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL, 0666);
 	if (fd >= 0)
 		close(fd);
-	else if (errno == ENOENT || errno == ENOTDIR || errno == EISDIR)
+	else if (errno == ENOENT || errno == ENOTDIR || errno == EISDIR ||
+	    mb_sink_is_refused(errno))
 		return mb_fail(err, MB_EUSAGE, "%s: %s", path,
 		    strerror(errno));
 	else if (errno != EEXIST)
@@ -1515,7 +1531,7 @@ find_file(struct sqlite_sink *s, const char *path, struct mb_err *err)
 		return mb_fail_sys(err, "%s", path);
 	if (!S_ISREG(st.st_mode))
 		return mb_fail(err, MB_EUSAGE, "%s: is not a file", path);
-	return 0;
+	return may_write(s, err);
 }
 
 /* The same, but it must be there. */

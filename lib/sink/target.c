@@ -1,6 +1,7 @@
 #include "sink/sink.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -249,6 +250,31 @@ has_parent(const char *absolute)
 	    (errno != ENOENT && errno != ENOTDIR);
 	free(parent);
 	return is_there;
+}
+
+bool
+mb_sink_is_refused(int error)
+{
+	return error == EACCES || error == EPERM || error == EROFS;
+}
+
+int
+mb_sink_may_write(const char *path, bool is_directory, const char *place,
+    struct mb_err *err)
+{
+	int mode = is_directory ? W_OK | X_OK : R_OK | W_OK;
+	char *copy = mb_strdup(path), *slash;
+
+	errno = 0;
+	while (faccessat(AT_FDCWD, copy, mode, AT_EACCESS) < 0 &&
+	    errno == ENOENT && (slash = strrchr(copy, '/')) != NULL &&
+	    slash[1] != '\0') {
+		slash[slash == copy] = '\0';
+		errno = 0;
+	}
+	free(copy);
+	return mb_sink_is_refused(errno) ? mb_fail(err, MB_EUSAGE,
+	    "%s: may not be written to: %s", place, strerror(errno)) : 0;
 }
 
 int
