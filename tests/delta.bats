@@ -233,6 +233,76 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	ended 64 '.places is missing'
 }
 
+@test "delta: how far sources were read doesn't grow for ever" {
+	# Lines as of many batches before, of one file that was read on.
+	seq 20 | sed '1i n' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	places=$(echo t/_mb/*.places)
+	head -1 "$places" >x
+	for ((i = 0; i < 200; i++)); do
+		tail -n +2 "$places"
+	done >y
+	cat x y >"$places"
+	[ "$(stat -c %s "$places")" -gt 600000 ]
+	seq 21 25 >>n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	[ "$(stat -c %s "$places")" -lt 200000 ]
+	is "$(ls -A t/_mb | grep -v places)" ''
+	# The newest lines are those that were there; before them is one.
+	is "$(tail -n +3 "$places" | head -n -5 | md5sum)" \
+		"$(tail -n "$(($(wc -l <"$places") - 7))" y | md5sum)"
+	is "$(sed -n 2p "$places" | jq -c '[.mb, .batch, (.positions | length)]')" '["place",19,1]'
+	# And it is enough to go on from: by all of it, and by the one line.
+	seq 26 30 >>n.csv
+	cp "$places" all
+	for k in 999999 2; do
+		rm -rf j.mbj j.mbj.d
+		head -n "$k" all >"$places"
+		line 'mb-collect -j j.mbj --adopt delta:t n.csv | mb-commit --dry-run delta:t'
+		# What the one line says is where the lines before the kept ended.
+		[ "$k" = 2 ] && ended 0 'batch 25: ' || ended 0 'batch 25: 5 rows'
+	done
+	# Whoever dies or fails while writing it anew leaves one that is whole.
+	so=$BATS_TEST_DIRNAME/../build/tests/fault.so
+	rm -rf j.mbj j.mbj.d
+	cp all "$places"
+	line 'mb-collect -j j.mbj --adopt delta:t n.csv | mb-commit delta:t'
+	places=$(echo t/_mb/*.places)
+	for ((i = 0; i < 1500; i++)); do
+		tail -n 1 "$places"
+	done >x
+	cat x >>"$places"
+	echo 31 >>n.csv
+	mb-collect -j j.mbj n.csv >frames
+	mkdir was
+	cp -a t j.mbj j.mbj.d was
+	for mode in die EIO; do
+		for ((n = 1; n < 100; n++)); do
+			rm -rf t j.mbj j.mbj.d report
+			cp -a was/* .
+			env LD_PRELOAD="$so" ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 \
+				MB_FAULT_MODE=$mode MB_FAULT_AT=$n MB_FAULT_REPORT="$PWD/report" \
+				mb-commit delta:t <frames >/dev/null 2>&1 || true
+			[ "$(grep -ac '^{"mb":"place",.*"crc":"[0-9a-f]*"}$' "$places")" -gt 100 ]
+			mb-commit delta:t <frames
+			is "$(dumped t n | wc -l)" 31
+			grep -q fired report || break
+		done
+		[ "$n" -gt 8 ]
+		[ "$n" -lt 100 ]
+	done
+	rm -r j.mbj j.mbj.d
+	line 'mb-collect -j j.mbj --adopt delta:t n.csv | mb-commit delta:t'
+	ended 0
+	is "$(dumped t n | wc -l)" 31
+	# Nothing that counts is not a beginning.
+	rm -rf j.mbj j.mbj.d
+	head -n 1 all >"$(echo t/_mb/*.places)"
+	line 'mb-collect -j j.mbj --adopt delta:t n.csv'
+	ended 64 'nobody knows how far'
+}
+
 @test "delta: a table that was restored from an older copy is noticed" {
 	line 'mb-collect -j j.mbj --max-records 2 in.csv | mb-commit delta:t'
 	rm t/_delta_log/00000000000000000002.json

@@ -579,14 +579,15 @@ put_commit(const struct delta_sink *s, struct mb_buf *out,
 
 /* How far the sources have been read, once for the batch. */
 static int
-put_place(struct delta_sink *s, struct mb_err *err)
+put_place(struct delta_sink *s, const struct mb_marker *was,
+    struct mb_err *err)
 {
 	if (s->head.positions == NULL || s->has_place || s->home.is_dry)
 		return 0;
 	if (s->place_file == NULL)
 		mb_deltaplace_open(&s->place_file, s->home.log.tmpfd,
 		    s->head.options->journal);
-	if (mb_deltaplace_put(s->place_file, s->batch, s->head.positions,
+	if (mb_deltaplace_put(s->place_file, s->batch, s->head.positions, was,
 	    err) < 0)
 		return mb_wrap(err, "%s", s->place);
 	s->has_place = true;
@@ -661,7 +662,7 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 		    "moved", s->place);
 		goto out;
 	}
-	if ((now != NULL ? put_place(s, err) : find_replaced(s, err)) < 0)
+	if ((now != NULL ? put_place(s, was, err) : find_replaced(s, err)) < 0)
 		goto out;
 	if (s->files != NULL && mb_deltafiles_publish(s->files, err) < 0)
 		goto out;						/* D2 */

@@ -8,6 +8,11 @@
  * only if the marker has its batch (positions.h), so that it may be there
  * without one.
  *
+ * The newest lines are kept as they are, so that the table can be put back to
+ * an older version; of those before one line says what they come to.  The file
+ * is written anew for that, whenever it has got twice as large, and takes the
+ * place of the old one.
+ *
  *	{"mb":"places","version":1,"journal":ID,"crc":…}
  *	{"mb":"place","batch":17,"run":…,"positions":[…],"open":[…],"crc":…}
  */
@@ -23,9 +28,13 @@ void mb_deltaplace_open(struct mb_deltaplace **out, int dirfd,
     const char *journal);
 void mb_deltaplace_close(struct mb_deltaplace *p);
 
-/* Append a line, and sync it. */
+/*
+ * Append a line, and sync it.  From some size on, lines but the newest are
+ * made one, by the marker as it is before the batch.
+ */
 MB_CHECK int mb_deltaplace_put(struct mb_deltaplace *p, uint64_t batch,
-    const struct mb_positions *positions, struct mb_err *err);
+    const struct mb_positions *positions, const struct mb_marker *marker,
+    struct mb_err *err);
 
 /*
  * Gather what the file of this journal says, by out->marker.  MB_EUSAGE: it

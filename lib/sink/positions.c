@@ -234,6 +234,8 @@ struct gathering {
 	size_t n, cap;
 	uint64_t *index;	/* into v, + 1; 0: free */
 	size_t mask;
+	bool has_line;
+	uint64_t batch;		/* the last that has one */
 };
 
 static void
@@ -320,7 +322,8 @@ gather_line(struct gathering *g, struct mb_found *out,
  */
 static int
 read_lines(struct gathering *g, struct mb_found *out, uint64_t *last,
-    bool gathers, FILE *f, const char *name, struct mb_err *err)
+    bool gathers, FILE *f, uint64_t end, const char *name,
+    struct mb_err *err)
 {
 	char *text = NULL;
 	size_t cap = 0;
@@ -328,7 +331,8 @@ read_lines(struct gathering *g, struct mb_found *out, uint64_t *last,
 	ssize_t len;
 	int rc = 0;
 
-	while (rc == 0 && (len = getline(&text, &cap, f)) > 0) {
+	while (rc == 0 && off < end &&
+	    (len = getline(&text, &cap, f)) > 0) {
 		struct mb_str line = { text, (size_t)len - 1 };
 		struct mb_doc *doc;
 		uint64_t batch;
@@ -346,6 +350,9 @@ read_lines(struct gathering *g, struct mb_found *out, uint64_t *last,
 			else if (last[batch] == off)
 				rc = gather_line(g, out, mb_doc_root(doc),
 				    name, err);
+			if (!g->has_line || batch > g->batch)
+				g->batch = batch;
+			g->has_line = true;
 		}
 		off += (uint64_t)len;
 		mb_doc_close(doc);
@@ -356,11 +363,10 @@ read_lines(struct gathering *g, struct mb_found *out, uint64_t *last,
 	return rc;
 }
 
-int
-mb_positions_gather(struct mb_found *out, int fd, const char *name,
-    struct mb_err *err)
+static int
+gather_lines(struct gathering *g, struct mb_found *out, int fd, uint64_t end,
+    const char *name, struct mb_err *err)
 {
-	struct gathering g = { 0 };
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0), rc;
 	FILE *f = copy < 0 ? NULL : fdopen(copy, "r");
 	uint64_t *last;
@@ -372,20 +378,56 @@ mb_positions_gather(struct mb_found *out, int fd, const char *name,
 	}
 	last = mb_realloc_array(NULL, out->marker.last + 1, sizeof *last);
 	rewind(f);
-	rc = read_lines(&g, out, last, false, f, name, err);
+	rc = read_lines(g, out, last, false, f, end, name, err);
 	if (rc == 0) {
 		rewind(f);
-		rc = read_lines(&g, out, last, true, f, name, err);
+		rc = read_lines(g, out, last, true, f, end, name, err);
 	}
 	fclose(f);
 	free(last);
 	mb_buf_addc(&out->positions, '[');
-	for (size_t i = 0; i < g.n; i++) {
+	for (size_t i = 0; i < g->n; i++) {
 		mb_buf_adds(&out->positions, i > 0 ? "," : "");
-		mb_buf_adds(&out->positions, g.v[i].json);
+		mb_buf_adds(&out->positions, g->v[i].json);
 	}
 	mb_buf_addc(&out->positions, ']');
+	return rc;
+}
+
+int
+mb_positions_gather(struct mb_found *out, int fd, const char *name,
+    struct mb_err *err)
+{
+	struct gathering g = { 0 };
+	int rc = gather_lines(&g, out, fd, UINT64_MAX, name, err);
+
+	if (rc == 0 && !g.has_line)
+		rc = mb_fail(err, MB_EUSAGE, "%s: has nothing of the batches "
+		    "that are there: nobody knows how far the sources were "
+		    "read", name);
 	gathering_release(&g);
+	return rc;
+}
+
+int
+mb_positions_merge(struct mb_buf *line, const struct mb_marker *marker,
+    int fd, uint64_t end, const char *name, struct mb_err *err)
+{
+	struct mb_found found = { .marker = *marker };	/* borrowed */
+	struct gathering g = { 0 };
+	int rc = gather_lines(&g, &found, fd, end, name, err);
+
+	if (rc == 0 && g.has_line &&
+	    found.positions.len + found.open.len <= MAX_TEXT) {
+		mb_line_u64(line, "batch", g.batch);
+		mb_line_u64(line, "run", found.run);
+		mb_line_raw(line, "positions", mb_buf_str(&found.positions));
+		mb_line_raw(line, "open", mb_buf_str(&found.open));
+		rc = 1;
+	}
+	gathering_release(&g);
+	mb_buf_release(&found.positions);
+	mb_buf_release(&found.open);
 	return rc;
 }
 

@@ -46,6 +46,15 @@ MB_CHECK int mb_positions_gather(struct mb_found *out, int fd,
     const char *name, struct mb_err *err);
 
 /*
+ * The same of the lines before byte `end`, as the members of one line that can
+ * take their place: `batch` (the last of those that count), run, positions,
+ * open.  1; 0: there is none that counts, or too much for a line.
+ */
+MB_CHECK int mb_positions_merge(struct mb_buf *line,
+    const struct mb_marker *marker, int fd, uint64_t end, const char *name,
+    struct mb_err *err);
+
+/*
  * The state of the journal that was lost, as far as the sink knows: number and
  * digest from the marker, sources from the positions, and what is open is
  * parked.  *s is to be released in any case.  MB_ECORRUPT.
