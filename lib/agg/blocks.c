@@ -53,7 +53,9 @@ run_job(void *context, unsigned number, unsigned slot)
 	struct mb_str data;
 
 	reset_job(job);
+	/* The bytes first, if it isn't well equipped: others wait for them. */
 	if (find_bytes(w, worker, job, &data) == 0 &&
+	    mb_work_equip(w, worker, &job->err) == 0 &&
 	    mb_reader_begin(worker->reader, header_of(w), job->off,
 	    &job->err) == 0)
 		(void)mb_work_take(w, worker, job, &data, true);
@@ -363,6 +365,8 @@ mb_work_finish(struct mb_work *w, bool is_sorted, struct mb_err *err)
 	if (wait_for_jobs(w, err) < 0)
 		return -1;
 	for (unsigned i = 1; i < w->cfg.n_threads; i++) {
+		if (w->workers[i].groups == NULL)
+			continue;	/* it had nothing to do */
 		mb_groups_merge(w->workers[0].groups, w->workers[i].groups);
 		for (size_t k = 0; k < w->cfg.query->fields.n; k++)
 			w->workers[0].saw[k] |= w->workers[i].saw[k];

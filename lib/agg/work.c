@@ -40,12 +40,27 @@ mb_work_needs_order(const struct mb_work *w)
 	    (mb_work_passes(w) && w->cfg.is_stamped && w->stream.n_places == 0);
 }
 
+/* What the query needs, whatever the stream. */
+static int
+equip(struct mb_work *w, struct worker *worker, struct mb_err *err)
+{
+	struct mb_field_set fields = w->cfg.query->fields;
+
+	mb_groups_open(&worker->groups, w->cfg.query, w->seed);
+	worker->saw = mb_zalloc(fields.n * sizeof *worker->saw);
+	/* The query knows all the fields, so the set stays as it is. */
+	if (w->cfg.query->where != NULL && mb_expr_open(&worker->where,
+	    w->cfg.query->where, &fields, err) < 0)
+		return -1;
+	assert(fields.n == w->cfg.query->fields.n);
+	return 0;
+}
+
 int
 mb_work_open(struct mb_work **out, const struct mb_work_config *cfg,
     struct mb_err *err)
 {
 	struct mb_work *w = mb_zalloc(sizeof *w);
-	struct mb_field_set fields = cfg->query->fields;
 
 	*out = NULL;
 	*w = (struct mb_work){ .cfg = *cfg };
@@ -57,17 +72,8 @@ mb_work_open(struct mb_work **out, const struct mb_work_config *cfg,
 	w->jobs = mb_zalloc((1 + w->n_jobs) * sizeof *w->jobs);
 	if (mb_random(&w->seed, sizeof w->seed, err) < 0)
 		goto fail;
-	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
-		struct worker *worker = &w->workers[i];
-
-		mb_groups_open(&worker->groups, cfg->query, w->seed);
-		worker->saw = mb_zalloc(fields.n * sizeof *worker->saw);
-		/* The query knows all the fields, so the set stays as it is. */
-		if (cfg->query->where != NULL && mb_expr_open(&worker->where,
-		    cfg->query->where, &fields, err) < 0)
-			goto fail;
-		assert(fields.n == cfg->query->fields.n);
-	}
+	if (equip(w, &w->workers[0], err) < 0)
+		goto fail;
 	*out = w;
 	return 0;
 fail:
@@ -117,29 +123,43 @@ mb_work_close(struct mb_work *w)
 	free(w);
 }
 
+/* What the stream needs: its format is known. */
 static void
-open_readers(struct mb_work *w, const struct mb_stream *s)
+open_reader(struct mb_work *w, struct worker *worker)
 {
 	const struct mb_query *q = w->cfg.query;
 	struct mb_reader_config cfg = {
-		.format = s->format, .delimiter = s->delimiter,
-		.record_limit = s->record_limit,
+		.format = w->format, .delimiter = w->delimiter,
+		.record_limit = w->record_limit,
 		.nulls = w->cfg.nulls, .n_nulls = w->cfg.n_nulls,
 		.fields = q->fields.v, .n_fields = q->fields.n,
 		.isa = w->cfg.isa,
 	};
 
+	mb_reader_open(&worker->reader, &cfg);
+	cfg.wants_all = true;
+	if (mb_work_passes(w) && w->format != w->cfg.out_format)
+		mb_reader_open(&worker->whole, &cfg);
+}
+
+int
+mb_work_equip(struct mb_work *w, struct worker *worker, struct mb_err *err)
+{
+	if (worker->groups == NULL && equip(w, worker, err) < 0)
+		return -1;
+	if (worker->reader == NULL)
+		open_reader(w, worker);
+	return 0;
+}
+
+static void
+open_readers(struct mb_work *w, const struct mb_stream *s)
+{
 	close_readers(w);
-	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
-		cfg.wants_all = false;
-		mb_reader_open(&w->workers[i].reader, &cfg);
-		cfg.wants_all = true;
-		if (mb_work_passes(w) && s->format != w->cfg.out_format)
-			mb_reader_open(&w->workers[i].whole, &cfg);
-	}
 	w->format = s->format;
 	w->delimiter = s->delimiter;
 	w->record_limit = s->record_limit;
+	open_reader(w, &w->workers[0]);
 	w->is_open = true;
 }
 
@@ -158,6 +178,8 @@ mb_work_reset(struct mb_work *w)
 	mb_work_drop_jobs(w);
 	w->is_reading = false;
 	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
+		if (w->workers[i].groups == NULL)
+			continue;
 		mb_groups_reset(w->workers[i].groups);
 		mb_buf_release(&w->workers[i].block);
 		memset(w->workers[i].saw, 0, w->cfg.query->fields.n *
