@@ -432,6 +432,22 @@ status 64'
 	[ "$(wc -c <big.csv)" -gt 2000000 ]
 }
 
+@test "many groups come in the order of their first records, whoever found them" {
+	awk 'BEGIN { srand(3); print "k,x"
+		for (i = 0; i < 300000; i++)
+			print int(rand() * 200000) "," i }' >keys.csv
+	awk -F, 'NR > 1 { if (!($1 in n)) k[++m] = $1; n[$1]++; s[$1] += $2 }
+		END { print "k,count,x_sum"
+			for (i = 1; i <= m; i++)
+				print k[i] "," n[k[i]] "," s[k[i]] }' \
+		OFMT=%.0f CONVFMT=%.0f keys.csv >want
+	for n in 1 2 3 7; do
+		mb-agg -T $n -k k -a count,sum:x keys.csv >got
+		cmp got want
+	done
+	[ "$(wc -l <want)" -gt 100000 ]
+}
+
 @test "a large file as standard input is read from where it stands, to its end" {
 	seq 3000000 >n
 	head -c 1000002 n >start

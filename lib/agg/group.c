@@ -357,13 +357,54 @@ sort_by_keys(struct mb_groups *g)
 	free(rows);
 }
 
-static int
-compare_ordinals(const void *left, const void *right, void *keys)
+static uint64_t
+ordinal_of(const struct mb_groups *g, uint32_t group)
 {
-	uint64_t a = mb_keys_group(keys, *(const uint32_t *)left)->ordinal;
-	uint64_t b = mb_keys_group(keys, *(const uint32_t *)right)->ordinal;
+	return mb_keys_group(g->keys, group)->ordinal;
+}
 
-	return a < b ? -1 : a > b;
+/* Where the run that begins at `i` ends: the groups up to there are in order. */
+static size_t
+end_of_run(const struct mb_groups *g, const uint32_t *order, size_t i,
+    size_t n)
+{
+	while (++i < n && ordinal_of(g, order[i - 1]) <
+	    ordinal_of(g, order[i]))
+		;
+	return i < n ? i : n;
+}
+
+/*
+ * By first appearance.  The groups of each worker are in order as they stand,
+ * so there are few runs, and two by two they are merged.
+ */
+static void
+sort_by_ordinals(struct mb_groups *g, size_t n)
+{
+	uint32_t *from = g->order, *to = mb_realloc_array(NULL, n, sizeof *to);
+
+	while (end_of_run(g, from, 0, n) < n) {
+		uint32_t *swap = from;
+
+		for (size_t i = 0, k = 0; i < n; ) {
+			size_t a = i, end_a = end_of_run(g, from, a, n);
+			size_t b = end_a;
+
+			i = b < n ? end_of_run(g, from, b, n) : n;
+			while (a < end_a && b < i)
+				to[k++] = ordinal_of(g, from[a]) <
+				    ordinal_of(g, from[b]) ? from[a++] :
+				    from[b++];
+			while (a < end_a)
+				to[k++] = from[a++];
+			while (b < i)
+				to[k++] = from[b++];
+		}
+		from = to;
+		to = swap;
+	}
+	g->order = from;
+	free(to);
 }
 
 void
@@ -388,8 +429,7 @@ mb_groups_finish(struct mb_groups *g, bool is_sorted)
 	if (is_sorted)
 		sort_by_keys(g);
 	else
-		qsort_r(g->order, n, sizeof *g->order, compare_ordinals,
-		    g->keys);
+		sort_by_ordinals(g, n);
 }
 
 /* "status=200, country=de" for a message. */
