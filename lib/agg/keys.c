@@ -603,29 +603,33 @@ guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers, char **groups)
 /* The group of row i, looked for alone, and added if there is none. */
 static uint32_t
 find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
-    uint64_t ordinal, size_t i)
+    uint64_t ordinal, size_t i, bool has_hash)
 {
 	struct mb_group *group;
 	uint32_t entry;
 
 	for (size_t k = 0; k < t->n_keys; k++)
-		set_row_probe(t, &t->probes[k * MB_ROWS], rows,
+		set_row_probe(t, &t->probes[k * MB_ROWS + i], rows,
 		    &view_of(rows, fields[k])[i]);
-	t->hashes[0] = hash_probes(t, 0);
-	entry = look_up(t, 0);
+	if (!has_hash)
+		t->hashes[i] = hash_probes(t, i);
+	entry = look_up(t, i);
 	if (entry != 0)
 		return entry - 1;
-	entry = append_group(t, t->hashes[0]);
+	entry = append_group(t, t->hashes[i]);
 	group = mb_keys_group(t, entry - 1);
 	group->ordinal = ordinal + rows->record[i];
 	for (size_t k = 0; k < t->n_keys; k++)
-		set_key(t, &group->key[k], &t->probes[k * MB_ROWS],
+		set_key(t, &group->key[k], &t->probes[k * MB_ROWS + i],
 		    (enum mb_kind)view_of(rows, fields[k])[i].kind);
 	return entry - 1;
 }
 
-/* The group of each row, if it is one with the first tag; or it is missed. */
-static void
+/*
+ * The group of each row, if it is one with the first tag; or it is missed.
+ * True if the rows' hashes are there.
+ */
+static bool
 guess_rows(struct mb_keys *t, const struct mb_rows *rows,
     const size_t *fields, uint32_t *numbers, char **groups)
 {
@@ -638,12 +642,12 @@ guess_rows(struct mb_keys *t, const struct mb_rows *rows,
 	}
 	if (is_short && t->n_keys == 1) {
 		guess_short(t, rows, a, NULL, numbers, groups);
-		return;
+		return false;
 	}
 	if (is_short) {
 		guess_short(t, rows, a, view_of(rows, fields[1]), numbers,
 		    groups);
-		return;
+		return false;
 	}
 	for (size_t k = 0; k < t->n_keys; k++)
 		t->columns[k]->hash(t, rows, view_of(rows, fields[k]), k);
@@ -651,6 +655,7 @@ guess_rows(struct mb_keys *t, const struct mb_rows *rows,
 	for (size_t k = 0; k < t->n_keys; k++)
 		t->columns[k]->compare(t, rows, view_of(rows, fields[k]), k,
 		    groups);
+	return true;
 }
 
 void
@@ -658,10 +663,11 @@ mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
     const size_t *fields, uint64_t ordinal, uint32_t *numbers, char **groups)
 {
 	const size_t n = rows->n, n_before = t->n;
+	bool has_hashes = false;
 
 	memset(t->is_missed, t->n == 0, n);
 	if (t->n > 0 && t->n_keys > 0) {
-		guess_rows(t, rows, fields, numbers, groups);
+		has_hashes = guess_rows(t, rows, fields, numbers, groups);
 	} else if (t->n > 0) {
 		memset(numbers, 0, n * sizeof *numbers);
 		for (size_t i = 0; i < n; i++)
@@ -670,7 +676,8 @@ mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
 	for (size_t i = 0; i < n; i++) {
 		if (!t->is_missed[i])
 			continue;
-		numbers[i] = find_row(t, rows, fields, ordinal, i);
+		numbers[i] = find_row(t, rows, fields, ordinal, i,
+		    has_hashes);
 		groups[i] = (char *)mb_keys_group(t, numbers[i]);
 	}
 	/* They may have moved. */

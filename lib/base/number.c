@@ -327,6 +327,16 @@ mb_number_format(struct mb_buf *out, const struct mb_number *n)
 		mb_double_format(out, n->real);
 		return;
 	}
+	if (n->places == 0 && n->units == (int64_t)n->units &&
+	    n->units >= 0) {
+		/* Most results, of which there can be millions. */
+		part = (uint64_t)n->units;
+		do
+			text[--i] = (char)('0' + part % 10);
+		while ((part /= 10) > 0);
+		mb_buf_add(out, text + i, sizeof text - i);
+		return;
+	}
 	rest = n->units < 0 ? -(mb_uint128)n->units : (mb_uint128)n->units;
 	do {
 		/* 128-bit division is slow: 19 digits at a time, if at all. */
