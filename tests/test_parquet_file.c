@@ -313,6 +313,58 @@ rows_at_once_make_the_same_file(void **state)
 	mb_buf_release(&file[1]);
 }
 
+/*
+ * Whether a dictionary pays shows in the size: n values of which so many are
+ * different.
+ */
+static void
+a_dictionary_is_there_where_it_pays(void **state)
+{
+	static const struct {
+		uint32_t n, distinct;
+		size_t least, most;	/* bytes of the file */
+	} cases[] = {
+		{ 600000, 1000, 700000, 850000 },	/* 10 bits each */
+		{ 600000, 100000, 2000000, 2200000 },	/* 17 and 800 kB */
+		{ 600000, 600000, 4800000, 4900000 },	/* as they are */
+		{ 20000, 20000, 160000, 161000 },
+		{ 20000, 5000, 70000, 76000 },
+	};
+	struct mb_parquet_node node = { .name = "c",
+		.type = { MB_PARQUET_INT64, 0, 0 } };
+	struct mb_parquet_options o = { .schema = &node, .n_schema = 1,
+		.version = "1.2.3", .codec = MB_PARQUET_CODEC_NONE };
+	struct mb_buf file = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_parquet_writer *w;
+		struct mb_parquet_file done;
+		struct mb_err err = { 0 };
+
+		mb_buf_reset(&file);
+		assert_int_equal(mb_parquet_writer_open(&w, &o, keep, &file,
+		    &err), 0);
+		for (uint32_t k = 0; k < cases[i].n; k++) {
+			/* all of them in the end, none in order */
+			uint64_t v = cases[i].n == cases[i].distinct ? k :
+			    random_bits() % cases[i].distinct;
+
+			v *= 0x9e3779b97f4a7c15u;
+			v = (v ^ v >> 32) * 0x9e3779b97f4a7c15u;
+			mb_parquet_put_int(mb_parquet_column(w, 0),
+			    (int64_t)v);
+			assert_int_equal(mb_parquet_end_row(w, &err), 0);
+		}
+		assert_int_equal(mb_parquet_finish(w, &done, &err), 0);
+		mb_parquet_writer_close(w);
+		if (file.len < cases[i].least || file.len > cases[i].most)
+			fail_msg("%u of %u: %zu bytes", cases[i].distinct,
+			    cases[i].n, file.len);
+	}
+	mb_buf_release(&file);
+}
+
 static void
 check_column(struct mb_parquet_reader *r, size_t column, bool by_runs)
 {
@@ -828,6 +880,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_at_once_make_the_same_file),
+		cmocka_unit_test(a_dictionary_is_there_where_it_pays),
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(bounds_are_the_least_and_greatest),
 		cmocka_unit_test(bounds_of_hard_values),

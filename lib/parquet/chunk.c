@@ -7,7 +7,8 @@
 #include "parquet/thrift.h"
 
 enum {
-	DECIDE = 1 << 17,	/* values that tell whether a dictionary pays */
+	DECIDE = 1 << 17,	/* values that tell whether a dictionary pays … */
+	DECIDE_EARLY = 1 << 14,	/* … unless so many tell that it can't */
 	BOUND_BYTES = 64,	/* longer bounds of bytes are cut */
 	VALUE_BYTES = 1 << 30,	/* what a page can hold for certain */
 };
@@ -476,6 +477,8 @@ find_slice(const struct mb_chunk *c, struct slice *s)
 		i += c->page_rows < c->held_entries - i ? c->page_rows :
 		    c->held_entries - i;
 		s->n_entries = s->n_rows = s->n_values = i - s->entry;
+		if (c->held_values == c->held_entries)	/* no nulls */
+			return s->n_rows == c->page_rows;
 		for (size_t k = s->entry; c->top > 0 && k < i; k++)
 			s->n_values -= levels[k] != c->top;
 		return s->n_rows == c->page_rows;
@@ -714,6 +717,17 @@ is_dictionary_full(const struct mb_chunk *c)
 	    size > c->plain_bytes / 8);
 }
 
+/*
+ * Nearly all of the first values differ: of so many the dictionary would be
+ * full before it paid, and what is put into it is for nothing.
+ */
+static bool
+is_hopeless(const struct mb_chunk *c)
+{
+	return c->held_values >= DECIDE_EARLY && c->held_values <
+	    2 * DECIDE_EARLY && c->dictionary.n > c->held_values / 32 * 31;
+}
+
 int
 mb_chunk_add(struct mb_chunk *c, struct mb_parquet_column *column,
     struct mb_chunk_tools *t, struct mb_err *err)
@@ -729,7 +743,8 @@ mb_chunk_add(struct mb_chunk *c, struct mb_parquet_column *column,
 			c->half_values = c->held_values;
 			c->half_size = dictionary_size(c);
 		}
-		if (c->held_values >= DECIDE || is_full)
+		if (c->held_values >= DECIDE || is_full ||
+		    is_hopeless(c))
 			decide(c, false);
 		is_full = is_full && c->mode == MB_CHUNK_CODES;
 	}

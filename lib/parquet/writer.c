@@ -368,12 +368,12 @@ flush_column(struct mb_parquet_writer *w, size_t i, size_t rows,
 
 	if (rows < w->vector.rows) {	/* so it has no repetitions */
 		levels = c->n_levels - rows;
-		for (size_t k = 0; k < rows; k++)
+		for (size_t k = rows; k < c->n_levels; k++)
 			slots += c->levels[k] == c->top;
-		for (size_t k = 0; c->bytes.len > 0 && k < slots; k++)
+		slots <<= c->is_wide;
+		for (size_t k = c->n_slots - slots; c->bytes.len > 0 &&
+		    k < c->n_slots; k++)
 			bytes += c->slots[k];
-		slots = c->n_slots - (slots << c->is_wide);
-		bytes = c->bytes.len - bytes;
 		c->n_levels -= levels;
 		c->n_slots -= slots;
 		c->bytes.len -= bytes;
