@@ -39,7 +39,7 @@ BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/count.o base/isa.o
 DURABLE = durable/lock.o durable/stage.o durable/tree.o
 JOURNAL = journal/state.o journal/lines.o journal/scan.o journal/journal.o \
-	journal/retain.o journal/place.o journal/repair.o \
+	journal/retain.o journal/place.o journal/repair.o journal/leftovers.o \
 	journal/outcome.o journal/rejects.o
 RECORD = record/format.o record/gunzip.o record/split.o record/marks.o \
 	record/csv.o record/json.o record/shape.o record/names.o \

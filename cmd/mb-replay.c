@@ -16,6 +16,7 @@
 #include "base/parse.h"
 #include "base/signals.h"
 #include "common.h"
+#include "journal/leftovers.h"
 #include "journal/outcome.h"
 #include "journal/repair.h"
 #include "record/split.h"
@@ -261,25 +262,90 @@ lag_ms(const struct mb_batch *b)
 	return until > b->time_ms ? until - b->time_ms : 0;
 }
 
-static void
-put_range(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
+/* Of UTF-8, as far as it is: what isn't ASCII may be wider, and mostly isn't. */
+static size_t
+count_columns(const char *p, size_t len)
 {
-	for (size_t i = 0; i < b->n_ranges; i++) {
-		const struct mb_range *x = &b->ranges[i];
-		const struct mb_generation *g = mb_state_generation(r->state,
-		    x->generation);
-		const char *name = g != NULL ? g->source : "?";
-		const char *slash = strrchr(name, '/');
+	size_t n = 0;
 
-		if (i == 2 && b->n_ranges > 3) {
-			mb_buf_addf(out, " and %zu more", b->n_ranges - 2);
-			return;
-		}
-		if (i > 0)
-			mb_buf_addc(out, ' ');
-		mb_show(out, mb_str(slash != NULL ? slash + 1 : name));
-		mb_buf_addf(out, ":%" PRIu64 "-%" PRIu64, x->start, x->end);
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)p[i] & 0xc0) != 0x80;
+	return n;
+}
+
+/* The end of a name tells it from others: "~cess.csv.1". */
+static void
+put_name(struct mb_buf *out, const char *source, size_t columns)
+{
+	const char *slash = strrchr(source, '/'), *p;
+	struct mb_buf name = { 0 };
+	size_t n;
+
+	mb_show(&name, mb_str(slash != NULL ? slash + 1 : source));
+	p = mb_buf_str(&name);
+	n = count_columns(p, name.len);
+	if (n > columns) {
+		mb_buf_addc(out, '~');
+		for (n++; n > columns; n--)
+			do
+				p++;
+			while (((unsigned char)*p & 0xc0) == 0x80);
 	}
+	mb_buf_adds(out, p);
+	mb_buf_release(&name);
+}
+
+/*
+ * One range in so many columns, of which its name gets what the offsets leave.
+ * Where that is too little the end is left out: the bytes tell it.
+ */
+static void
+put_one_range(struct replay *r, struct mb_buf *out, const struct mb_range *x,
+    size_t columns)
+{
+	enum { NAME = 8 };	/* should be left for it */
+	const struct mb_generation *g = mb_state_generation(r->state,
+	    x->generation);
+	char place[64];
+	size_t len = (size_t)snprintf(place, sizeof place, ":%" PRIu64 "-%"
+	    PRIu64, x->start, x->end);
+
+	if (len + NAME > columns)
+		len = (size_t)snprintf(place, sizeof place, ":%" PRIu64 "-",
+		    x->start);
+	put_name(out, g != NULL ? g->source : "?", columns > len ?
+	    columns - len : 1);
+	mb_buf_adds(out, place);
+}
+
+/* As many ranges as there is room for, and how many there are beside them. */
+static void
+put_ranges(struct replay *r, struct mb_buf *out, const struct mb_batch *b,
+    size_t columns)
+{
+	struct mb_buf range = { 0 };
+	size_t i, used = 0;
+
+	for (i = 0; i < b->n_ranges; i++) {
+		size_t rest = 0, width;
+		char more[32];
+
+		if (i + 1 < b->n_ranges)
+			rest = (size_t)snprintf(more, sizeof more, " +%zu",
+			    b->n_ranges - i - 1);
+		mb_buf_reset(&range);
+		put_one_range(r, &range, &b->ranges[i], i > 0 ? SIZE_MAX :
+		    columns > rest ? columns - rest : 1);
+		width = count_columns(range.p, range.len) + (i > 0);
+		if (i > 0 && used + width + rest > columns)
+			break;
+		mb_buf_addf(out, "%s%s", i > 0 ? " " : "",
+		    mb_buf_str(&range));
+		used += width;
+	}
+	if (i < b->n_ranges)
+		mb_buf_addf(out, " +%zu", b->n_ranges - i);
+	mb_buf_release(&range);
 }
 
 /* In at most five characters: "999", "1.5K", "64M". */
@@ -312,11 +378,13 @@ put_lag(char text[16], int64_t ms)
 		snprintf(text, 16, "%.0fd", (double)ms / 86400000);
 }
 
-/* A row fits into 80 columns as long as the range is short. */
+/* A row has at most 80 columns, unless its numbers are enormous. */
 static void
 put_row(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 {
+	enum { WIDTH = 80 };
 	char time[MB_TIME_LEN + 1], size[16], lag[16];
+	size_t start = out->len, used;
 
 	mb_format_time(time, b->time_ms);
 	time[19] = '\0';
@@ -324,7 +392,8 @@ put_row(struct replay *r, struct mb_buf *out, const struct mb_batch *b)
 	put_lag(lag, lag_ms(b));
 	mb_buf_addf(out, "%5" PRIu64 "  %-9s  %s  %7" PRIu64 "  %5s  %5s  ",
 	    b->number, state_of(b), time, mb_batch_records(b), size, lag);
-	put_range(r, out, b);
+	used = out->len - start;
+	put_ranges(r, out, b, used < WIDTH ? WIDTH - used : 0);
 	mb_buf_addc(out, '\n');
 }
 
@@ -692,7 +761,7 @@ change(struct replay *r, char **argv, struct mb_err *err)
 static int
 prune(struct replay *r, char **argv, struct mb_err *err)
 {
-	uint64_t before = r->state->n_batches, run;
+	uint64_t before = r->state->n_batches, run, n_files;
 	int rc = mb_journal_lock(r->journal, MB_LOCK_COLLECTOR, false, 0,
 	    err);
 
@@ -706,11 +775,15 @@ prune(struct replay *r, char **argv, struct mb_err *err)
 	    mb_clock_wall_ms(), err) < 0)
 		return -1;
 	rc = mb_journal_prune(r->journal, err);
-	if (rc < 0)
+	if (rc < 0 || mb_leftovers_remove(r->journal, &n_files, err) < 0)
 		return mb_wrap(err, "--prune");
-	return rc == 0 ? print(err, "nothing to drop\n") :
-	    print(err, "dropped what is settled of %" PRIu64 " batches\n",
-	    before);
+	if (rc == 0 && n_files == 0)
+		return print(err, "nothing to drop\n");
+	if (rc > 0 && print(err, "dropped what is settled of %" PRIu64
+	    " batches\n", before) < 0)
+		return -1;
+	return n_files == 0 ? 0 : print(err, "removed %" PRIu64 " files with "
+	    "rejected records or torn tails of what was dropped\n", n_files);
 }
 
 /* That the journal was mended stands in it, and that it is whole is seen. */

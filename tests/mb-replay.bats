@@ -36,6 +36,22 @@ commit_three() {
 	is "${#lines[@]}" 3
 }
 
+@test "the table has 80 columns, whatever is in it" {
+	name=a-very-long-name-of-a-log-with-an-ü.log
+	seq 300000 >"$name"
+	seq 5 | tee b.log >c.log
+	mb-collect -j j.mbj --max-records 100000 "$name" b.log c.log >/dev/null
+	run mb-replay -j j.mbj
+	is "$status" 0
+	for l in "${lines[@]}"; do
+		[ "$(printf %s "$l" | LC_ALL=C.UTF-8 wc -m)" -le 80 ]
+	done
+	has "${lines[1]}" "~th-an-ü.log:0- +2"
+	has "${lines[3]}" "ü.log:1288825-"
+	is "$(printf '%s\n' "${lines[@]}" | grep -c ' +')" 1
+	has "$(mb-replay -j j.mbj --show 0)" "/$name bytes 0 to 588834"
+}
+
 @test "--json: an object a line" {
 	commit_three
 	is "$(mb-replay -j j.mbj --json | jq -c '[.batch, .state, .records, .bytes, .rows,
@@ -370,6 +386,28 @@ three_planned() {
 	busy() { mb-replay -j j.mbj --prune; [ $? -eq 75 ]; }
 	eventually busy
 	kill -TERM "$(pid_of mb-collect)"
+}
+
+@test "--prune takes away what lies beside the journal of what it drops" {
+	printf 'a,b\n1\n3\n5\n' >in.csv
+	for i in 0 1 2; do
+		mb-collect -j j.mbj --max-records 1 --once in.csv |
+			mb-agg | mb-commit dir:out 2>/dev/null
+		printf '{"torn' >>j.mbj
+	done
+	mb-replay -j j.mbj >/dev/null
+	is "$(states j.mbj)" "0 committed 1 committed 2 committed"
+	is "$(ls j.mbj.d/cut | wc -l)" 3
+	ls j.mbj.d/rejects >before
+	is "$(wc -l <before)" 3
+	: >j.mbj.d/rejects/mine-000000000.txt
+	line 'mb-replay -j j.mbj --prune'
+	has "$output" "dropped what is settled of 3 batches" "removed " " files with rejected records or torn tails" "status 0"
+	is "$(states j.mbj)" "2 committed"
+	is "$(ls j.mbj.d/rejects | xargs)" "$(grep -e -000000002 before | xargs) mine-000000000.txt"
+	is "$(ls j.mbj.d/cut | wc -l)" 1
+	line 'mb-replay -j j.mbj --prune'
+	is "$output" $'nothing to drop\nstatus 0'
 }
 
 # Other bytes in a file, from an offset on: put FILE OFFSET TEXT

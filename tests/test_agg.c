@@ -148,7 +148,7 @@ evaluate(const char *text, char *out, size_t cap)
 	mb_expr_close(e);
 	/* What neither it nor its `not` selects is unknown. */
 	inverse = mb_alloc(strlen(text) + 8);
-	sprintf(inverse, "not (%s)", text);
+	snprintf(inverse, strlen(text) + 8, "not (%s)", text);
 	if (mb_expr_open(&e, inverse, &fields, &err) < 0)
 		fail_msg("%s: %s", inverse, err.msg);
 	no = mb_expr_selects(e, values);

@@ -84,8 +84,8 @@ make_value(size_t column, uint64_t i, union mb_parquet_value *v, char *text)
 	case MB_PARQUET_TEXT:
 	case MB_PARQUET_BINARY:
 		v->bytes.p = text;
-		v->bytes.len = (size_t)sprintf(text, "%0*d", (int)(h % 90),
-		    (int)n);
+		v->bytes.len = (size_t)snprintf(text, 100, "%0*d",
+		    (int)(h % 90), (int)n);
 		break;
 	case MB_PARQUET_DECIMAL:
 		v->decimal = (mb_int128)n * (mb_int128)mb_power_of_ten(

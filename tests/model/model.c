@@ -33,7 +33,9 @@
  *  V5. A batch that was emitted is never planned anew with another digest.
  *  V6. What a batch still needs is never deleted from the spool.
  *  V7. With --ordered, batches go in in order; but one that was requeued has
- *      given up its place, also when a power cut takes the requeue back.
+ *      given up its place: VOID is as good as COMMITTED to those behind it.
+ *      Also when a power cut takes the requeue back: who saw it may have
+ *      committed a later one before it was synced.
  *  V8. Left alone, a pipeline comes to its end.
  *
  * With a requeued batch its records have two numbers, so V1 and V2 also say
