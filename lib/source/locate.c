@@ -374,6 +374,14 @@ oldest(const struct sibling *v, size_t n, const char *base,
 	return best;
 }
 
+static void
+release_siblings(struct sibling *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(v[i].name);
+	free(v);
+}
+
 /* The siblings of `path`, as they were all at one moment. */
 static enum mb_locate_result
 list_still(struct sibling **v, size_t *n, const struct mb_buf *dir,
@@ -391,9 +399,10 @@ list_still(struct sibling **v, size_t *n, const struct mb_buf *dir,
 			closedir(d);
 		if (i == TRIES || was_still(dir, &before))
 			return MB_LOCATE_GONE;
-		for (size_t k = 0; k < *n; k++)
-			free((*v)[k].name);
-		free(*v);
+		release_siblings(*v, *n);
+		*v = NULL;
+		*n = 0;
+		*at = SIZE_MAX;
 		mb_clock_sleep(TICK_US / 4);
 	}
 }
@@ -454,9 +463,7 @@ mb_locate_next(struct mb_located *out, struct mb_journal *j,
 		    hide(why, out->path, "can't be compared");
 		mb_located_release(out);
 	}
-	for (size_t i = 0; i < n; i++)
-		free(v[i].name);
-	free(v);
+	release_siblings(v, n);
 	mb_buf_release(&dir);
 	mb_buf_release(&after_name);
 	return result;
