@@ -357,12 +357,6 @@ mb_node_member(const struct mb_node *n, const char *name)
 	return (const struct mb_node *)json_object_get(to_json(n), name);
 }
 
-const char *
-mb_node_text(const struct mb_node *n)
-{
-	return json_string_value(to_json(n));
-}
-
 bool
 mb_node_str(const struct mb_node *n, const char *name, const char **out)
 {

@@ -87,7 +87,6 @@ const struct mb_node *mb_node_member(const struct mb_node *n,
     const char *name);	/* NULL: absent */
 size_t mb_node_length(const struct mb_node *array);	/* NULL: 0 */
 const struct mb_node *mb_node_at(const struct mb_node *array, size_t i);
-const char *mb_node_text(const struct mb_node *n);	/* NULL: no string */
 bool mb_node_number(const struct mb_node *n, uint64_t *out);
 char *mb_node_dump(const struct mb_node *n);	/* compact; caller frees */
 
