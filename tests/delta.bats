@@ -132,11 +132,11 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 
 @test "delta: what we don't support is named, and nothing is written" {
 	foreign t '{"name":"id","type":"long","nullable":true,"metadata":{}}' \
-		'"delta.enableInCommitTimestamps":"true"' \
-		'{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["inCommitTimestamp"]}'
+		'"delta.enableRowTracking":"true"' \
+		'{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["rowTracking","domainMetadata"]}'
 	before=$(print_of t)
 	line 'mb-collect -j j.mbj in.csv | mb-commit delta:t'
-	ended 65 'delta.enableInCommitTimestamps'
+	ended 65 'delta.enableRowTracking'
 	is "$(print_of t)" "$before"
 	foreign u '{"name":"id","type":"long","nullable":true,"metadata":{}}' '' \
 		'{"minReaderVersion":3,"minWriterVersion":7,"readerFeatures":["wonders"],"writerFeatures":["wonders"]}'
@@ -467,6 +467,29 @@ check_crcs() { # TABLE
 	is "$(cd t && printf '%s\n' p=* | LC_ALL=C sort | paste -sd' ')" 'p=. p=..%2F..%2Fx p=__HIVE_DEFAULT_PARTITION__ p=a%20b%25 p=é'
 	is "$(jq -r 'select(.add).add.path | split("/")[0]' t/_delta_log/*1.json | LC_ALL=C sort | paste -sd' ')" \
 		'p=%C3%A9 p=. p=..%252F..%252Fx p=__HIVE_DEFAULT_PARTITION__ p=a%2520b%2525'
+}
+
+@test "delta: in-commit timestamps rise with every version, whatever the clock says" {
+	foreign t '{"name":"n","type":"long","nullable":true,"metadata":{}}' \
+		'"delta.enableInCommitTimestamps":"true","delta.checkpointInterval":"3"' \
+		'{"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["inCommitTimestamp"]}'
+	# The last commit is a day ahead of us.
+	ahead=$((($(date +%s) + 86400) * 1000))
+	jq -c --argjson t "$ahead" -n '{commitInfo: {inCommitTimestamp: $t, timestamp: 1, operation: "X"}}' >x
+	cat t/_delta_log/*0.json >>x
+	version t 0 <x
+	seq 5 | sed '1i n' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --compact-to 1M delta:t'
+	is "$output" 'status 0 0'
+	# A checkpoint that is the newest version has no commitInfo.
+	[ -e t/_delta_log/00000000000000000005.checkpoint.parquet ]
+	rm t/_delta_log/0000000000000000000[0-4].json t/_delta_log/*2.checkpoint.parquet
+	rm -r j.mbj j.mbj.d
+	line 'mb-collect -j j.mbj --max-records 4 n.csv | mb-commit --new-target delta:t'
+	is "$output" 'status 0 0'
+	is "$(head -qn 1 t/_delta_log/*[0-9].json | jq '.commitInfo.inCommitTimestamp' | paste -sd' ')" \
+		"$((ahead + 5)) $((ahead + 6)) $((ahead + 7))"
+	is "$(jq .inCommitTimestampOpt t/_delta_log/*7.crc)" $((ahead + 7))
 }
 
 @test "delta: --partition-by makes a partitioned table, in the order of the fields" {

@@ -501,7 +501,7 @@ test_gate(void **state)
 		{ P(1, 7, ""), "\"delta.enableRowTracking\":\"true\"",
 		    COLUMN(""), "delta.enableRowTracking" },
 		{ P(1, 7, ""), "\"delta.enableInCommitTimestamps\":\"true\"",
-		    COLUMN(""), "delta.enableInCommitTimestamps" },
+		    COLUMN(""), NULL },
 		{ P(1, 2, ""), "\"delta.setTransactionRetentionDuration\":"
 		    "\"interval 1 week\"", COLUMN(""),
 		    "delta.setTransactionRetentionDuration" },

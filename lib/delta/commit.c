@@ -40,6 +40,8 @@ mb_delta_put_info(struct mb_buf *out, const struct mb_delta_info *info)
 	struct mb_buf engine = { 0 };
 
 	begin(out, "commitInfo");
+	if (info->in_commit_ms >= 0)
+		mb_put_int(out, "inCommitTimestamp", info->in_commit_ms);
 	mb_put_int(out, "timestamp", info->time_ms);
 	mb_put_text(out, "operation", mb_str(info->operation));
 	mb_put_name(out, "operationParameters");

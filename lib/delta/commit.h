@@ -16,6 +16,7 @@ MB_CHECK int mb_delta_uuid(char out[MB_UUID_LEN + 1], struct mb_err *err);
 
 struct mb_delta_info {
 	int64_t time_ms;
+	int64_t in_commit_ms;	/* inCommitTimestamp; -1: the table has none */
 	const char *operation;	/* "WRITE", "CREATE TABLE", "OPTIMIZE" */
 	bool is_append;		/* adds rows and has read none */
 	const char *txn_id;	/* by which the commit is known again */

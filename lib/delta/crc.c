@@ -94,6 +94,8 @@ mb_delta_crc_put(struct mb_buf *out, const struct mb_delta_state *s)
 	mb_put_int(out, "numFiles", s->totals.files);
 	mb_put_int(out, "numMetadata", 1);
 	mb_put_int(out, "numProtocol", 1);
+	if (s->time_ms >= 0)
+		mb_put_int(out, "inCommitTimestampOpt", s->time_ms);
 	if (s->apps.n <= MAX_TXNS)
 		put_txns(out, s);
 	put_domains(out, s);

@@ -19,7 +19,8 @@ static const char *const known_features[] = {
 	"timestampNtz",
 	"v2Checkpoint",		/* is read; a classic one is always allowed */
 	"vacuumProtocolCheck",
-	"inCommitTimestamp", "rowTracking", "typeWidening",
+	"inCommitTimestamp",	/* each commit of ours has one */
+	"rowTracking", "typeWidening",
 	"typeWidening-preview",		/* if inactive */
 	NULL
 };
@@ -70,7 +71,7 @@ static int
 check_properties(const struct mb_delta_meta *m, struct mb_err *err)
 {
 	static const char *const refused_if_true[] = {
-		"delta.enableInCommitTimestamps", "delta.enableRowTracking",
+		"delta.enableRowTracking",
 		"delta.enableIcebergCompatV1", "delta.enableIcebergCompatV2",
 		"delta.enableIcebergCompatV3", NULL
 	};

@@ -89,6 +89,7 @@ apply_info(struct mb_delta_state *s, const struct mb_fields *f)
 	if (mb_fields_dup(f, "txnId", &s->txn_id) && s->awaits != NULL &&
 	    strcmp(s->txn_id, s->awaits) == 0)
 		s->has_seen = true;
+	(void)mb_fields_int(f, "inCommitTimestamp", &s->time_ms);
 	s->is_ours = mb_fields_text(f, "engineInfo", &engine) &&
 	    strncmp(mb_buf_str(&engine), "mb/", 3) == 0;
 	mb_buf_release(&engine);
@@ -112,10 +113,13 @@ count_file(struct mb_delta_state *s, const struct mb_fields *f, bool is_add)
 	s->totals.bytes += is_add ? size : -size;
 }
 
+/* With its first line: the last one stands until there is another. */
 static void
 begin_commit(struct mb_delta_state *s)
 {
+	s->is_begun = true;
 	s->is_ours = s->is_uncountable = false;
+	s->time_ms = -1;
 	free(s->txn_id);
 	s->txn_id = NULL;
 }
@@ -178,6 +182,8 @@ apply_line(void *arg, struct mb_str line, struct mb_err *err)
 
 	if (why != NULL)
 		rc = mb_fail(err, MB_ECORRUPT, "not an action: %s", why);
+	if (!s->is_begun)
+		begin_commit(s);
 	for (size_t i = 0; rc == 0 && i < m.n; i++)
 		rc = apply_action(s, &m.v[i], err);
 	if (rc == 0 && s->observer != NULL)
@@ -213,7 +219,7 @@ read_commit(struct mb_delta_state *s, const struct mb_delta_log *l,
 	int rc;
 
 	mb_delta_commit_name(name, version);
-	begin_commit(s);
+	s->is_begun = false;
 	rc = mb_delta_log_lines(l, name, apply_line, s, &id, err);
 	if (rc > 0) {
 		end_commit(s);
@@ -370,6 +376,43 @@ out:
 	return rc < 0 ? -1 : 0;
 }
 
+static bool
+has_times(const struct mb_delta_state *s)
+{
+	return s->version >= 0 && mb_delta_property_is_true(&s->meta,
+	    "delta.enableInCommitTimestamps") &&
+	    mb_delta_has_feature(&s->protocol, "inCommitTimestamp");
+}
+
+static int
+take_time(void *arg, struct mb_str line, struct mb_err *err)
+{
+	struct mb_delta_state *s = arg;
+	struct mb_fields f = { 0 }, info = { 0 };
+	struct mb_str object;
+
+	(void)err;
+	if (mb_fields_set(&f, line) == NULL &&
+	    mb_fields_raw(&f, "commitInfo", '{', &object) &&
+	    mb_fields_set(&info, object) == NULL)
+		(void)mb_fields_int(&info, "inCommitTimestamp", &s->time_ms);
+	mb_fields_release(&f);
+	mb_fields_release(&info);
+	return 0;
+}
+
+/* The checkpoint is the newest version: only its commit has the time. */
+static int
+read_time(struct mb_delta_state *s, const struct mb_delta_log *l,
+    struct mb_err *err)
+{
+	char name[MB_DELTA_NAME];
+
+	mb_delta_commit_name(name, s->version);
+	return mb_delta_log_lines(l, name, take_time, s, NULL, err) < 0 ? -1 :
+	    0;
+}
+
 int
 mb_delta_state_load(struct mb_delta_state *s, const struct mb_delta_log *l,
     struct mb_err *err)
@@ -385,7 +428,17 @@ mb_delta_state_load(struct mb_delta_state *s, const struct mb_delta_log *l,
 		if (load_by_listing(s, l, err) < 0)
 			return -1;
 	}
-	return settle(s, l, UINT64_MAX, err);
+	if (settle(s, l, UINT64_MAX, err) < 0)
+		return -1;
+	return has_times(s) && s->time_ms < 0 ? read_time(s, l, err) : 0;
+}
+
+int64_t
+mb_delta_state_next_time(const struct mb_delta_state *s, int64_t now_ms)
+{
+	if (!has_times(s))
+		return -1;
+	return now_ms > s->time_ms ? now_ms : s->time_ms + 1;
 }
 
 /* Is what we have read still what is there? */
@@ -429,7 +482,7 @@ mb_delta_state_suppose(struct mb_delta_state *s, const struct mb_delta_log *l,
 	const char *newline;
 
 	s->tail_bytes += text.len;
-	begin_commit(s);
+	s->is_begun = false;
 	while ((newline = memchr(text.p, '\n', text.len)) != NULL) {
 		size_t len = (size_t)(newline - text.p);
 
@@ -473,6 +526,7 @@ mb_delta_state_release(struct mb_delta_state *s)
 	*s = (struct mb_delta_state){ .version = -1,
 		.checkpoint = { .version = -1 }, .observer = observer,
 		.totals.is_known = true,	/* of nothing */
+		.time_ms = -1,
 		.awaits = awaits };
 }
 

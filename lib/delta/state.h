@@ -56,8 +56,10 @@ struct mb_delta_state {
 
 	struct mb_delta_totals totals;
 	char *txn_id;		/* of the commit; NULL: it has none */
+	int64_t time_ms;	/* its inCommitTimestamp, where the table has
+				   them; else -1 */
 	/* What the commit in hand is like, for the totals. */
-	bool is_ours, is_uncountable;
+	bool is_begun, is_ours, is_uncountable;
 
 	/* Set by the caller: who is told of every line that is read, those of
 	   files, too. */
@@ -93,6 +95,13 @@ MB_CHECK int mb_delta_state_apply(struct mb_delta_state *s,
 /* The same, although it was not: what would the table be? */
 MB_CHECK int mb_delta_state_suppose(struct mb_delta_state *s,
     const struct mb_delta_log *l, struct mb_str text, struct mb_err *err);
+
+/*
+ * The inCommitTimestamp of the next commit: now, but later than that of the
+ * last; -1: the table has none.
+ */
+int64_t mb_delta_state_next_time(const struct mb_delta_state *s,
+    int64_t now_ms);
 
 void mb_delta_state_release(struct mb_delta_state *s);
 

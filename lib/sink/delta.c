@@ -557,7 +557,9 @@ put_commit(const struct delta_sink *s, struct mb_buf *out,
 	const struct mb_sink_options *o = s->head.options;
 
 	mb_delta_put_info(out, &(struct mb_delta_info){
-		.time_ms = now_ms, .operation = now != NULL ? "WRITE" :
+		.time_ms = now_ms,
+		.in_commit_ms = mb_delta_state_next_time(&s->state, now_ms),
+		.operation = now != NULL ? "WRITE" :
 		    "REPLACE BATCH",
 		.is_append = now != NULL, .txn_id = s->txn_id,
 		.version = MB_VERSION, .journal = o->journal,

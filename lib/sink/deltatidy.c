@@ -40,6 +40,7 @@ put_join(const struct mb_deltatidy *t, struct mb_buf *out,
 
 	mb_delta_put_info(out, &(struct mb_delta_info){
 		.time_ms = now_ms, .operation = "OPTIMIZE",
+		.in_commit_ms = mb_delta_state_next_time(t->state, now_ms),
 		.txn_id = txn_id, .version = MB_VERSION,
 	});
 	for (size_t i = 0; i < n; i++)
