@@ -57,7 +57,8 @@ ROWS = 14
 # The source is also the name of what is done: "pipe", "gz", "requeue".
 Case = namedtuple("Case", "source sink")
 CASES = [Case(source, sink) for source in ("file", "pipe")
-         for sink in ("dir", "append", "merge", "delta")]
+         for sink in ("dir", "append", "merge", "delta")] + [
+             Case("file", "parts")]
 PROGRAMS = ("mb-collect", "mb-agg", "mb-commit")
 TOOLS = PROGRAMS + ("mb-replay",)
 COMPRESSED = [Case("gz", "dir")]
@@ -190,8 +191,9 @@ class Lines:
     def __init__(self, case, area, retry_for="0"):
         self.case, self.area, self.retry_for = case, area, retry_for
         self.is_ordered = case.sink == "merge"
-        self.target = "%s:%s/out" % (case.sink, area.w) if case.sink in (
-            "dir", "delta") else "sqlite:%s/out.db#t" % area.w
+        kind = {"parts": "dir", "dir": "dir", "delta": "delta"}.get(case.sink)
+        self.target = "%s:%s/out" % (kind, area.w) if kind else \
+            "sqlite:%s/out.db#t" % area.w
 
     def tool(self, name):
         return os.path.join(BIN, name)
@@ -228,6 +230,8 @@ class Lines:
         if self.case.sink == "merge":
             out += ["--merge-on", "status",
                     "--merge", "count:sum,bytes_sum:sum"]
+        if self.case.sink == "parts":
+            out += ["--partition-by", "status"]
         return out + list(options) + [self.target]
 
     def replay(self, *options):
@@ -553,7 +557,19 @@ def sink_of_command(area):
     return out
 
 
+def files_of_parts(area):
+    """Of batches that are directories, what their files hold."""
+    out = {}
+    for path in sorted(glob.glob(area.w + "/out/batch=*/**", recursive=True)):
+        if os.path.isfile(path):
+            with open(path, "rb") as f:
+                out[os.path.relpath(path, area.w + "/out")] = f.read()
+    return out
+
+
 def sink(case, area):
+    if case.sink == "parts":
+        return files_of_parts(area)
     if case.sink == "delta":
         return dump_delta(area.w + "/out", is_redone(case))
     if case in COMMANDS:
@@ -586,6 +602,18 @@ def sink_is_right(case, area):
             want = {"batch-%d" % (i // PER_BATCH): lines[0] + "\n" +
                     "".join(texts[i:i + PER_BATCH])
                     for i in range(0, ROWS, PER_BATCH)}
+    elif case.sink == "parts":
+        got = []
+        for n, data in sorted(sink(case, area).items()):
+            batch, status, part = n.split("/")
+            head, line = data.decode().splitlines()
+            _, _, c, b = line.split(",")
+            if head != "batch,batch_time,count,bytes_sum" or part != \
+                    "part.csv" or int(line.split(",")[0]) != int(batch[6:]):
+                return "%s: %s" % (n, data)
+            got.append((int(batch[6:]), int(status[7:]), int(c),
+                        round(float(b) * 10)))
+        want = sorted(want)
     elif case.sink == "dir":
         got = []
         for n, data in sorted(sink(case, area).items()):
@@ -825,6 +853,11 @@ def by_batch(case, content):
     """Of a sink: what each batch has there."""
     if case.sink in ("dir", "token"):
         return content
+    if case.sink == "parts":
+        out = {}
+        for path, data in content.items():
+            out.setdefault(path.split("/")[0], {})[path] = data
+        return out
     rows = map(json.loads, content.get("rows", [])) if case.sink == "delta" \
         else (dict(eval(row)) for row in content.get("t", []))
     out = {}

@@ -75,7 +75,7 @@ VERBS = {
     "redo": Verb(
         lambda x: [[x.collect(), x.agg("skip", "--where", "status != 404"),
                     x.commit()]],
-        redo, goes_on, is_bad=False, sinks=("dir", "append", "delta")),
+        redo, goes_on, is_bad=False, sinks=("dir", "parts", "append", "delta")),
     "adopt": Verb(
         # The sink knows of a parked batch by the later ones.
         journal_lost,
