@@ -146,15 +146,28 @@ def expected(case):
     return sorted(out, key=lambda row: row[0])
 
 
+SCRATCH = None
+
+
+def make_scratch():
+    """A place for all areas, also of processes that are ended; it goes with
+    this one."""
+    global SCRATCH
+    memory = "/dev/shm"
+    where = os.environ.get("MB_TEST_DIR")
+    if where is None and os.access(memory, os.W_OK):
+        where = memory
+    SCRATCH = tempfile.mkdtemp(prefix="mb-fault.", dir=where)
+    atexit.register(remove_if_mine, SCRATCH, os.getpid())
+
+
 class Area:
     """A scratch place: input, and W, which is what accidents happen to."""
 
     def __init__(self):
-        memory = "/dev/shm"
-        where = os.environ.get("MB_TEST_DIR")
-        if where is None and os.access(memory, os.W_OK):
-            where = memory
-        self.base = tempfile.mkdtemp(prefix="mb-fault.", dir=where)
+        if SCRATCH is None:
+            make_scratch()
+        self.base = tempfile.mkdtemp(dir=SCRATCH)
         self.input = os.path.join(self.base, "in.csv")
         self.w = os.path.join(self.base, "w")
         self.report = os.path.join(self.base, "report")

@@ -115,6 +115,9 @@ const struct rule_text rules[N_RULES] = {
 	    "makes the sink complete" },
 	[R_REDO_NEW] = { "redo-new", "a batch that is new may come in while "
 	    "--redo has not put back all others" },
+	[R_ADOPT_OPEN] = { "adopt-open", "--adopt forgets what is parked" },
+	[R_ADOPT_HARDEN] = { "adopt-harden", "--adopt believes a marker that "
+	    "may not be durable" },
 	[R_TELL_LAST] = { "tell-last", "a `commit` is written although the "
 	    "sink lacks the batch of the one before" },
 	[R_FORGOTTEN] = { "forgotten", "a marker whose last batch the journal "
@@ -131,7 +134,7 @@ set_up(struct world *w, uint64_t seed, uint64_t broken, bool is_traced,
 {
 	static const unsigned odds[] = { 0, 0, 5, 10, 20, 40 };
 	/* A copied journal takes the most luck to go wrong. */
-	static const unsigned harms[] = { 1, 2, 3, 4, 4, 4, 5, 6 };
+	static const unsigned harms[] = { 1, 2, 3, 4, 4, 4, 5, 6, 7, 7 };
 
 	*w = (struct world){
 		.seed = seed, .rng = seed * 0x2545f4914f6cdd1d + 1,
@@ -148,7 +151,7 @@ set_up(struct world *w, uint64_t seed, uint64_t broken, bool is_traced,
 	w->p_power = odds[pick(w, 5)];
 	w->p_stop = odds[pick(w, 6)];
 	w->p_sync = chance(w, 200) ? 50 : 0;
-	w->tamper = chance(w, 350) ? harms[pick(w, 8)] : 0;
+	w->tamper = chance(w, 350) ? harms[pick(w, 10)] : 0;
 	w->snapshot_at = 10 + pick(w, 100);
 	w->tamper_at = w->snapshot_at + pick(w, 70);
 	w->n_records = 6 + pick(w, 16);
@@ -173,6 +176,14 @@ set_up(struct world *w, uint64_t seed, uint64_t broken, bool is_traced,
 	}
 	if (w->tamper == 4)
 		w->is_pipe = false;	/* both would read one pipe */
+	if (breaks(w, R_ADOPT_OPEN) || breaks(w, R_ADOPT_HARDEN)) {
+		w->tamper = 7;
+		w->p_power = 40;
+	}
+	if (w->tamper == 7) {
+		/* What was spooled is lost, too; a copy knows other numbers. */
+		w->is_pipe = w->can_copy = false;
+	}
 	/* What was in a pipe is gone when it is committed. */
 	w->can_redo = (w->tamper == 2 || w->tamper == 3) && !w->is_racing &&
 	    !w->is_pipe && chance(w, 700);
@@ -193,6 +204,7 @@ tear_down(struct world *w)
 	for (unsigned i = 0; i < MAX_PROCS; i++) {
 		mb_marker_release(&w->procs[i].marker);
 		mb_marker_release(&w->procs[i].next);
+		mb_buf_release(&w->procs[i].place);
 	}
 	for (unsigned i = 0; i < w->n_journals; i++)
 		journal_release(&w->journals[i]);
@@ -342,8 +354,15 @@ harm(struct world *w)
 		journal_restore(copy, &w->old_journal);
 		w->n_journals = 2;
 		break;
+	case 7:
+		trace(w, "the journal is lost");
+		if (chance(w, 500) || !sink_seen(&w->sinks[0])->marker.exists)
+			kill_all(w, NULL, "killed");
+		j->is_lost = true;
+		break;
 	}
-	w->has_accepted = w->tamper >= 5;
+	w->has_accepted = w->tamper == 5 || w->tamper == 6;
+	w->is_put_back = w->tamper == 7;
 }
 
 /* Any batch, and more often one that was requeued or is void. */
@@ -386,6 +405,10 @@ something_happens(struct world *w)
 	if (chance(w, n_alive == 0 ? 500 : 15))
 		start_pipeline(w, j, chance(w, 500) ? w->available :
 		    w->n_records, w->has_accepted);
+	if (j->is_lost) {
+		(void)run_one(w);
+		return;
+	}
 	if (w->can_replay && j->state.next_batch > 0 && chance(w, 25))
 		start_replay(w, j, any_batch(w, j),
 		    &w->sinks[w->can_copy && j->pos > 0 &&
@@ -421,7 +444,7 @@ is_done(const struct world *w, const struct journal *j)
 		if (j->state.batches[i].state == MB_PLANNED ||
 		    j->state.batches[i].state == MB_PARKED)
 			return false;
-	return j->state.total_records == w->n_records;
+	return journal_position(j) == w->n_records;
 }
 
 /*
@@ -431,13 +454,15 @@ is_done(const struct world *w, const struct journal *j)
 static bool
 finish(struct world *w, struct journal *j)
 {
+	unsigned n_lost = 0;
+
 	for (unsigned round = 0; round < 40; round++) {
 		if (!journal_enter(w, j))
 			return false;
 		if (round > 0 && is_done(w, j))
 			return true;
 		j->refused_runs = 0;
-		for (size_t i = 0; i < j->state.n_batches; i++) {
+		for (size_t i = 0; !j->is_lost && i < j->state.n_batches; i++) {
 			const struct mb_batch *b = &j->state.batches[i];
 
 			if (b->state != MB_PARKED)
@@ -450,9 +475,17 @@ finish(struct world *w, struct journal *j)
 			break;
 		}
 		run_out(w);
-		if (w->failure[0] == '\0' && round % 2 == 0) {
+		if (w->failure[0] == '\0' && (j->is_lost || round % 2 == 0)) {
 			start_pipeline(w, j, w->n_records, w->has_accepted);
 			run_out(w);
+		}
+		if (w->failure[0] == '\0' && j->refused_runs > 0 &&
+		    w->tamper == 7 && n_lost++ < 2) {
+			/* Whoever was left had stepped after --adopt had looked: it is
+			   refused, and says what to do. */
+			trace(w, "the journal is moved away");
+			j->is_lost = true;
+			continue;
 		}
 		if (w->failure[0] != '\0' || (j->refused_runs > 0 &&
 		    (w->is_tampered || round > 0)))
@@ -569,13 +602,13 @@ print_counts(const struct counts *c, double seconds)
 	printf("model: %" PRIu64 " batches committed, %" PRIu64 " found, %"
 	    PRIu64 " of them under an earlier number, %" PRIu64 " failed, %"
 	    PRIu64 " requeued, %" PRIu64 " dropped, %" PRIu64 " moved markers, %" PRIu64 " parked, %"
-	    PRIu64 " replayed, %" PRIu64 " redone, %" PRIu64 " copied; %" PRIu64 " refusals, %"
+	    PRIu64 " replayed, %" PRIu64 " redone, %" PRIu64 " adopted, %" PRIu64 " copied; %" PRIu64 " refusals, %"
 	    PRIu64 " restored journals, %" PRIu64 " copied ones, %" PRIu64
 	    " restored sinks, %" PRIu64 " removed ones; %" PRIu64 " failed "
 	    "syncs, %" PRIu64 " torn lines, %" PRIu64 " checkpoints; %.1f s\n",
 	    c->commits, c->found, c->found_as, c->failed, c->requeued,
 	    c->dropped, c->cas_failures, c->parked,
-	    c->replays, c->redone, c->copies, c->refusals, c->restored_journals,
+	    c->replays, c->redone, c->adopted, c->copies, c->refusals, c->restored_journals,
 	    c->copied_journals, c->restored_sinks, c->recreated_sinks,
 	    c->failed_syncs, c->torn, c->checkpoints, seconds);
 	printf("model: %" PRIu64 " histories, %" PRIu64 " steps, %" PRIu64

@@ -8,10 +8,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "sink/positions.h"
 
 enum {
 	/* collector */
-	C_LOCK, C_RUN, C_RUN_SYNC, C_WAIT, C_HARDEN, C_FORGET, C_HELLO, C_TODO,
+	C_ADOPT, C_LOCK, C_RUN, C_RUN_SYNC, C_WAIT, C_HARDEN, C_FORGET, C_HELLO, C_TODO,
 	C_NEXT, C_SPOOL, C_SPOOL_SYNC, C_PLAN, C_PLAN_SYNC, C_DELETE, C_EMIT,
 	C_CHECKPOINT, C_FOREIGN, C_DONE,
 	/* committer */
@@ -53,6 +58,7 @@ release(struct proc *p)
 	p->in = p->out = NULL;
 	mb_marker_release(&p->marker);
 	mb_marker_release(&p->next);
+	mb_buf_release(&p->place);
 }
 
 void
@@ -237,7 +243,7 @@ next_records(const struct proc *p)
 {
 	uint32_t all = ((uint32_t)1 << p->count) - 1;
 
-	return all << p->j->state.total_records;
+	return all << journal_position(p->j);
 }
 
 static bool
@@ -245,7 +251,7 @@ plan(struct world *w, struct proc *p)
 {
 	struct journal *j = p->j;
 	const struct mb_state *s = &j->state;
-	uint64_t start = s->total_records, generation = 0;
+	uint64_t start = journal_position(j), generation = 0;
 	char source[] = "-", format[] = "lines";
 	uint32_t mask = next_records(p);
 	struct mb_batch b = { 0 };
@@ -339,6 +345,61 @@ step_emit(struct world *w, struct proc *p)
 	return true;
 }
 
+/* What the sink knows of the journal; false: there is nothing. */
+static bool
+ask_sink(struct world *w, struct mb_state *s)
+{
+	struct version *v = sink_seen(&w->sinks[0]);
+	char id[24];
+	struct mb_found found = {
+		.marker = v->marker, .target = mb_strdup(w->sinks[0].target),
+	};
+	struct mb_err err = { 0 };
+	int fd = memfd_create("places", MFD_CLOEXEC);
+
+	snprintf(id, sizeof id, "%" PRIu64, v->id);
+	found.target_id = mb_strdup(id);
+	memset(found.journal, 'a', MB_ID_LEN);
+	if (fd < 0 || mb_pwrite_all(fd, v->places.p, v->places.len, 0,
+	    "places", &err) < 0 ||
+	    mb_positions_gather(&found, fd, "places", &err) < 0)
+		fail(w, "places: %s", err.msg);
+	close(fd);
+	if (breaks(w, R_ADOPT_OPEN)) {
+		mb_buf_reset(&found.open);
+		mb_buf_adds(&found.open, "[]");
+	}
+	/* Seconds since the epoch are more than there ever were runs. */
+	if (mb_positions_adopt(s, &found, 1000000 + (int64_t)w->now * 1000,
+	    &err) < 0)
+		fail(w, "adopt: %s", err.msg);
+	found.marker = (struct mb_marker){ 0 };
+	free(found.target);
+	free(found.target_id);
+	mb_buf_release(&found.positions);
+	mb_buf_release(&found.open);
+	return true;
+}
+
+/* mb-collect --adopt */
+static void
+adopt(struct world *w, struct journal *j)
+{
+	struct mb_state s;
+
+	if (!breaks(w, R_ADOPT_HARDEN))
+		sink_sync(&w->sinks[0]);
+	if (!sink_seen(&w->sinks[0])->marker.exists) {
+		journal_adopt(j, NULL);
+		return;
+	}
+	if (ask_sink(w, &s))
+		journal_adopt(j, &s);
+	mb_state_release(&s);
+	w->c->adopted++;
+	trace(w, "journal: made anew from %s", w->sinks[0].target);
+}
+
 static bool
 step_collector(struct world *w, struct proc *p)
 {
@@ -355,6 +416,10 @@ step_collector(struct world *w, struct proc *p)
 			return leave(w, p, "75, a later collector");
 	}
 	switch (p->pc) {
+	case C_ADOPT:
+		if (j->is_lost)
+			adopt(w, j);
+		break;
 	case C_LOCK:
 		if (HELD(w, j, holds_collector))
 			return leave(w, p, "75, another collector");
@@ -408,15 +473,15 @@ step_collector(struct world *w, struct proc *p)
 			p->pc = C_EMIT;
 			return true;
 		}
-		if (s->total_records >= p->end) {
+		if (journal_position(j) >= p->end) {
 			p->pc = C_DONE;
 			return true;
 		}
-		if (s->total_records >= w->available)
+		if (journal_position(j) >= w->available)
 			return false;
 		p->count = 1 + pick(w, 4);
-		if (p->count > w->available - s->total_records)
-			p->count = (unsigned)(w->available - s->total_records);
+		if (p->count > w->available - journal_position(j))
+			p->count = w->available - journal_position(j);
 		if (!w->is_pipe) {
 			p->pc = C_PLAN;
 			return true;
@@ -671,6 +736,22 @@ is_copied(const struct world *w, const struct proc *p)
 	return is;
 }
 
+/* What --adopt would need, beside the marker; by the state as it is now. */
+static void
+put_place(struct proc *p)
+{
+	struct mb_position_list list = { 0 };
+
+	mb_positions_tell(&list, &p->j->state, p->msg.batch, &p->marker,
+	    &p->next);
+	mb_buf_reset(&p->place);
+	mb_line_begin(&p->place, "batch");
+	mb_line_u64(&p->place, "batch", p->msg.batch);
+	mb_positions_put(&p->place, &list.positions);
+	mb_line_seal(&p->place, 0);
+	mb_positions_release(&list);
+}
+
 /* Has everything before it to be there first, and isn't? */
 static bool
 is_out_of_order(const struct world *w, const struct proc *p,
@@ -857,6 +938,8 @@ go_on:
 		}
 		p->next.n_holes = kept;
 	}
+	if (w->tamper == 7)
+		put_place(p);
 	p->pc = M_STEP;
 	return true;
 }
@@ -906,6 +989,8 @@ step_sink(struct world *w, struct proc *p)
 		if ((p->j->plan[k] & ~w->blank & ~v->rows) != 0)
 			fail(w, "batch %" PRIu64 " was put back before %"
 			    PRIu64, p->msg.batch, k);
+	if (w->tamper == 7)
+		mb_buf_add(&v->places, p->place.p, p->place.len);
 	v->rows |= rows;
 	v->content[p->msg.batch] = 1;
 	mb_marker_release(&v->marker);
@@ -1264,7 +1349,7 @@ start_pipeline(struct world *w, struct journal *j, unsigned end,
 
 	if (n_free(w) < 2)
 		return;
-	start_pair(w, COLLECTOR, C_LOCK, j, &w->sinks[0], &collector,
+	start_pair(w, COLLECTOR, C_ADOPT, j, &w->sinks[0], &collector,
 	    &committer);
 	collector->end = end;
 	committer->accepts_new = accepts_new;

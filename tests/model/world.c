@@ -247,6 +247,13 @@ disk_power_cut(struct world *w, struct disk *d)
 void
 journal_create(struct journal *j)
 {
+	mb_state_init(&j->state, false);
+	journal_adopt(j, NULL);
+}
+
+void
+journal_adopt(struct journal *j, const struct mb_state *s)
+{
 	struct mb_buf line = { 0 };
 	char id[MB_ID_LEN + 1];
 
@@ -257,10 +264,24 @@ journal_create(struct journal *j)
 	mb_line_str(&line, "id", id);
 	mb_line_u64(&line, "base", 0);
 	mb_line_seal(&line, 0);
-	disk_set(&j->disk, line.p, line.len);
 	j->open_len = line.len;
+	if (s != NULL)
+		mb_put_checkpoint(&line, s, 0);
+	journal_restore(j, &line);
+	j->is_lost = false;
 	mb_buf_release(&line);
-	mb_state_init(&j->state, false);
+}
+
+/* A checkpoint counts the records since it; a file's generation knows. */
+unsigned
+journal_position(const struct journal *j)
+{
+	const struct mb_state *s = &j->state;
+	const struct mb_generation *g = s->next_generation == 0 ? NULL :
+	    mb_state_generation(s, s->next_generation - 1);
+
+	return (unsigned)(g == NULL ? 0 : g->end > s->total_records ? g->end :
+	    s->total_records);
 }
 
 void
@@ -467,12 +488,16 @@ version_copy(struct version *to, const struct version *from)
 {
 	*to = *from;
 	mb_marker_copy(&to->marker, &from->marker);
+	to->places = (struct mb_buf){ 0 };
+	if (from->places.len > 0)
+		mb_buf_add(&to->places, from->places.p, from->places.len);
 }
 
 void
 version_release(struct version *v)
 {
 	mb_marker_release(&v->marker);
+	mb_buf_release(&v->places);
 	*v = (struct version){ 0 };
 }
 

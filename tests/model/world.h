@@ -35,7 +35,7 @@ enum rule {
 	R_GREET_EACH, R_SPOOL_UNPARKED, R_REQUEUE_FORMER, R_REQUEUE_AS,
 	R_REQUEUE_VOID, R_REQUEUE_SYNC, R_VOID_KEPT, R_PARK_ORDERED,
 	R_TELL_LAST, R_COPY_FORMER, R_REDO_THERE, R_REDO_ORDER, R_REDO_SYNC,
-	R_REDO_HELD, R_REDO_NEW, N_RULES
+	R_REDO_HELD, R_REDO_NEW, R_ADOPT_OPEN, R_ADOPT_HARDEN, N_RULES
 };
 
 struct rule_text {
@@ -85,6 +85,7 @@ struct journal {
 	bool is_emitted[MAX_BATCHES];	/* was it ever on a pipe, */
 	size_t commit_end[MAX_BATCHES];	/* where its commit line ends */
 	unsigned refused_runs;		/* pipelines refused in a row */
+	bool is_lost;			/* no file is there */
 };
 
 /* One state of a sink. */
@@ -93,6 +94,7 @@ struct version {
 	struct mb_marker marker;
 	uint32_t rows;			/* records that are in it */
 	uint64_t content[MAX_BATCHES];	/* digest of each batch's rows, or 0 */
+	struct mb_buf places;		/* lines: how far the source was read */
 };
 
 /* The last version is seen; the first is safe; a power cut picks one. */
@@ -132,6 +134,7 @@ struct proc {
 	bool is_redo;			/* the batch in hand is committed */
 	struct sink *sink;
 	struct mb_marker marker, next;
+	struct mb_buf place;		/* goes with next */
 	uint64_t target_id;
 	struct msg msg;
 	int after_greet;
@@ -145,7 +148,7 @@ struct counts {
 	uint64_t histories, steps, crashes, torn, power_cuts, failed_syncs,
 	    zombies, cas_failures, found, found_as, dropped, refusals, parked,
 	    failed, requeued, replays,
-	    redone, copies, commits, restored_journals, restored_sinks,
+	    redone, adopted, copies, commits, restored_journals, restored_sinks,
 	    recreated_sinks, copied_journals, checkpoints;
 };
 
@@ -212,6 +215,10 @@ void journal_read_all(struct journal *j, struct mb_state *s);
 bool journal_write(struct world *w, struct journal *j);
 void journal_power_cut(struct world *w, struct journal *j);
 void journal_restore(struct journal *j, const struct mb_buf *bytes);
+/* Make it anew: as the sink knows it, or from nothing (NULL). */
+void journal_adopt(struct journal *j, const struct mb_state *s);
+/* How many records are in batches. */
+unsigned journal_position(const struct journal *j);
 
 struct version *sink_seen(struct sink *s);
 void version_copy(struct version *to, const struct version *from);
