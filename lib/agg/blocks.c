@@ -337,7 +337,8 @@ mb_work_read(struct mb_work *w, struct mb_span *span, struct mb_err *err)
 	struct mb_reading_block b;
 
 	if (!w->is_reading) {
-		if (go_alone(w, err) < 0 || gather_crew(w, err) < 0)
+		/* The crew is told the width that one thread has found. */
+		if (gather_crew(w, err) < 0 || go_alone(w, err) < 0)
 			return -1;
 		w->is_reading = true;
 		w->shift = w->off - span->pos;
