@@ -432,6 +432,16 @@ status 64'
 	[ "$(wc -c <big.csv)" -gt 2000000 ]
 }
 
+@test "without a header all threads know the first record's width" {
+	seq 0 600000 | awk '{ print ($1 % 5 == 0 && NR > 1) ? "1,2" : "1,2,3" }' >n.csv
+	for n in 1 2 3 7; do
+		is "$(agg -T $n --no-header -k 1 -a count --on-bad skip n.csv)" \
+"mb-agg: 120000 bad records skipped; the first: n.csv: record 6, byte 30: 2 fields, the first record has 3
+1,count
+1,480001"
+	done
+}
+
 @test "many groups come in the order of their first records, whoever found them" {
 	awk 'BEGIN { srand(3); print "k,x"
 		for (i = 0; i < 300000; i++)
