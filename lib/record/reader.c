@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "base/parse.h"
 #include "record/csv.h"
 #include "record/json.h"
@@ -867,6 +871,53 @@ set_view(struct mb_view *view, const uint16_t *end, uint32_t delta)
 #endif
 }
 
+/* The views of a field of n records that are all as wide. */
+static void
+set_column(struct mb_view *view, const uint16_t *end, size_t width, size_t n,
+    uint32_t delta)
+{
+	for (size_t i = 0; i < n; i++)
+		set_view(&view[i], end + i * width, delta);
+}
+
+#if defined(__x86_64__)
+/* The same, sixteen at a time; behind the n-th there may be anything then. */
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2"))) static void
+set_column_avx512(struct mb_view *view, const uint16_t *end, size_t width,
+    size_t n, uint32_t delta)
+{
+	const __m512i low = _mm512_set1_epi32(0xffff);
+	const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+	const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+	const __m512i at = _mm512_mullo_epi32(_mm512_set1_epi32((int)width),
+	    _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
+	    26, 28, 30));
+
+	for (size_t i = 0; i < n; i += 16) {
+		__mmask16 there = n - i < 16 ?
+		    (__mmask16)((1u << (n - i)) - 1) : 0xffff;
+		__m512i both = _mm512_mask_i32gather_epi32(low, there, at,
+		    end - 1 + i * width, 1);
+		__m512i start = _mm512_and_epi32(low, _mm512_add_epi32(both,
+		    _mm512_set1_epi32(1)));
+		__m512i len = _mm512_and_epi32(low, _mm512_sub_epi32(
+		    _mm512_srli_epi32(both, 16), start));
+		__m512i a, b;
+
+		len = _mm512_or_epi32(len, _mm512_and_epi32(
+		    _mm512_set1_epi32(0x10000), _mm512_add_epi32(len, low)));
+		start = _mm512_sub_epi32(start,
+		    _mm512_set1_epi32((int)delta));
+		a = _mm512_unpacklo_epi32(start, len);
+		b = _mm512_unpackhi_epi32(start, len);
+		_mm512_storeu_si512(&view[i],
+		    _mm512_permutex2var_epi64(a, first, b));
+		_mm512_storeu_si512(&view[i + 8],
+		    _mm512_permutex2var_epi64(a, second, b));
+	}
+}
+#endif
+
 static void
 set_views(struct mb_reader *r)
 {
@@ -884,10 +935,15 @@ set_views(struct mb_reader *r)
 		struct mb_view *view = rows->view + f * MB_ROWS;
 		size_t column = r->wants_all ? f : r->wanted[f].column;
 
+#if defined(__x86_64__)
+		if (is_regular && r->isa == MB_ISA_AVX512)
+			set_column_avx512(view, mark + first[0] + column,
+			    width, n, delta);
+		else
+#endif
 		if (is_regular)
-			for (size_t i = 0; i < n; i++)
-				set_view(&view[i], mark + first[0] + column +
-				    i * width, delta);
+			set_column(view, mark + first[0] + column, width, n,
+			    delta);
 		else
 			for (size_t i = 0; i < n; i++)
 				set_view(&view[i], mark + first[i] + column,
