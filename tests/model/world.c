@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "journal/scan.h"
+
 enum { DIRTY = 1, LOST = 2 };
 
 static uint64_t
@@ -240,8 +242,9 @@ disk_power_cut(struct world *w, struct disk *d)
 }
 
 /*
- * Journals.  The reading of lines repeats what journal.c does on a real file
- * (its I1 to I3); tests/test_journal.c holds that one to the same rules.
+ * Journals.  What is cut and what is damage repeats what journal.c does on a
+ * real file (its I1 to I3); tests/test_journal.c holds that one to the same
+ * rules.
  */
 
 void
@@ -303,31 +306,6 @@ next_line(const struct journal *j, size_t off, struct mb_str *line)
 	return newline != NULL;
 }
 
-static bool
-is_verb(struct mb_str line, const char *verb)
-{
-	size_t len = strlen(verb);
-
-	return line.len > 8 + len && memcmp(line.p, "{\"mb\":\"", 7) == 0 &&
-	    memcmp(line.p + 7, verb, len) == 0;
-}
-
-static bool
-says_synced(struct mb_str line, uint64_t *synced)
-{
-	struct mb_err ignored = { 0 };
-	struct mb_doc *doc;
-	bool found;
-
-	if (!is_verb(line, "plan") && !is_verb(line, "checkpoint"))
-		return false;
-	if (mb_doc_parse(&doc, line, &ignored) < 0)
-		return false;
-	found = mb_node_u64(mb_doc_root(doc), "synced", synced);
-	mb_doc_close(doc);
-	return found;
-}
-
 /* Offsets in `synced` count from behind the open line. */
 static bool
 is_vouched_for(const struct journal *j, size_t bad)
@@ -337,7 +315,7 @@ is_vouched_for(const struct journal *j, size_t bad)
 	size_t off = bad;
 
 	while (off < j->disk.vol.len && next_line(j, off, &line)) {
-		if (mb_line_check(line) && says_synced(line, &synced) &&
+		if (mb_line_check(line) && mb_scan_synced(line, &synced) &&
 		    synced + j->open_len > bad)
 			return true;
 		off += line.len + 1;
@@ -377,7 +355,7 @@ begin_reading(struct world *w, struct journal *j)
 		    memcmp(base + off, mark, sizeof mark - 1) != 0)
 			continue;
 		if (!next_line(j, off + 1, &line) || !mb_line_check(line) ||
-		    !says_synced(line, &synced) ||
+		    !mb_scan_synced(line, &synced) ||
 		    synced + j->open_len != off + 1)
 			continue;
 		if (apply(w, j, line))
