@@ -14,6 +14,7 @@
 
 #include "base/line.h"
 #include "base/parse.h"
+#include "delta/checkpoint.h"
 #include "delta/fields.h"
 #include "delta/files.h"
 #include "parquet/reader.h"
@@ -195,6 +196,27 @@ dump_file(int rootfd, const struct mb_delta_schema *s, const char *action)
 	mb_buf_release(&path);
 }
 
+static int
+apply_line(void *arg, struct mb_str line, struct mb_err *why)
+{
+	return mb_delta_files_apply(arg, line, why);
+}
+
+/* What remains as an add is what the table consists of. */
+static void
+load_files(struct mb_delta_files *files, const struct mb_delta_state *s,
+    const struct mb_delta_log *l)
+{
+	if (s->checkpoint.version >= 0 && mb_delta_checkpoint_read(l,
+	    &s->checkpoint, MB_DELTA_WANTS_FILES, apply_line, files,
+	    &err) <= 0) {
+		mb_fail(&err, MB_EIO, "the checkpoint has gone");
+		die();
+	}
+	if (mb_delta_files_read_tail(files, s, l, &err) < 0)
+		die();
+}
+
 int
 main(int argc, char **argv)
 {
@@ -212,9 +234,9 @@ main(int argc, char **argv)
 	log.dirfd = openat(rootfd, "_delta_log", O_RDONLY | O_DIRECTORY);
 	if (log.dirfd < 0)
 		return 0;	/* no table, no rows */
-	if (mb_delta_state_load(&s, &log, &err) < 0 ||
-	    mb_delta_files_load(&files, &s, &log, &err) < 0)
+	if (mb_delta_state_load(&s, &log, &err) < 0)
 		die();
+	load_files(&files, &s, &log);
 	if (wants_state) {
 		printf("version %" PRId64 " from %" PRId64 "\n", s.version,
 		    s.checkpoint.version);

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "delta/checkpoint.h"
 #include "delta/fields.h"
 
 int
@@ -134,19 +133,6 @@ mb_delta_files_read_tail(struct mb_delta_files *f,
 			return -1;
 	}
 	return 0;
-}
-
-int
-mb_delta_files_load(struct mb_delta_files *f, const struct mb_delta_state *s,
-    const struct mb_delta_log *l, struct mb_err *err)
-{
-	int rc = s->checkpoint.version < 0 ? 1 : mb_delta_checkpoint_read(l,
-	    &s->checkpoint, MB_DELTA_WANTS_FILES, apply_line, f, err);
-
-	if (rc == 0)
-		rc = mb_fail(err, MB_EIO, "%s: the checkpoint of version %"
-		    PRId64 " has gone", l->place, s->checkpoint.version);
-	return rc < 0 ? -1 : mb_delta_files_read_tail(f, s, l, err);
 }
 
 static int

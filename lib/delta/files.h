@@ -39,14 +39,8 @@ MB_CHECK int mb_delta_files_has(const struct mb_delta_files *f,
 MB_CHECK int mb_delta_file_of_line(struct mb_str line, struct mb_str *action,
     bool *is_add, struct mb_err *err);
 
-/*
- * Apply the commits behind the state's checkpoint; all of them, on top of the
- * checkpoint's files.  What remains as an add is what the table consists of.
- */
+/* Apply the commits behind the state's checkpoint. */
 MB_CHECK int mb_delta_files_read_tail(struct mb_delta_files *f,
-    const struct mb_delta_state *s, const struct mb_delta_log *l,
-    struct mb_err *err);
-MB_CHECK int mb_delta_files_load(struct mb_delta_files *f,
     const struct mb_delta_state *s, const struct mb_delta_log *l,
     struct mb_err *err);
 
