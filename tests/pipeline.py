@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import sqlite3
@@ -146,6 +147,15 @@ def expected(case):
     return sorted(out, key=lambda row: row[0])
 
 
+def remove_tree(path):
+    """Somebody may still be about to make a file there."""
+    for _ in range(200):
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.exists(path):
+            return
+        time.sleep(0.02)
+
+
 SCRATCH = None
 
 
@@ -179,7 +189,7 @@ class Area:
 
     def fresh(self, case):
         """W as it is before the case's line; what came before happens once."""
-        shutil.rmtree(self.w, ignore_errors=True)
+        remove_tree(self.w)
         before = os.path.join(self.base, "before-%s-%s" % case)
         if os.path.isdir(before):
             shutil.copytree(before, self.w, symlinks=True)
@@ -360,6 +370,8 @@ class Running:
     def __init__(self, line, area, fault=None, has_input=False):
         env = environment(fault)
         self.err = tempfile.TemporaryFile()
+        # Open as long as any of them, or of their children, lives.
+        self.life, life = os.pipe()
         self.procs = []
         stdin = subprocess.DEVNULL
         if has_input:
@@ -371,13 +383,14 @@ class Running:
             last = i == len(line) - 1
             p = subprocess.Popen(argv, stdin=stdin, cwd=area.base, env=env,
                                  stdout=self.err if last else subprocess.PIPE,
-                                 stderr=self.err)
+                                 stderr=self.err, pass_fds=(life,))
             if i > 0:
                 self.procs[-1].stdout.close()
             elif stdin != subprocess.DEVNULL:
                 os.close(stdin)
             self.procs.append(p)
             stdin = p.stdout
+        os.close(life)
         self.until = time.monotonic() + TIMEOUT
 
     def wait_for_a_death(self):
@@ -394,6 +407,9 @@ class Running:
                 for q in self.procs:
                     q.kill()
                 p.wait()
+        # A command may outlive its mb-collect.
+        select.select([self.life], [], [], TIMEOUT)
+        os.close(self.life)
         self.err.seek(0)
         text = self.err.read().decode(errors="replace").splitlines()
         self.err.close()
