@@ -38,9 +38,9 @@ BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/clock.o base/signals.o base/number.o base/exact.o \
 	base/count.o base/isa.o
 DURABLE = durable/lock.o durable/stage.o durable/tree.o
-JOURNAL = journal/state.o journal/lines.o journal/scan.o journal/journal.o \
-	journal/retain.o journal/place.o journal/repair.o journal/leftovers.o \
-	journal/outcome.o journal/rejects.o
+JOURNAL = journal/state.o journal/fold.o journal/lines.o journal/scan.o \
+	journal/journal.o journal/retain.o journal/place.o journal/repair.o \
+	journal/mend.o journal/leftovers.o journal/outcome.o journal/rejects.o
 RECORD = record/format.o record/gunzip.o record/split.o record/marks.o \
 	record/csv.o record/json.o record/shape.o record/names.o \
 	record/field.o record/rows.o record/reader.o record/writer.o

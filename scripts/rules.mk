@@ -44,8 +44,9 @@ $(BUILD)/tests/test_%: tests/test_%.c $(ALL_OBJECTS)
 		-lcmocka $(LIBS) $(SQLITE_LIBS) $(ZSTD_LIBS)
 
 # The marker rules and the recovery over random histories; it links what decides.
-MODEL_OBJECTS = $(addprefix $(BUILD)/obj/,$(BASE) journal/state.o journal/lines.o \
-	journal/scan.o sink/marker.o sink/positions.o)
+MODEL_OBJECTS = $(addprefix $(BUILD)/obj/,$(BASE) journal/state.o \
+	journal/fold.o journal/lines.o journal/scan.o sink/marker.o \
+	sink/positions.o)
 
 $(BUILD)/tests/model: $(wildcard tests/model/*.c tests/model/*.h) $(MODEL_OBJECTS)
 	@mkdir -p $(@D)

@@ -1,8 +1,8 @@
 /*
  * state.h - what the lines of a journal say, taken together.
  *
- * The state is a pure function of the lines: mb_state_apply folds one line
- * into it and touches nothing else.  A `checkpoint` line holds a whole state,
+ * The state is a pure function of the lines: mb_state_apply (fold.c) folds one
+ * line into it and touches nothing else.  A `checkpoint` line holds a whole state,
  * so that folding may begin there; for every journal and every checkpoint in
  * it the two ways give the same state (tests/test_journal.c).
  *
@@ -219,6 +219,16 @@ struct mb_hash mb_state_digest(const struct mb_state *s,
 /* For who makes a state: ids and numbers must rise; *g and *b are taken. */
 void mb_state_add_generation(struct mb_state *s, struct mb_generation *g);
 void mb_state_add_batch(struct mb_state *s, struct mb_batch *b);
+
+/*
+ * For fold.c.  A generation becomes final, or forgotten; what then nothing
+ * needs is to be dropped.  `settled` moves up, and drops the batches that it
+ * passes; a number that isn't kept any more was settled before.
+ */
+void mb_state_mark(struct mb_state *s, struct mb_generation *g,
+    bool is_final, bool is_forgotten);
+void mb_state_drop_generations(struct mb_state *s);
+void mb_state_advance_settled(struct mb_state *s);
 
 /* Free what a batch or generation owns (not the struct itself). */
 void mb_batch_release(struct mb_batch *b);
