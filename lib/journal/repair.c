@@ -391,7 +391,8 @@ fold_all(struct repair *r, struct mb_state *s, size_t from)
 		}
 		if (fold_piece(r, s, p, &r->why) < 0)
 			return false;
-		if (s->synced > logical(r, p->start) &&
+		/* Where nothing is damaged, this is no tool's concern. */
+		if (has_gap && s->synced > logical(r, p->start) &&
 		    p->start >= r->head_len) {
 			mb_fail(&r->why, MB_ECORRUPT, "stands before the "
 			    "place that it vouches for: bytes were taken out");
