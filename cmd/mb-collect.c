@@ -681,11 +681,14 @@ run_batches(struct collector *c, struct mb_err *err)
 		    more == MB_FOLLOW_EAGER || cfg->interval_us == 0 ||
 		    mb_clock_steady_us() >= tick))) {
 			due = tick;
-			if (rc == 0)
-				tick = next_tick(cfg);
+			bool is_full = rc > 0;
+
 			rc = cut(c, err);
 			if (rc < 0)
 				return -1;
+			/* Where nothing was taken it is due still. */
+			if (rc > 0 && !is_full)
+				tick = next_tick(cfg);
 			if (rc == 0)
 				tick = due;	/* it is due still */
 			if (cfg->once && rc > 0)

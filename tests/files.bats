@@ -334,6 +334,37 @@ replace() { # FILE LINE...
 	write app.log "$@"
 }
 
+has_open() { # FILE
+	ls -l "/proc/$(pgrep -g "$follower" -x mb-collect)/fd" | grep -q "$1\$"
+}
+
+scenario_7_at_once() {
+	mkdir d
+	sources=d
+	live="mb-collect -j j.mbj -f -i 2s --rotate-wait 300ms d | mb-commit $sink"
+	start "$live"
+	follower=$leader
+	eventually test -e j.mbj
+	# Compressed when it is open, and nothing of it in a batch yet.
+	seq -f 'line %g' 100 | tee -a written >new
+	mv new d/app.log.1
+	eventually has_open d/app.log.1
+	gzip d/app.log.1
+	hurt
+	all_in
+	write d/app.log end
+	all_in
+	stop
+	sources="d"
+	once
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "7 compressed when nothing of it was in a batch: read once" {
+	twice scenario_7_at_once
+}
+
 scenario_8() {
 	write app.log $(lines_of old 1 50 | tr ' ' -)
 	once

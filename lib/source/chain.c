@@ -164,7 +164,8 @@ open_stream(struct mb_chain *c, struct mb_located *file,
 	t->input = mb_input_add(w->cutter, c->path->rank, known != NULL ?
 	    known->source : c->path->name, MB_NONE, t->file.content, known);
 	/* See settle_order. */
-	mb_input_hold(t->input, is_live && known == NULL);
+	mb_input_hold(t->input, is_live && known == NULL &&
+	    (c->n > 1 || c->after_ns != INT64_MAX));
 	if (known == NULL) {
 		target = is_live ? target_of(c->path->name) : NULL;
 		mb_input_locate(t->input, t->seen.inode.dev,
@@ -696,8 +697,8 @@ judge_fresh(struct mb_chain *c, const struct mb_located *l,
 		rc = mb_content_reaches(l->content, (*g)->end + 1, err);
 		return rc < 0 ? UNDECIDED : rc > 0 ? GOES_ON : NOT_NEW;
 	}
-	return mb_known_bases(p->name, is_held_by, &hold) != 0 ? UNDECIDED :
-	    NEW;
+	return c->w->is_in_hand(c->w->arg, p->name, l, c) ||
+	    mb_known_bases(p->name, is_held_by, &hold) != 0 ? UNDECIDED : NEW;
 }
 
 /* Begin with what stands under the name, as something new. */
@@ -1111,6 +1112,41 @@ mb_chain_has_file(const struct mb_chain *c, const struct mb_inode *inode)
 		if (c->streams[i]->seen.inode.ino == inode->ino &&
 		    c->streams[i]->seen.inode.dev == inode->dev)
 			return true;
+	return false;
+}
+
+/* The name without what rotation adds to it. */
+static size_t
+family_len(const char *path)
+{
+	const char *name = mb_base_name(path);
+	size_t len = mb_rotated_base(name);
+
+	return (size_t)(name - path) + (len > 0 ? len : strlen(name));
+}
+
+bool
+mb_chain_may_hold(const struct mb_chain *c, const char *path,
+    const struct mb_located *l)
+{
+	size_t len = family_len(path);
+
+	if (len != family_len(c->path->name) ||
+	    memcmp(path, c->path->name, len) != 0)
+		return false;
+	for (size_t i = 0; i < c->n; i++) {
+		struct stream *t = c->streams[i];
+		struct mb_err ignored = { 0 };
+		uint64_t n = 0;
+
+		if (mb_input_generation(t->input) == MB_NONE &&
+		    (mb_content_begins(l->content, t->file.content, &n,
+		    &ignored) > 0 || mb_content_begins(t->file.content,
+		    l->content, &n, &ignored) > 0) && n > 0 &&
+		    (!mb_content_is_plain(l->content) ||
+		    !mb_content_is_plain(t->file.content)))
+			return true;
+	}
 	return false;
 }
 

@@ -52,6 +52,9 @@ struct mb_chain_world {
 	/* Has a chain but `but` this file open? */
 	bool (*is_open)(void *arg, const struct mb_inode *inode,
 	    const struct mb_chain *but);
+	/* Has a chain but `but` something in hand that mb_chain_may_hold? */
+	bool (*is_in_hand)(void *arg, const char *path,
+	    const struct mb_located *l, const struct mb_chain *but);
 	/* Does a chain read this generation? */
 	bool (*is_reading)(void *arg, uint64_t generation);
 	/*
@@ -97,6 +100,12 @@ struct mb_path *mb_chain_path(const struct mb_chain *c);
 /* Is it the chain of this input? */
 bool mb_chain_has(const struct mb_chain *c, const struct mb_input *in);
 bool mb_chain_has_file(const struct mb_chain *c, const struct mb_inode *i);
+/*
+ * May the file at `path` be, in another form, what the chain reads and nobody
+ * has planned yet?  It may have begun with a file that was compressed since.
+ */
+bool mb_chain_may_hold(const struct mb_chain *c, const char *path,
+    const struct mb_located *l);
 bool mb_chain_has_generation(const struct mb_chain *c, uint64_t id);
 
 /*

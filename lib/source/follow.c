@@ -96,6 +96,19 @@ is_open(void *arg, const struct mb_inode *inode, const struct mb_chain *but)
 }
 
 static bool
+is_in_hand(void *arg, const char *path, const struct mb_located *l,
+    const struct mb_chain *but)
+{
+	struct mb_follow *f = arg;
+
+	for (size_t i = 0; i < f->n_chains; i++)
+		if (f->chains[i] != but &&
+		    mb_chain_may_hold(f->chains[i], path, l))
+			return true;
+	return false;
+}
+
+static bool
 is_reading(void *arg, uint64_t generation)
 {
 	struct mb_follow *f = arg;
@@ -210,6 +223,7 @@ mb_follow_open(struct mb_follow **out, const struct mb_follow_options *options,
 		.emitter = e, .known = mb_known_open(j), .watch = f->watch,
 		.began_ns = mb_clock_wall_us() * 1000 - TICK_NS,
 		.arg = f, .tell = tell, .is_open = is_open,
+		.is_in_hand = is_in_hand,
 		.is_reading = is_reading, .is_done = is_done,
 	};
 	*out = f;
