@@ -6,12 +6,12 @@
  * Journals as text: any lines, checkpoints among them, and `synced` now and
  * then where the line stands.
  */
-enum { LINES = 60, MOST = 400 };
+enum { LINES = 60 };
 
 struct text {
 	struct mb_buf bytes;
 	size_t head;		/* length of the `open` line */
-	size_t starts[MOST];	/* of lines, and the end */
+	size_t starts[LINES + 2];	/* of lines, and the end */
 	size_t n;
 	struct mb_state state;	/* after all of them */
 };
@@ -45,8 +45,8 @@ make_text(struct text *t, size_t n, unsigned seed, bool has_checkpoints)
 			synced = t->bytes.len - t->head;
 		mb_buf_reset(&line);
 		if (has_checkpoints && rand_r(&seed) % 12 == 0)
-			put_any_checkpoint(&line, &t->state, t->bytes.len -
-			    t->head, &seed, true);
+			mb_put_checkpoint(&line, &t->state, t->bytes.len -
+			    t->head);
 		else if (!put_any(&line, &t->state, &seed, synced))
 			continue;
 		add_lines(t, &line);
