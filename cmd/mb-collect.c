@@ -661,9 +661,9 @@ static int
 run_batches(struct collector *c, struct mb_err *err)
 {
 	const struct config *cfg = c->cfg;
-	int64_t tick = next_tick(cfg), due;
+	int64_t tick = next_tick(cfg);
 	enum mb_follow_more more;
-	bool waits;
+	bool waits, is_full;
 	int rc;
 
 	while (mb_signal_count() == 0) {
@@ -680,17 +680,13 @@ run_batches(struct collector *c, struct mb_err *err)
 		if (rc > 0 || (mb_cut_has_batch(c->cutter) && (!waits ||
 		    more == MB_FOLLOW_EAGER || cfg->interval_us == 0 ||
 		    mb_clock_steady_us() >= tick))) {
-			due = tick;
-			bool is_full = rc > 0;
-
+			is_full = rc > 0;
 			rc = cut(c, err);
 			if (rc < 0)
 				return -1;
 			/* Where nothing was taken it is due still. */
 			if (rc > 0 && !is_full)
 				tick = next_tick(cfg);
-			if (rc == 0)
-				tick = due;	/* it is due still */
 			if (cfg->once && rc > 0)
 				return 0;
 			continue;
