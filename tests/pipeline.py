@@ -452,12 +452,16 @@ def all_done(case):
     return VERBS[case.source].all_done if case.source in VERBS else ()
 
 
+def was_all_done(case, area, ref, r):
+    """Did the run only find that nothing was left for it to do?"""
+    return not r.hung and r.status[-1] in all_done(case) and \
+        sink(case, area) == ref.done
+
+
 def recover(case, area, ref):
     """Start the line again, and go on; None or what is wrong."""
     r = run(case, area)
-    if not ref.is_fine(r) and not (
-            not r.hung and r.status[-1] in all_done(case) and
-            sink(case, area) == ref.done):
+    if not ref.is_fine(r) and not was_all_done(case, area, ref, r):
         return "starting again: %s" % r
     return go_on(case, area) or check(case, area, ref)
 

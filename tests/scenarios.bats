@@ -127,6 +127,24 @@ f.write(bytes([b[0] ^ 4]))"
 	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "30|30"
 }
 
+@test "J6 what was requeued and came in last is not read again" {
+	for sink in dir:out "sqlite:out.db#t"; do
+		rm -rf j.mbj*
+		printf '1\n2\n3\n' >in.txt
+		mb-collect -j j.mbj -F lines --max-records 1 in.txt >/dev/null
+		mb-replay -j j.mbj --park 2
+		mb-replay -j j.mbj --requeue 2
+		mb-collect -j j.mbj -F lines in.txt | mb-commit "$sink"
+		rm -r j.mbj j.mbj.d
+		printf '4\n' >>in.txt
+		line "mb-collect -j j.mbj -F lines --adopt '$sink' in.txt |
+			mb-commit '$sink'"
+		has "$output" "status 0 0"
+	done
+	[ "$(cat out/batch-*)" = "$(seq 4)" ]
+	[ "$(sqlite3 out.db 'SELECT * FROM t')" = "$(seq 4)" ]
+}
+
 @test "J6 a lost journal: --adopt goes on where the target ended" {
 	for sink in dir:out 'sqlite:x.db#t'; do
 		pipeline j.mbj "'$sink'"

@@ -71,7 +71,8 @@ head_of(uint32_t meta, uint32_t text)
 static inline uint32_t
 meta_of(size_t len, bool is_null)
 {
-	return (uint32_t)(len < MB_KEY_LEN ? len : MB_KEY_LEN) | (is_null ? MB_KEY_NULL : 0);
+	return (uint32_t)(len < MB_KEY_LEN ? len : MB_KEY_LEN) |
+	    (is_null ? MB_KEY_NULL : 0);
 }
 
 /* Ones in the first `len` bytes of MB_KEY_MIDDLE, zeros behind. */

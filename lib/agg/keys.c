@@ -127,7 +127,8 @@ mb_group_key_kind(const struct mb_group_key *key)
 void
 mb_group_key_set_kind(struct mb_group_key *key, enum mb_kind kind)
 {
-	key->meta = (key->meta & ((1u << MB_KEY_KIND) - 1)) | (uint32_t)kind << MB_KEY_KIND;
+	key->meta = (key->meta & ((1u << MB_KEY_KIND) - 1)) |
+	    (uint32_t)kind << MB_KEY_KIND;
 }
 
 /* Of any text, with nothing readable behind it. */

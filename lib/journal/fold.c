@@ -353,6 +353,7 @@ apply_redo(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	struct mb_hash digest;
 	struct mb_batch *b;
 	uint64_t number, rows, held;
+	bool is_emptied = false;
 
 	if (!mb_node_u64(n, "batch", &number) || number >= s->next_batch)
 		return corrupt(err, "redo", "names a batch that isn't planned");
@@ -363,12 +364,17 @@ apply_redo(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 	if (b != NULL && (b->state != MB_COMMITTED ||
 	    strcmp(b->digest.hex, digest.hex) != 0))
 		return corrupt(err, "redo", "of a batch that isn't committed");
+	(void)mb_node_bool(n, "emptied", &is_emptied);
 	if (b != NULL) {
 		b->rows = rows;
 		b->was_found = false;
 	}
-	if (rows == 0)
+	if (rows == 0) {
+		if (is_emptied && mb_node_u64(n, "held", &held) &&
+		    held + 1 == s->held)
+			s->held = held;
 		return 0;
+	}
 	if (take_target(s, n, "redo", err) < 0)
 		return -1;
 	/* What is still to be put back is still missing. */

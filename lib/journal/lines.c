@@ -227,6 +227,8 @@ mb_put_redo(struct mb_buf *out, const struct mb_commit *c,
 	mb_line_u64(out, "records", c->records);
 	mb_line_u64(out, "rows", c->rows);
 	mb_line_str(out, "digest", digest->hex);
+	if (c->is_emptied)
+		mb_line_bool(out, "emptied", true);
 	put_target(out, c);
 	mb_line_seal(out, start);
 }

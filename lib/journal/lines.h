@@ -36,6 +36,8 @@ struct mb_commit {
 	uint64_t records;	/* that mb-collect wrote */
 	uint64_t held;		/* mb_marker_count of the sink's marker after
 				   it; 0: not known, or no rows */
+	bool is_emptied;	/* of a redo: mb_marker_is_emptied, and so
+				   `held` is one less than before */
 	const char *target, *target_id;	/* count only where there are rows */
 };
 void mb_put_commit(struct mb_buf *out, const struct mb_commit *c);

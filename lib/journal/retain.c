@@ -104,8 +104,8 @@ rewrite(struct mb_journal *j, uint64_t keep, struct mb_err *err)
 	mb_put_checkpoint(&head, &before, where);
 	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0 ||
 	    mb_stage_write(stage, head.p, head.len, err) < 0 ||
-	    mb_journal_copy(j, stage, mb_journal_place(j, where), mb_journal_place(j, j->pos),
-	    err) < 0)
+	    mb_journal_copy(j, stage, mb_journal_place(j, where),
+	    mb_journal_place(j, j->pos), err) < 0)
 		goto out;
 	if (mb_stage_replace(stage, err) < 0)
 		goto out;

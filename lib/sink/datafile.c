@@ -73,7 +73,8 @@ mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
 		return -1;
 	snprintf(f->name, sizeof f->name, "part-%05u-%s-c000%s.parquet",
 	    number, uuid, endings[codec]);
-	if (dirfd != MB_DATAFILE_NOWHERE && mb_stage_open_in(&f->stage, tmpfd, dirfd, f->name, 0666, err) < 0)
+	if (dirfd != MB_DATAFILE_NOWHERE && mb_stage_open_in(&f->stage, tmpfd,
+	    dirfd, f->name, 0666, err) < 0)
 		return -1;
 	return open_writer(f, codec, size, err);
 }

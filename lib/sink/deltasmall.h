@@ -40,8 +40,8 @@ struct mb_delta_observer *mb_deltasmall_observer(struct mb_deltasmall *s);
 /*
  * Files to be joined, of one level and partition, in the order in which they
  * came: as many as are needed for `target` or MB_DELTA_JOIN, or a quarter as
- * many if no more fit into `budget` bytes.  0: there are none.  v has room for MB_DELTA_JOIN; borrowed
- * until the log is read on.
+ * many if no more fit into `budget` bytes.  0: there are none.  v has room for
+ * MB_DELTA_JOIN; borrowed until the log is read on.
  */
 size_t mb_deltasmall_choose(const struct mb_deltasmall *s, uint64_t budget,
     struct mb_deltasmall_file *v);

@@ -278,7 +278,8 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 	if (is_other)
 		return mb_fail(err, MB_ECORRUPT, "%s: is not the target that "
 		    "the journal committed to: it was %s; --redo puts back "
-		    "what is replayed, --new-target goes on with it", g->target, g->target_id == NULL ? "removed" :
+		    "what is replayed, --new-target goes on with it",
+		    g->target, g->target_id == NULL ? "removed" :
 		    "dropped and made anew");
 	if (lacks(g, s->rows_batch))
 		return refuse_older(g, s->rows_batch, err);
@@ -295,7 +296,8 @@ mb_marker_greet(const struct mb_greeting *g, struct mb_err *err)
 		return mb_fail(err, MB_ECORRUPT, "%s: holds %" PRIu64
 		    " batches, but held %" PRIu64 " after the last commit: it "
 		    "was restored from an older copy; --redo puts back what "
-		    "is replayed, --new-target goes on without", g->target, mb_marker_count(g->marker), s->held);
+		    "is replayed, --new-target goes on without", g->target,
+		    mb_marker_count(g->marker), s->held);
 	return MB_OWN;
 }
 
@@ -331,4 +333,11 @@ mb_marker_tell(const struct mb_greeting *g, uint64_t batch, uint64_t *held,
 	if (!g->has_no_marker && *held < s->held)
 		*held = s->held;
 	return 0;
+}
+
+bool
+mb_marker_is_emptied(const struct mb_marker *m, const struct mb_batch *b)
+{
+	return mb_batch_has_rows(b) && m->exists && b->number > m->first &&
+	    b->number < m->last && !mb_marker_has(m, b->number);
 }

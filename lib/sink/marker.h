@@ -115,4 +115,11 @@ bool mb_marker_is_behind(const struct mb_greeting *g);
 MB_CHECK int mb_marker_tell(const struct mb_greeting *g, uint64_t batch,
     uint64_t *held, struct mb_err *err);
 
+/*
+ * Was the batch, which is put back and has no rows, counted as held?  One that
+ * was found may have had none then, too; if it was taken for a hole when later
+ * ones were put back, the target holds one less than before for good.
+ */
+bool mb_marker_is_emptied(const struct mb_marker *m, const struct mb_batch *b);
+
 #endif

@@ -176,15 +176,14 @@ put_open(struct mb_buf *out, const struct mb_state *s, uint64_t batch,
 
 void
 mb_positions_tell(struct mb_position_list *l, const struct mb_state *s,
-    uint64_t batch, const struct mb_marker *was, const struct mb_marker *now)
+    uint64_t batch, const struct mb_marker *now)
 {
 	const struct mb_batch *b = mb_state_batch(s, batch);
 
 	mb_arena_reset(&l->arena);
 	mb_buf_reset(&l->open);
 	l->positions = (struct mb_positions){ .run = s->next_run };
-	if (b != NULL && b->n_from == 0 &&
-	    (!was->exists || batch > was->last))
+	if (b != NULL)
 		tell_moved(l, s, b);
 	put_open(&l->open, s, batch, now);
 	l->positions.v = l->v;
@@ -198,6 +197,40 @@ mb_positions_release(struct mb_position_list *l)
 	mb_arena_release(&l->arena);
 	mb_buf_release(&l->open);
 	*l = (struct mb_position_list){ 0 };
+}
+
+/* Generation and place in it; false: it is damaged. */
+static bool
+parse_place(const char *json, uint64_t place[2])
+{
+	struct mb_generation g = { 0 };
+	struct mb_err ignored = { 0 };
+	struct mb_doc *doc;
+	bool is_good;
+
+	if (mb_doc_parse(&doc, mb_str(json), &ignored) < 0)
+		return false;
+	is_good = mb_get_position(mb_doc_root(doc), &g);
+	place[0] = g.id;
+	place[1] = g.end;
+	mb_generation_release(&g);
+	mb_doc_close(doc);
+	return is_good;
+}
+
+static bool
+is_further(const uint64_t place[2], const uint64_t kept[2])
+{
+	return place[0] != kept[0] ? place[0] > kept[0] : place[1] >= kept[1];
+}
+
+bool
+mb_position_is_further(const char *json, const char *kept)
+{
+	uint64_t a[2], b[2];
+
+	return !parse_place(kept, b) || (parse_place(json, a) &&
+	    is_further(a, b));
 }
 
 /*
@@ -223,9 +256,9 @@ mb_positions_put(struct mb_buf *line, const struct mb_positions *p)
 	mb_line_raw(line, "open", p->open);
 }
 
-/* The newest object of each key: open addressing over an array. */
+/* The furthest object of each key: open addressing over an array. */
 struct gathered {
-	uint64_t key;
+	uint64_t key, place[2];
 	char *json;
 };
 
@@ -259,7 +292,7 @@ gathered_slot(struct gathering *g, uint64_t key)
 
 /* json is taken. */
 static void
-gather(struct gathering *g, uint64_t key, char *json)
+gather(struct gathering *g, uint64_t key, const uint64_t place[2], char *json)
 {
 	uint64_t *slot;
 
@@ -274,15 +307,22 @@ gather(struct gathering *g, uint64_t key, char *json)
 	}
 	slot = gathered_slot(g, key);
 	if (*slot != 0) {
-		free(g->v[*slot - 1].json);
-		g->v[*slot - 1].json = json;
+		struct gathered *kept = &g->v[*slot - 1];
+
+		if (is_further(place, kept->place)) {
+			free(kept->json);
+			*kept = (struct gathered){ key, { place[0], place[1] },
+			    json };
+		} else {
+			free(json);
+		}
 		return;
 	}
 	if (g->n == g->cap) {
 		g->cap = g->cap * 2 + 16;
 		g->v = mb_realloc_array(g->v, g->cap, sizeof *g->v);
 	}
-	g->v[g->n++] = (struct gathered){ key, json };
+	g->v[g->n++] = (struct gathered){ key, { place[0], place[1] }, json };
 	*slot = g->n;
 }
 
@@ -303,12 +343,13 @@ gather_line(struct gathering *g, struct mb_found *out,
 		struct mb_generation at = { 0 };
 		bool is_good = mb_get_position(n, &at);
 		uint64_t key = is_good ? key_of(&at) : 0;
+		uint64_t place[2] = { at.id, at.end };
 
 		mb_generation_release(&at);
 		if (!is_good)
 			return mb_fail(err, MB_ECORRUPT, "%s: a position of "
 			    "the sources is damaged", name);
-		gather(g, key, mb_node_dump(n));
+		gather(g, key, place, mb_node_dump(n));
 	}
 	mb_buf_release(&out->open);
 	out->open.p = mb_node_dump(mb_node_member(root, "open"));

@@ -20,13 +20,16 @@ struct mb_position_list {
 };
 
 /*
- * The positions that go with `batch`, by which the marker moves from `was` to
- * `now`.  A batch that fills a hole, or one that was requeued, moves no
- * source: what came later has been there before.
+ * The positions that go with `batch`, by which the marker moves to `now`.  Of
+ * one that fills a hole or was requeued they are often behind what is kept, but
+ * not where nothing else of the same source has come in since.
  */
 void mb_positions_tell(struct mb_position_list *out, const struct mb_state *s,
-    uint64_t batch, const struct mb_marker *was, const struct mb_marker *now);
+    uint64_t batch, const struct mb_marker *now);
 void mb_positions_release(struct mb_position_list *l);
+
+/* Does this position take the place of what is kept under the same key? */
+bool mb_position_is_further(const char *json, const char *kept);
 
 /*
  * The same as members of a checked line: `run` (whose commit it is), and

@@ -325,8 +325,7 @@ try_step(struct mb_session *s, const struct mb_begin *b, bool is_copy,
 	mb_marker_copy(&now, &s->marker);
 	mb_marker_add(&now, b->batch, &b->digest, state, is_copy);
 	if (!is_copy) {
-		mb_positions_tell(&s->positions, state, b->batch, &s->marker,
-		    &now);
+		mb_positions_tell(&s->positions, state, b->batch, &now);
 		positions = &s->positions.positions;
 	}
 	rc = mb_sink_commit(s->o.sink, &s->marker, &now, positions, &first);
@@ -487,6 +486,10 @@ append_redo(struct mb_session *s, const struct mb_begin *b, uint64_t rows,
 
 	if (mb_marker_tell(&g, b->batch, &c.held, err) < 0)
 		return -1;
+	c.is_emptied = rows == 0 && mb_marker_is_emptied(&s->marker,
+	    mb_state_batch(state_of(s), b->batch));
+	if (c.is_emptied)
+		c.held--;
 	mb_put_redo(&line, &c, &b->digest);
 	rc = mb_journal_append(s->o.journal, &line, err);
 	mb_buf_release(&line);
@@ -647,8 +650,8 @@ mb_session_fail(struct mb_session *s, const struct mb_begin *b,
 	int rc;
 
 	/* What the sink has did not fail, whatever happened then. */
-	if (s->o.journal == NULL || s->o.is_dry || s->is_refused || s->welcome == MB_COPY ||
-	    mb_marker_has(&s->marker, b->batch))
+	if (s->o.journal == NULL || s->o.is_dry || s->is_refused ||
+	    s->welcome == MB_COPY || mb_marker_has(&s->marker, b->batch))
 		return 0;
 	rc = lock_commit(s, &err);
 	if (rc == 0) {

@@ -89,7 +89,7 @@ struct mb_sink;
  *
  * v has the generations that this batch has moved, not all of them: 100,000
  * files that nothing is appended to cost nothing.  Each takes the place of
- * what is kept under the same key.  `open` takes the place of the former one.
+ * what is kept under the same key, if mb_position_is_further.  `open` takes the place of the former one.
  */
 struct mb_position {
 	const char *key;	/* the generation's number; "-" for pipes, of
@@ -247,8 +247,9 @@ MB_CHECK int mb_sink_resolve(char **out, const char *kind, const char *path,
 
 /*
  * May we write the file, or into the directory?  Where it isn't there, into
- * the one that it will be in.  MB_EUSAGE: no.  It is asked before the first batch, because trying again
- * doesn't help; what is refused later is no reason to count a batch as failed.
+ * the one that it will be in.  MB_EUSAGE: no.  It is asked before the first
+ * batch, because trying again doesn't help; what is refused later is no reason
+ * to count a batch as failed.
  */
 MB_CHECK int mb_sink_may_write(const char *path, bool is_directory,
     const char *place, struct mb_err *err);

@@ -73,6 +73,7 @@ mb_sink_find_sqlite(struct mb_found *out, const char *file_and_table,
 #include "sink/columns.h"
 #include "sink/deletes.h"
 #include "sink/intake.h"
+#include "sink/positions.h"
 #include "sink/sqltext.h"
 #include "sink/sqlvalue.h"
 
@@ -1250,11 +1251,26 @@ write_position(struct sqlite_sink *s, sqlite3_stmt *st, const char *key,
 	return rc;
 }
 
+/* Is there one under the key that is further?  1, 0, -1. */
+static int
+is_position_kept(struct sqlite_sink *s, sqlite3_stmt *kept,
+    const struct mb_position *p, struct mb_err *err)
+{
+	int rc;
+
+	bind_str(kept, 3, p->key);
+	rc = step(s, kept, err);
+	if (rc > 0)
+		rc = !mb_position_is_further(p->json, text_of(kept, 0));
+	sqlite3_reset(kept);
+	return rc;
+}
+
 static int
 write_positions(struct sqlite_sink *s, struct mb_err *err)
 {
 	const struct mb_positions *p = s->head.positions;
-	sqlite3_stmt *st = NULL;
+	sqlite3_stmt *st = NULL, *kept = NULL;
 	int rc;
 
 	if (p == NULL)
@@ -1265,13 +1281,26 @@ write_positions(struct sqlite_sink *s, struct mb_err *err)
 	    "(journal, \"table\", key, position, run) "
 	    "VALUES (?1, ?2, ?3, ?4, ?5)", err) < 0)
 		return -1;
+	rc = prepare(s, &kept, "SELECT position FROM main.mb_positions "
+	    "WHERE journal = ?1 AND \"table\" = ?2 AND key = ?3", err);
+	if (rc < 0)
+		goto out;
 	bind_str(st, 1, s->head.options->journal);
 	bind_str(st, 2, s->table);
+	bind_str(kept, 1, s->head.options->journal);
+	bind_str(kept, 2, s->table);
 	rc = write_position(s, st, "", p->open, p->run, err);
-	for (size_t i = 0; i < p->n && rc == 0; i++)
-		rc = write_position(s, st, p->v[i].key, p->v[i].json,
-		    p->run, err);
+	for (size_t i = 0; i < p->n && rc == 0; i++) {
+		rc = is_position_kept(s, kept, &p->v[i], err);
+		if (rc == 0)
+			rc = write_position(s, st, p->v[i].key, p->v[i].json,
+			    p->run, err);
+		else if (rc > 0)
+			rc = 0;
+	}
+out:
 	sqlite3_finalize(st);
+	sqlite3_finalize(kept);
 	return rc;
 }
 

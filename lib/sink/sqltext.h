@@ -6,7 +6,8 @@
  * names of its fields, and these are quoted.
  *
  * The statements speak of temp.mb_stage: n, the order of the rows, d, whether
- * the row deletes its key, and c0, c1, …, one for each column; and they call functions of the connection:
+ * the row deletes its key, and c0, c1, …, one for each column; and they call
+ * functions of the connection:
  *
  *	mb_typed(staged, column)		a value staged before its
  *						column's type was known

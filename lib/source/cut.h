@@ -40,8 +40,9 @@ void mb_cut_close(struct mb_cutter *c);
 /*
  * Add an input; inputs stand in their batches in the order of `rank`, those
  * of one rank by name.  `source` is its name in the journal, `spool` the run
- * in whose spool it is, or MB_NONE.  `content` is borrowed until mb_input_replace or mb_input_remove.  `known` is the
- * generation that it continues, or NULL: a new one begins.
+ * in whose spool it is, or MB_NONE.  `content` is borrowed until
+ * mb_input_replace or mb_input_remove.  `known` is the generation that it
+ * continues, or NULL: a new one begins.
  */
 struct mb_input *mb_input_add(struct mb_cutter *c, unsigned rank,
     const char *source, uint64_t spool, struct mb_content *content,

@@ -67,8 +67,8 @@ enum mb_locate_result mb_locate(struct mb_located *out, struct mb_journal *j,
  */
 enum mb_locate_result mb_locate_next(struct mb_located *out,
     struct mb_journal *j, const char *path, const struct mb_inode *inode,
-    int64_t mtime_ns, int (*is_known)(void *arg, const struct mb_located *l), void *arg,
-    struct mb_buf *why);
+    int64_t mtime_ns, int (*is_known)(void *arg, const struct mb_located *l),
+    void *arg, struct mb_buf *why);
 
 /* The name in `path`, behind the last slash. */
 const char *mb_base_name(const char *path);

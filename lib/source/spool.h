@@ -2,10 +2,10 @@
  * spool.h - what was read from a pipe, kept until it is settled.
  *
  * A spool is named by the number of the run that began it.  Its bytes stand in
- * <journal>.d/spool/ as segments, "<run>-<offset>", each a checked line that names the journal and
- * then the bytes from that offset on.  A segment begins only where a batch
- * begins, so a batch lies in one segment, and segments that only settled
- * batches need can be removed whole.
+ * <journal>.d/spool/ as segments, "<run>-<offset>", each a checked line that
+ * names the journal and then the bytes from that offset on.  A segment begins
+ * only where a batch begins, so a batch lies in one segment, and segments that
+ * only settled batches need can be removed whole.
  *
  * Bytes count as spooled once mb_spool_sync has returned.
  */

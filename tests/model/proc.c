@@ -742,8 +742,7 @@ put_place(struct proc *p)
 {
 	struct mb_position_list list = { 0 };
 
-	mb_positions_tell(&list, &p->j->state, p->msg.batch, &p->marker,
-	    &p->next);
+	mb_positions_tell(&list, &p->j->state, p->msg.batch, &p->next);
 	mb_buf_reset(&p->place);
 	mb_line_begin(&p->place, "batch");
 	mb_line_u64(&p->place, "batch", p->msg.batch);
@@ -792,6 +791,7 @@ step_redo(struct world *w, struct proc *p, const struct mb_state *all,
 	if (as == MB_NONE && is_out_of_order(w, p, all, b->number))
 		return leave(w, p, "64, others come first");
 	p->is_redo = true;
+	p->is_emptied = p->msg.rows == 0 && mb_marker_is_emptied(&p->marker, b);
 	mb_marker_release(&p->next);
 	mb_marker_copy(&p->next, &p->marker);
 	p->pc = M_COMMIT;
@@ -951,7 +951,8 @@ step_sink(struct world *w, struct proc *p)
 	uint32_t rows = (uint32_t)p->msg.rows;
 	struct version *v;
 
-	if (!breaks(w, R_CAS) && !breaks(w, R_REQUEUE_VOID) && !mb_marker_eq(&seen->marker, &p->marker)) {
+	if (!breaks(w, R_CAS) && !breaks(w, R_REQUEUE_VOID) &&
+	    !mb_marker_eq(&seen->marker, &p->marker)) {
 		trace(w, "%s: the marker has moved", proc_name(w, p));
 		w->c->cas_failures++;
 		p->after_greet = M_CHECK;
@@ -984,9 +985,11 @@ step_sink(struct world *w, struct proc *p)
 	    !p->j->was_requeued[p->msg.batch])
 		fail(w, "batch %" PRIu64 " went in out of order",
 		    p->msg.batch);
+	/* What was requeued is put back under its new number. */
 	for (uint64_t k = 0; w->is_ordered && p->is_redo && k < p->msg.batch;
 	    k++)
-		if ((p->j->plan[k] & ~w->blank & ~v->rows) != 0)
+		if (!p->j->was_requeued[k] &&
+		    (p->j->plan[k] & ~w->blank & ~v->rows) != 0)
 			fail(w, "batch %" PRIu64 " was put back before %"
 			    PRIu64, p->msg.batch, k);
 	if (w->tamper == 7)
@@ -1024,6 +1027,7 @@ step_redone(struct world *w, struct proc *p)
 	snprintf(id, sizeof id, "%" PRIu64, p->target_id);
 	if (mb_marker_tell(&g, c.batch, &c.held, &err) < 0)
 		return refuse(w, p, err.msg);
+	c.held -= c.is_emptied = p->is_emptied;
 	mb_put_redo(&w->line, &c, &p->msg.digest);
 	w->c->redone++;
 	if (append(w, p))

@@ -435,8 +435,11 @@ journal_write(struct world *w, struct journal *j)
 void
 journal_power_cut(struct world *w, struct journal *j)
 {
+	size_t len = j->disk.vol.len, same = disk_power_cut(w, &j->disk);
+
+	j->was_cut |= same < len;
 	/* Read it again, unless nothing of what was read is lost. */
-	if (disk_power_cut(w, &j->disk) < j->pos || chance(w, 200))
+	if (same < j->pos || chance(w, 200))
 		j->pos = 0;
 	j->spool &= j->spool_safe |
 	    (chance(w, 500) ? (uint32_t)pick(w, 1u << 31) : 0);

@@ -86,6 +86,7 @@ struct journal {
 	size_t commit_end[MAX_BATCHES];	/* where its commit line ends */
 	unsigned refused_runs;		/* pipelines refused in a row */
 	bool is_lost;			/* no file is there */
+	bool was_cut;			/* a power cut took something of it */
 };
 
 /* One state of a sink. */
@@ -132,6 +133,7 @@ struct proc {
 	bool is_replay, is_copy, accepts_new;
 	bool redoes;			/* also of the replayer */
 	bool is_redo;			/* the batch in hand is committed */
+	bool is_emptied;		/* and was counted, having no rows */
 	struct sink *sink;
 	struct mb_marker marker, next;
 	struct mb_buf place;		/* goes with next */
