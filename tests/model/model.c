@@ -180,6 +180,11 @@ set_up(struct world *w, uint64_t seed, uint64_t broken, bool is_traced,
 		w->tamper = 7;
 		w->p_power = 40;
 	}
+	if (breaks(w, R_REQUEUE_SYNC)) {
+		w->can_park = true;
+		w->tamper = 0;
+		w->p_power = 40;
+	}
 	if (w->tamper == 7) {
 		/* What was spooled is lost, too; a copy knows other numbers. */
 		w->is_pipe = w->can_copy = false;
@@ -493,7 +498,7 @@ finish(struct world *w, struct journal *j)
 			continue;
 		}
 		if (w->failure[0] == '\0' && j->refused_runs > 0 &&
-		    w->tamper == 7 && n_lost++ < 2) {
+		    j->had_survivors && n_lost++ < 2) {
 			/* Whoever was left had stepped after --adopt had looked: it is
 			   refused, and says what to do. */
 			trace(w, "the journal is moved away");

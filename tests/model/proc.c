@@ -387,6 +387,10 @@ adopt(struct world *w, struct journal *j)
 {
 	struct mb_state s;
 
+	for (unsigned i = 0; i < MAX_PROCS; i++)
+		j->had_survivors |= w->procs[i].is_alive &&
+		    w->procs[i].kind == COMMITTER && w->procs[i].j == j &&
+		    w->procs[i].run != MB_NONE;
 	if (!breaks(w, R_ADOPT_HARDEN))
 		sink_sync(&w->sinks[0]);
 	if (!sink_seen(&w->sinks[0])->marker.exists) {

@@ -87,6 +87,7 @@ struct journal {
 	unsigned refused_runs;		/* pipelines refused in a row */
 	bool is_lost;			/* no file is there */
 	bool was_cut;			/* a power cut took something of it */
+	bool had_survivors;		/* who knew the one before --adopt */
 };
 
 /* One state of a sink. */
