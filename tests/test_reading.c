@@ -131,7 +131,7 @@ check(const struct taken *t, struct mb_str data, enum mb_format format,
 static void
 add_many(struct mb_buf *b, char c, size_t n)
 {
-	mb_buf_reserve(b, n);
+	mb_buf_reserve(b, n + 1);
 	memset(b->p + b->len, c, n);
 	b->len += n;
 }

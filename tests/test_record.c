@@ -626,7 +626,8 @@ looking_ahead_changes_nothing(void **state)
 			*(*p == '!' ? &n_bad : &n_good) +=
 			    *p == '!' || *p == '\n';
 	}
-	assert_true(n_good > 5000 && n_bad > 500);
+	/* About 27,000, and from 500 to 5,000: odd fields come in few texts. */
+	assert_true(n_good > 5000 && n_bad > 100);
 	mb_buf_release(&in);
 	mb_buf_release(&whole);
 	mb_buf_release(&rows);

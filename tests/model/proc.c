@@ -198,7 +198,8 @@ frame_of(const struct world *w, const struct proc *p,
 
 /*
  * The records whose spool may go: those that only batches up to `settled` of
- * our last plan had, and that nothing needs by what the journal says now.
+ * our last plan had, and that nothing needs by what the journal says now.  A
+ * collector knows what it says as of its last sync, not what came since.
  */
 static uint32_t
 spare_records(const struct world *w, const struct proc *p)
@@ -220,6 +221,11 @@ spare_records(const struct world *w, const struct proc *p)
 		    (b->state == MB_PARKED && !breaks(w, R_SPOOL_PARKED)))
 			spare &= ~j->plan[b->number];
 	}
+	if (breaks(w, R_SPOOL_AT_COMMIT) || breaks(w, R_SPOOL_AT_PLAN))
+		return spare;
+	for (uint64_t k = 0; k <= settled; k++)
+		if (j->commit_end[k] > j->disk.low)
+			spare &= ~j->plan[k];
 	return spare;
 }
 
