@@ -403,13 +403,15 @@ create(struct dir_sink *s, struct mb_err *err)
 	struct mb_stage *stage = NULL;
 	struct mb_buf line = { 0 };
 	char id[33];
-	int rc = -1;
+	int rc = -1, fd;
 
-	if (s->dirfd < 0) {
-		s->dirfd = mb_dir_open(s->path, 0777, err);
-		if (s->dirfd < 0)
-			return mb_wrap(err, "dir");
-	}
+	/* Also one that is there: its maker may have got no further. */
+	fd = mb_dir_open(s->path, 0777, err);
+	if (fd < 0)
+		return mb_wrap(err, "dir");
+	if (s->dirfd >= 0)
+		close(s->dirfd);
+	s->dirfd = fd;
 	if (mb_random_hex(id, 16, err) < 0 ||
 	    mb_stage_open(&stage, s->dirfd, MANIFEST, 0666, err) < 0)
 		goto out;
