@@ -19,17 +19,7 @@
 
 #include <cmocka.h>
 
-static void
-new_seed(void)
-{
-	unsigned seed = (unsigned)time(NULL);
-	const char *wish = getenv("MB_SEED");
-
-	if (wish != NULL)
-		seed = (unsigned)strtoul(wish, NULL, 10);
-	print_message("MB_SEED=%u\n", seed);
-	srand(seed);
-}
+#include "new_seed.h"
 
 static void
 assert_same(const struct mb_buf *got, const struct mb_buf *want,

@@ -16,19 +16,9 @@
 
 #include <cmocka.h>
 
+#include "new_seed.h"
+
 enum { BLOCKS = 64, SLOTS = 5 };
-
-static void
-new_seed(void)
-{
-	unsigned seed = (unsigned)time(NULL);
-	const char *wish = getenv("MB_SEED");
-
-	if (wish != NULL)
-		seed = (unsigned)strtoul(wish, NULL, 10);
-	print_message("MB_SEED=%u\n", seed);
-	srand(seed);
-}
 
 /* What the threads took, block by block. */
 struct taken {

@@ -738,7 +738,7 @@ test_files(void **state)
 	static const size_t sizes[] = { 0, 300, 60000, 700000, 4 * MIB };
 	static const size_t keeps[] = { 0, 4 * MIB, 80 * MIB };
 	const char *rounds = getenv("MB_ROUNDS");
-	int n_rounds = rounds != NULL ? atoi(rounds) : 40;
+	int n_rounds = rounds != NULL ? (int)strtol(rounds, NULL, 10) : 40;
 	struct mb_buf before = { 0 };
 
 	(void)state;
