@@ -555,11 +555,11 @@ cut(struct collector *c, struct mb_err *err)
 	mb_cut_planned(c->cutter);
 	rc = mb_follow_planned(c->follow, b.settled, err);
 	if (c->pipe != NULL)
-		mb_pipe_planned(c->pipe);
+		mb_pipe_planned(c->pipe, b.settled);
 	if (rc == 0)
 		rc = emit_new(c, err);
 	if (rc == 0 && c->pipe != NULL)
-		rc = mb_pipe_release(c->pipe, b.settled, err);
+		rc = mb_pipe_release(c->pipe, err);
 	if (rc == 0)
 		rc = mb_journal_tidy(c->journal, c->cfg->retain, err);
 	if (rc == 0)

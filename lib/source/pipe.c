@@ -40,6 +40,7 @@ struct mb_pipe {
 	struct mb_content *content;
 	struct mb_input *input;
 	bool is_in_use;
+	uint64_t spare;		/* what is before it may go, by the last plan */
 
 	/* Repeated bytes: [0, skip) has to be what it was. */
 	uint64_t skip, seen;
@@ -94,6 +95,7 @@ close_input(struct mb_pipe *p)
 	mb_content_close(p->content);
 	mb_spool_close(p->spool);
 	p->is_in_use = false;
+	p->spare = 0;
 	p->input = NULL;
 	p->content = NULL;
 	p->spool = NULL;
@@ -447,20 +449,30 @@ mb_pipe_sync(struct mb_pipe *p, struct mb_err *err)
 }
 
 void
-mb_pipe_planned(struct mb_pipe *p)
+mb_pipe_planned(struct mb_pipe *p, uint64_t settled)
 {
-	uint64_t id = mb_input_generation(p->input);
+	uint64_t id = mb_input_generation(p->input), from;
+	const struct mb_generation *g;
 
-	if (p->is_in_use || id == MB_NONE)
+	if (id == MB_NONE)
+		return;
+	g = mb_state_generation(mb_journal_state(p->journal), id);
+	if (g != NULL) {
+		/* The anchors of the next plan reach back, the first to 0. */
+		from = needed_from(p, g, settled);
+		p->spare = from > MB_ANCHOR && g->anchored >= MB_ANCHOR ?
+		    from - MB_ANCHOR : 0;
+	}
+	if (p->is_in_use)
 		return;
 	mb_emitter_use(p->emitter, id, p->content);
 	p->is_in_use = true;
 }
 
 int
-mb_pipe_release(struct mb_pipe *p, uint64_t settled, struct mb_err *err)
+mb_pipe_release(struct mb_pipe *p, struct mb_err *err)
 {
-	uint64_t id = mb_input_generation(p->input), from;
+	uint64_t id = mb_input_generation(p->input);
 	const struct mb_generation *g;
 
 	if (id == MB_NONE)
@@ -470,8 +482,5 @@ mb_pipe_release(struct mb_pipe *p, uint64_t settled, struct mb_err *err)
 		return 0;
 	if (mb_spool_cut(p->spool, g->end, err) < 0)
 		return -1;
-	/* The anchors of the next plan reach back, the first ones to 0. */
-	from = needed_from(p, g, settled);
-	return mb_spool_release(p->spool, from > MB_ANCHOR &&
-	    g->anchored >= MB_ANCHOR ? from - MB_ANCHOR : 0, err);
+	return mb_spool_release(p->spool, p->spare, err);
 }

@@ -43,14 +43,15 @@ bool mb_pipe_has_ended(const struct mb_pipe *p);
 /* What was scanned survives: call it before its plan is written. */
 MB_CHECK int mb_pipe_sync(struct mb_pipe *p, struct mb_err *err);
 
-/* A batch was planned: let the emitter read from what is open. */
-void mb_pipe_planned(struct mb_pipe *p);
-
 /*
- * The plan is synced and says `settled`: remove what only settled batches
- * needed.
+ * A plan that says `settled` was synced just now: let the emitter read from
+ * what is open, and note what only settled batches needed.  Call it before
+ * the journal is read again: what is read later may be taken back by a power
+ * cut, and a batch whose `commit` is lost needs its bytes once more.
  */
-MB_CHECK int mb_pipe_release(struct mb_pipe *p, uint64_t settled,
-    struct mb_err *err);
+void mb_pipe_planned(struct mb_pipe *p, uint64_t settled);
+
+/* Remove what mb_pipe_planned has noted; best after the batch was emitted. */
+MB_CHECK int mb_pipe_release(struct mb_pipe *p, struct mb_err *err);
 
 #endif

@@ -43,10 +43,6 @@
  * fail, and with --park-after are parked, until the poison is gone.
  *
  * A failure prints the seed; with it as argument the history is told.
- *
- * Open: history 99127296 says that a spool is deleted too early.  The journal
- * here is one for all processes, so a collector sees lines that a real one has
- * not read yet; whether that is all is not known.
  */
 #include "world.h"
 

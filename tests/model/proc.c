@@ -197,50 +197,44 @@ frame_of(const struct world *w, const struct proc *p,
  */
 
 /*
- * The records whose spool may go: those that only batches up to `settled` of
- * our last plan had, and that nothing needs by what the journal says now.  A
- * collector knows what it says as of its last sync, not what came since.
+ * Note the records whose spool may go: those that only batches up to `settled`
+ * had, and that nothing needs by what the journal says now.  What it says is
+ * about to be synced, or was just now; a `commit` that is read later may be
+ * lost in a power cut, and then its batch needs them once more.
  */
-static uint32_t
-spare_records(const struct world *w, const struct proc *p)
+static void
+note_spare(const struct world *w, struct proc *p, uint64_t settled)
 {
 	const struct journal *j = p->j;
-	uint64_t settled = breaks(w, R_SPOOL_AT_COMMIT) ? j->state.settled :
-	    p->settled;
-	uint32_t spare = 0;
 
+	p->spare = 0;
 	if (!w->is_pipe || settled == MB_NONE)
-		return 0;
+		return;
 	for (uint64_t k = 0; k <= settled; k++)
-		spare |= j->plan[k];
+		p->spare |= j->plan[k];
 	for (size_t i = 0; i < j->state.n_batches; i++) {
 		const struct mb_batch *b = &j->state.batches[i];
 
 		if (b->number > settled ||
 		    (b->state == MB_PLANNED && !breaks(w, R_SPOOL_UNPARKED)) ||
 		    (b->state == MB_PARKED && !breaks(w, R_SPOOL_PARKED)))
-			spare &= ~j->plan[b->number];
+			p->spare &= ~j->plan[b->number];
 	}
-	if (breaks(w, R_SPOOL_AT_COMMIT) || breaks(w, R_SPOOL_AT_PLAN))
-		return spare;
-	for (uint64_t k = 0; k <= settled; k++)
-		if (j->commit_end[k] > j->disk.low)
-			spare &= ~j->plan[k];
-	return spare;
 }
 
 static void
 delete_spool(struct world *w, struct proc *p)
 {
 	struct journal *j = p->j;
-	uint32_t spare = spare_records(w, p);
 
-	if ((j->spool & spare) == 0)
+	if (breaks(w, R_SPOOL_AT_COMMIT))
+		note_spare(w, p, j->state.settled);
+	if ((j->spool & p->spare) == 0)
 		return;
 	trace(w, "%s: delete the spool of records %x", proc_name(w, p),
-	    j->spool & spare);
-	j->spool &= ~spare;
-	j->spool_safe &= ~spare;
+	    j->spool & p->spare);
+	j->spool &= ~p->spare;
+	j->spool_safe &= ~p->spare;
 }
 
 /* The records that come next. */
@@ -304,7 +298,7 @@ plan(struct world *w, struct proc *p)
 		return true;
 	j->plan[b.number] = mask;
 	j->digest[b.number] = b.digest;
-	p->settled = b.settled;
+	note_spare(w, p, b.settled);
 	if (breaks(w, R_SPOOL_AT_PLAN))
 		delete_spool(w, p);
 	p->pc = C_PLAN_SYNC;
@@ -457,7 +451,7 @@ step_collector(struct world *w, struct proc *p)
 	case C_HARDEN:
 		if (!harden(w, p))
 			return true;
-		p->settled = s->settled;
+		note_spare(w, p, s->settled);
 		p->next_emit = p->hardened = s->next_batch;
 		p->n_todo = 0;
 		for (size_t i = 0; i < s->n_batches; i++)

@@ -412,20 +412,6 @@ journal_read_all(struct journal *j, struct mb_state *s)
 			break;
 }
 
-/* Remember where the `commit` lines end that are about to be written. */
-static void
-note_commits(struct world *w, struct journal *j)
-{
-	const char *line = w->line.p, *end = line + w->line.len;
-	uint64_t batch;
-
-	for (; line < end; line = (const char *)memchr(line, '\n',
-	    (size_t)(end - line)) + 1)
-		if (sscanf(line, "{\"mb\":\"commit\",\"batch\":%" SCNu64,
-		    &batch) == 1)
-			j->commit_end[batch] = j->disk.vol.len + w->line.len;
-}
-
 bool
 journal_write(struct world *w, struct journal *j)
 {
@@ -438,8 +424,6 @@ journal_write(struct world *w, struct journal *j)
 	}
 	trace(w, "    %s%.*s", is_whole ? "" : "torn: ", (int)(len > 0 &&
 	    w->line.p[len - 1] == '\n' ? len - 1 : len), w->line.p);
-	if (is_whole)
-		note_commits(w, j);
 	disk_write(w, &j->disk, j->disk.vol.len, w->line.p, len);
 	if (!is_whole)
 		return false;

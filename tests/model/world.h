@@ -83,7 +83,6 @@ struct journal {
 	struct mb_hash digest[MAX_BATCHES];	/* its digest, */
 	bool was_requeued[MAX_BATCHES];	/* was that ever asked for, */
 	bool is_emitted[MAX_BATCHES];	/* was it ever on a pipe, */
-	size_t commit_end[MAX_BATCHES];	/* where its commit line ends */
 	unsigned refused_runs;		/* pipelines refused in a row */
 	bool is_lost;			/* no file is there */
 	bool was_cut;			/* a power cut took something of it */
@@ -120,7 +119,7 @@ struct proc {
 
 	/* collector */
 	uint64_t synced;
-	uint64_t settled;	/* by our last plan; MB_NONE */
+	uint32_t spare;		/* records that nothing needs, by our last plan */
 	uint64_t next_emit;	/* the first batch that we haven't emitted */
 	uint64_t hardened;	/* foreign plans below it are durable */
 	uint64_t todo[MAX_BATCHES];
