@@ -25,6 +25,18 @@ sql='PRAGMA journal_mode = wal; PRAGMA synchronous = full;
 	grep -q '^fired dd [0-9]* 3 write ' report
 }
 
+@test "stop: the process waits before the Nth call until it is told to go on" {
+	env LD_PRELOAD="$so" MB_FAULT_MODE=stop MB_FAULT_AT=3 \
+		dd if=/dev/zero of=file bs=100 count=3 status=none 3>&- &
+	pid=$!
+	timeout 30 sh -c "until grep -q '^State:.T' /proc/$pid/status; do
+		sleep 0.01; done"
+	[ "$(stat -c %s file)" -eq 100 ]
+	kill -CONT "$pid"
+	wait "$pid"
+	[ "$(stat -c %s file)" -eq 300 ]
+}
+
 @test "a run with fewer calls than N is not disturbed, and is counted" {
 	broken MB_FAULT_MODE=die MB_FAULT_AT=5 \
 		dd if=/dev/zero of=file bs=100 count=3 status=none

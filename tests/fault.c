@@ -24,6 +24,8 @@
  *                        calls)
  *   MB_FAULT_MODE=       die        SIGKILL just before the call
  *                        tear       half of a write, then SIGKILL
+ *                        stop       SIGSTOP just before the call: whoever
+ *                                   sends SIGCONT makes a zombie of it
  *                        E...       fail with EIO, ENOSPC, EINTR, EDQUOT,
  *                                   EACCES, EROFS or EMFILE
  *                        short      half of a write or read is done
@@ -95,7 +97,7 @@ enum {
 	C_INTERRUPTIBLE = C_TRANSFER | C_OPEN | C_WAIT,
 };
 
-enum mode { M_NONE, M_DIE, M_TEAR, M_ERRNO, M_SHORT, M_ONE, M_EINTR_ALL,
+enum mode { M_NONE, M_DIE, M_STOP, M_TEAR, M_ERRNO, M_SHORT, M_ONE, M_EINTR_ALL,
 	M_SHORT_ALL };
 
 /* What a call must do: nothing (0), fail with this errno (> 0), or these. */
@@ -135,8 +137,8 @@ static const struct {
 	enum mode mode;
 	int err;
 } modes[] = {
-	{ "die", M_DIE, 0 }, { "tear", M_TEAR, 0 }, { "short", M_SHORT, 0 },
-	{ "one", M_ONE, 0 }, { "eintr-all", M_EINTR_ALL, 0 },
+	{ "die", M_DIE, 0 }, { "stop", M_STOP, 0 }, { "tear", M_TEAR, 0 },
+	{ "short", M_SHORT, 0 }, { "one", M_ONE, 0 }, { "eintr-all", M_EINTR_ALL, 0 },
 	{ "short-all", M_SHORT_ALL, 0 }, { "EIO", M_ERRNO, EIO },
 	{ "ENOSPC", M_ERRNO, ENOSPC }, { "EINTR", M_ERRNO, EINTR },
 	{ "EDQUOT", M_ERRNO, EDQUOT }, { "EACCES", M_ERRNO, EACCES },
@@ -356,6 +358,9 @@ fault(unsigned class, const char *call, int fd, const char *path)
 	switch (mode) {
 	case M_DIE:
 		die();
+		return 0;
+	case M_STOP:
+		syscall(SYS_kill, getpid(), SIGSTOP);
 		return 0;
 	case M_TEAR:
 		return DO_TEAR;
