@@ -111,6 +111,16 @@ agg_put_passed(struct agg *a, struct mb_err *err)
 	return flush_if_full(a, err);
 }
 
+/* batch and batch_time; the environment's need not be a number. */
+static void
+stamp(struct mb_value *values, const char *batch, const char *batch_time)
+{
+	values[0] = batch == NULL ? mb_value_null() :
+	    (struct mb_value){ batch, strlen(batch), MB_PLAIN };
+	values[1] = batch_time == NULL ? mb_value_null() :
+	    (struct mb_value){ batch_time, strlen(batch_time), MB_TEXT };
+}
+
 /* Rows of groups. */
 int
 agg_put_groups(struct agg *a, const char *batch, const char *batch_time,
@@ -124,20 +134,15 @@ agg_put_groups(struct agg *a, const char *batch, const char *batch_time,
 	int rc;
 
 	(void)agg_list_columns(a, &columns);
-	values = mb_realloc_array(NULL, n, sizeof *values);
+	values = mb_realloc_array(NULL, n * MB_ROWS, sizeof *values);
+	for (size_t i = 0; n_stamps > 0 && i < MB_ROWS; i++)
+		stamp(values + i * n, batch, batch_time);
 	*n_rows = 0;
-	while ((rc = mb_work_next(a->work, values + n_stamps, err)) > 0) {
-		if (n_stamps > 0) {
-			values[0] = batch == NULL ? mb_value_null() :
-			    (struct mb_value){ batch, strlen(batch),
-				MB_NUMBER };
-			values[1] = batch_time == NULL ? mb_value_null() :
-			    (struct mb_value){ batch_time, strlen(batch_time),
-				MB_TEXT };
-		}
-		mb_write_row(&a->out, a->out_format,
-		    agg_delimiter_of(a, a->out_format), columns.v, values, n);
-		++*n_rows;
+	while ((rc = mb_work_next(a->work, values + n_stamps, n, err)) > 0) {
+		mb_write_rows(&a->out, a->out_format,
+		    agg_delimiter_of(a, a->out_format), columns.v, values, n,
+		    (size_t)rc);
+		*n_rows += (uint64_t)rc;
 		/* Frames wait: a later group may still fail the batch. */
 		if (!a->is_framed_out && flush_if_full(a, err) < 0) {
 			rc = -1;

@@ -169,7 +169,7 @@ run(struct mb_buf *out, const struct input *in)
 		.n_threads = in->n_threads, .keeps_rejects = true,
 		.isa = in->isa };
 	const struct mb_row_reject *rejects;
-	struct mb_value values[32];
+	struct mb_value values[32 * MB_ROWS];
 	struct mb_str names[32];
 	struct mb_work_counts counts;
 	struct mb_err err = { 0 };
@@ -204,9 +204,9 @@ run(struct mb_buf *out, const struct input *in)
 		names[i] = mb_str(q.keys[i].name);
 	for (size_t i = 0; i < q.n_aggs; i++)
 		names[q.n_keys + i] = mb_str(q.aggs[i].name);
-	while ((rc = mb_work_next(w, values, &err)) > 0)
-		mb_write_row(out, MB_NDJSON, ',', names, values,
-		    q.n_keys + q.n_aggs);
+	while ((rc = mb_work_next(w, values, q.n_keys + q.n_aggs, &err)) > 0)
+		mb_write_rows(out, MB_NDJSON, ',', names, values,
+		    q.n_keys + q.n_aggs, (size_t)rc);
 	if (rc < 0)
 		mb_buf_addf(out, "error %s\n", err.msg);
 	counts = mb_work_counts(w);

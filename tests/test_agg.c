@@ -382,15 +382,15 @@ test_query(void **state)
 static void
 put_rows(struct mb_buf *out, struct mb_groups *g, const struct mb_query *q)
 {
-	struct mb_value values[32];
+	struct mb_value values[32 * MB_ROWS];
 	struct mb_err err = { 0 };
 	struct mb_str names[32] = { { "x", 1 } };
+	size_t n = q->n_keys + q->n_aggs;
 	int rc;
 
-	assert_true(q->n_keys + q->n_aggs <= 32);
-	while ((rc = mb_groups_next(g, values, &err)) > 0)
-		mb_write_row(out, MB_CSV, ',', names, values,
-		    q->n_keys + q->n_aggs);
+	assert_true(n <= 32);
+	while ((rc = mb_groups_next(g, values, n, &err)) > 0)
+		mb_write_rows(out, MB_CSV, ',', names, values, n, (size_t)rc);
 	if (rc < 0) {
 		assert_int_equal(err.code, MB_EDATA);
 		mb_buf_addf(out, "%s\n", err.msg);
@@ -719,7 +719,7 @@ run_work(struct mb_buf *out, const struct mb_query *q,
 	struct mb_work_config cfg = *base;
 	const struct mb_row_reject *rejects;
 	struct mb_err err = { 0 };
-	struct mb_value values[32];
+	struct mb_value values[32 * MB_ROWS];
 	struct mb_str names[32], rest = { data.p, 0 };
 	struct mb_work_counts counts;
 	const char *end = data.p + data.len;
@@ -766,9 +766,11 @@ run_work(struct mb_buf *out, const struct mb_query *q,
 		for (size_t i = 0; i < 32; i++)
 			names[i] = MB_STR("x");
 		if (mb_query_aggregates(q)) {
-			while ((rc = mb_work_next(w, values, &err)) > 0)
-				mb_write_row(out, cfg.out_format, ',', names,
-				    values, q->n_keys + q->n_aggs);
+			while ((rc = mb_work_next(w, values, q->n_keys +
+			    q->n_aggs, &err)) > 0)
+				mb_write_rows(out, cfg.out_format, ',', names,
+				    values, q->n_keys + q->n_aggs,
+				    (size_t)rc);
 			if (rc < 0)
 				fail_msg("%s", err.msg);
 		}

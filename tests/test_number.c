@@ -363,6 +363,35 @@ test_vectors(void **state)
 	assert_true(n_lines >= 400);
 }
 
+/* Decimals of every length and scale, against printf's digits. */
+static void
+test_decimals(void **state)
+{
+	static const int64_t edges[] = { 0, 9, 10, 99999999, 100000000,
+		9999999999999999, 10000000000000000, INT64_MAX, INT64_MIN };
+
+	(void)state;
+	new_seed();
+	for (int i = 0; i < 60000; i++) {
+		uint64_t bits = (uint64_t)rand() << 42 ^
+		    (uint64_t)rand() << 21 ^ (uint64_t)rand();
+		int64_t units = (size_t)i < sizeof edges / sizeof *edges * 19 ?
+		    edges[i / 19] : (int64_t)(bits << 1) >> rand() % 64;
+		unsigned places = (unsigned)i % 19, n;
+		char digits[40], want[48], got[MB_DECIMAL_TEXT + 1];
+
+		snprintf(digits, sizeof digits, "%0*llu", (int)places + 1,
+		    units < 0 ? -(unsigned long long)units :
+		    (unsigned long long)units);
+		n = (unsigned)strlen(digits) - places;
+		snprintf(want, sizeof want, "%s%.*s%s%s",
+		    units < 0 ? "-" : "", (int)n, digits,
+		    places > 0 ? "." : "", digits + n);
+		*mb_decimal_put(got, units, places) = '\0';
+		assert_string_equal(got, want);
+	}
+}
+
 /* Random doubles read back from as few digits as %.*g ever needs. */
 static void
 test_shortest(void **state)
@@ -447,6 +476,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_long_digits),
+		cmocka_unit_test(test_decimals),
 		cmocka_unit_test(test_double_format),
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_vectors),

@@ -714,10 +714,21 @@ bound(const struct wide_range *r, enum mb_agg_op op, struct mb_buf *text)
 	mb_number_format(text, &n);
 }
 
-int
-mb_accum_result(enum mb_agg_op op, enum mb_slot_kind kind,
-    const void *state, struct mb_buf *text, struct mb_value *out,
-    struct mb_err *err)
+static inline void
+put_decimal(struct mb_buf *text, struct mb_value *out, int64_t units,
+    unsigned places)
+{
+	size_t start = text->len;
+
+	text->len = (size_t)(mb_decimal_put(text->p + start, units, places) -
+	    text->p);
+	*out = as_number(text, start);
+}
+
+/* Of any state; 0 or -1. */
+static int
+say(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
+    struct mb_buf *text, struct mb_value *out, struct mb_err *err)
 {
 	const struct pick *pick = state;
 	struct mb_moments moments;
@@ -730,10 +741,9 @@ mb_accum_result(enum mb_agg_op op, enum mb_slot_kind kind,
 	switch (op) {
 	case MB_COUNT:
 	case MB_DISTINCT:
-		n = (struct mb_number){
-			.units = (mb_int128)((const struct tally *)state)->n };
-		mb_number_format(text, &n);
-		break;
+		put_decimal(text, out,
+		    (int64_t)((const struct tally *)state)->n, 0);
+		return 0;
 	case MB_FIRST:
 	case MB_LAST:
 		if (pick->is_set)
@@ -781,4 +791,45 @@ mb_accum_result(enum mb_agg_op op, enum mb_slot_kind kind,
 	assert(text->len - start <= MB_ACCUM_TEXT);
 	*out = as_number(text, start);
 	return 0;
+}
+
+/*
+ * The narrow state's result that `op` asks for, if it is a decimal of 64 bits
+ * that is written as it stands.
+ */
+static inline bool
+is_plain(enum mb_agg_op op, const struct decimals *d, int64_t *units)
+{
+	/* Neither empty nor wide; all its places were seen. */
+	if (scale_of(d->head) > MAX_SCALE ||
+	    scale_of(d->head) != most_of(d->head))
+		return false;
+	*units = op == MB_MIN ? d->range.least : op == MB_MAX ?
+	    d->range.greatest : (int64_t)d->sum.low;
+	return op != MB_SUM || d->sum.high == (uint64_t)(*units >> 63);
+}
+
+size_t
+mb_accum_results(enum mb_agg_op op, enum mb_slot_kind kind,
+    char *const *groups, size_t off, size_t n, struct mb_buf *text,
+    struct mb_value *out, size_t stride, struct mb_err *err)
+{
+	size_t i;
+
+	assert(text->cap - text->len >= n * MB_ACCUM_TEXT);
+	for (i = 0; i < n; i++, out += stride) {
+		const void *state = groups[i] + off;
+		const struct decimals *d = state;
+		int64_t units;
+
+		if (op == MB_COUNT || op == MB_DISTINCT)
+			put_decimal(text, out,
+			    (int64_t)((const struct tally *)state)->n, 0);
+		else if ((op == MB_SUM || op == MB_MIN || op == MB_MAX) &&
+		    is_plain(op, d, &units))
+			put_decimal(text, out, units, scale_of(d->head));
+		else if (say(op, kind, state, text, out, err) < 0)
+			break;
+	}
+	return i;
 }

@@ -47,14 +47,18 @@ void mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
 void mb_accum_add_distinct(void *state);
 
 /*
- * What `op` says of the state.  Its text is in `text`, to which is appended,
- * or in the state; the buffer must have MB_ACCUM_TEXT bytes to spare, so that
+ * What `op` says of n states, each `off` bytes behind its group: out[0],
+ * out[stride] and so on.  The texts are in `text`, to which is appended, or in
+ * the states; the buffer must have n * MB_ACCUM_TEXT bytes to spare, so that
  * it doesn't move.
+ *
+ * For how many it went well; fewer than n: the next one is out of range, and
+ * the error says so.
  */
 enum { MB_ACCUM_TEXT = 64 };
 
-MB_CHECK int mb_accum_result(enum mb_agg_op op, enum mb_slot_kind kind,
-    const void *state, struct mb_buf *text, struct mb_value *out,
-    struct mb_err *err);
+MB_CHECK size_t mb_accum_results(enum mb_agg_op op, enum mb_slot_kind kind,
+    char *const *groups, size_t off, size_t n, struct mb_buf *text,
+    struct mb_value *out, size_t stride, struct mb_err *err);
 
 #endif

@@ -449,41 +449,60 @@ describe(const struct mb_groups *g, const struct mb_group *group,
 	}
 }
 
+/* "bytes_sum of status=200, country=de: " before what is in err. */
+static void
+name_culprit(const struct mb_groups *g, const struct mb_aggregate *a,
+    const void *group, struct mb_err *err)
+{
+	struct mb_buf who = { 0 };
+
+	describe(g, group, &who);
+	mb_wrap(err, "%s%s%s", a->name, who.len > 0 ? " of " : "",
+	    mb_buf_str(&who));
+	mb_buf_release(&who);
+}
+
 int
-mb_groups_next(struct mb_groups *g, struct mb_value *values,
+mb_groups_next(struct mb_groups *g, struct mb_value *values, size_t stride,
     struct mb_err *err)
 {
 	const struct mb_query *q = g->q;
-	struct mb_buf who = { 0 };
-	struct mb_group *group;
+	size_t n = mb_keys_count(g->keys) - g->next;
 
-	if (g->next == mb_keys_count(g->keys))
-		return 0;
-	group = mb_keys_group(g->keys, g->order != NULL ? g->order[g->next] :
-	    g->next);
-	g->next++;
-	for (size_t i = 0; i < q->n_keys; i++) {
-		struct mb_str text = mb_group_key_text(&group->key[i]);
+	n = n < MB_ROWS ? n : MB_ROWS;
+	for (size_t i = 0; i < n; i++) {
+		size_t at = g->next + i;
 
-		values[i] = (struct mb_value){ text.p, text.len,
-			mb_group_key_kind(&group->key[i]) };
+		g->groups[i] = (char *)mb_keys_group(g->keys,
+		    g->order != NULL ? g->order[at] : at);
+		if (g->order != NULL)
+			__builtin_prefetch(g->groups[i]);
 	}
+	g->next += n;
+	for (size_t k = 0; k < q->n_keys; k++)
+		for (size_t i = 0; i < n; i++) {
+			const struct mb_group *group =
+			    (const void *)g->groups[i];
+			struct mb_str text = mb_group_key_text(&group->key[k]);
+
+			values[i * stride + k] = (struct mb_value){ text.p,
+				text.len, mb_group_key_kind(&group->key[k]) };
+		}
 	mb_buf_reset(&g->text);
-	mb_buf_reserve(&g->text, q->n_aggs * MB_ACCUM_TEXT);
+	mb_buf_reserve(&g->text, n * q->n_aggs * MB_ACCUM_TEXT);
 	for (size_t i = 0; i < q->n_aggs; i++) {
 		const struct mb_aggregate *a = &q->aggs[i];
+		const struct mb_slot *s = &q->slots[a->slot];
+		size_t done = mb_accum_results(a->op, s->kind, g->groups,
+		    g->state_off + s->off, n, &g->text,
+		    values + q->n_keys + i, stride, err);
 
-		if (mb_accum_result(a->op, q->slots[a->slot].kind,
-		    state_of(g, group, a->slot), &g->text,
-		    &values[q->n_keys + i], err) == 0)
-			continue;
-		describe(g, group, &who);
-		mb_wrap(err, "%s%s%s", a->name, who.len > 0 ? " of " : "",
-		    mb_buf_str(&who));
-		mb_buf_release(&who);
-		return -1;
+		if (done < n) {
+			name_culprit(g, a, g->groups[done], err);
+			return -1;
+		}
 	}
-	return 1;
+	return (int)n;
 }
 
 size_t

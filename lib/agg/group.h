@@ -59,12 +59,12 @@ void mb_groups_merge(struct mb_groups *g, struct mb_groups *from);
 void mb_groups_finish(struct mb_groups *g, bool is_sorted);
 
 /*
- * The next row: keys, then aggregates, into values[0 … n_keys + n_aggs - 1].
- * 1 a row, 0 the end.  Borrowed until the next call.  MB_EDATA: a result is
- * out of range; the message names column and group.
+ * The next rows, at most MB_ROWS: keys, then aggregates, those of row r into
+ * values[r * stride …].  How many; 0: the end.  Borrowed until the next call.
+ * MB_EDATA: a result is out of range; the message names column and group.
  */
 MB_CHECK int mb_groups_next(struct mb_groups *g, struct mb_value *values,
-    struct mb_err *err);
+    size_t stride, struct mb_err *err);
 
 size_t mb_groups_count(const struct mb_groups *g);
 

@@ -549,9 +549,10 @@ mb_work_take(struct mb_work *w, struct worker *worker, struct job *job,
 }
 
 int
-mb_work_next(struct mb_work *w, struct mb_value *values, struct mb_err *err)
+mb_work_next(struct mb_work *w, struct mb_value *values, size_t stride,
+    struct mb_err *err)
 {
-	return mb_groups_next(w->workers[0].groups, values, err);
+	return mb_groups_next(w->workers[0].groups, values, stride, err);
 }
 
 struct mb_buf *

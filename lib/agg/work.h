@@ -111,9 +111,9 @@ MB_CHECK int mb_work_read(struct mb_work *w, struct mb_span *span,
 MB_CHECK int mb_work_finish(struct mb_work *w, bool is_sorted,
     struct mb_err *err);
 
-/* As mb_groups_next: keys, then aggregates. */
+/* As mb_groups_next: rows of keys, then aggregates. */
 MB_CHECK int mb_work_next(struct mb_work *w, struct mb_value *values,
-    struct mb_err *err);
+    size_t stride, struct mb_err *err);
 
 /* Rows of records passed through, to be written and reset by the caller. */
 struct mb_buf *mb_work_rows(struct mb_work *w);

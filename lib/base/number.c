@@ -313,6 +313,69 @@ mb_number_compare(const struct mb_number *a, const struct mb_number *b)
 	return 0;
 }
 
+/*
+ * Eight digits at once, the first in the lowest byte: halves, and again
+ * halves.  The reciprocals are exact for so few digits.
+ */
+static inline uint64_t
+digits_of(uint32_t v)
+{
+	uint64_t t = v / 10000 | (uint64_t)(v % 10000) << 32, q;
+
+	q = (t * 10486 >> 20) & 0x0000007f0000007f;	/* / 100 */
+	t = q | (t - q * 100) << 16;
+	q = (t * 103 >> 10) & 0x000f000f000f000f;	/* / 10 */
+	return q | (t - q * 10) << 8;
+}
+
+static inline char *
+store_digits(char *to, uint64_t digits, unsigned n)
+{
+	digits |= 0x3030303030303030;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	digits = __builtin_bswap64(digits);
+#endif
+	memcpy(to, &digits, 8);
+	return to + n;
+}
+
+/*
+ * How many digits there are is nothing that can be foreseen, so up to eight
+ * take no branch; what is stored behind them doesn't matter.
+ */
+static char *
+put_digits(char *to, uint64_t v)
+{
+	enum { EIGHT = 100000000 };
+	uint64_t digits;
+	unsigned zeros;
+
+	if (v >= EIGHT)
+		return store_digits(put_digits(to, v / EIGHT),
+		    digits_of((uint32_t)(v % EIGHT)), 8);
+	digits = digits_of((uint32_t)v);
+	zeros = (unsigned)__builtin_ctzll(digits | (uint64_t)1 << 56) / 8;
+	return store_digits(to, digits >> 8 * zeros, 8 - zeros);
+}
+
+char *
+mb_decimal_put(char *to, int64_t units, unsigned places)
+{
+	uint64_t v = (uint64_t)units, power = small_power[places];
+	char *point;
+
+	*to = '-';
+	to += units < 0;
+	v = units < 0 ? -v : v;
+	if (places == 0)
+		return put_digits(to, v);
+	point = put_digits(to, v / power);
+	/* A 1 in front keeps the zeros; it makes room for the point. */
+	to = put_digits(point, power + v % power);
+	*point = '.';
+	return to;
+}
+
 void
 mb_number_format(struct mb_buf *out, const struct mb_number *n)
 {
@@ -327,14 +390,10 @@ mb_number_format(struct mb_buf *out, const struct mb_number *n)
 		mb_double_format(out, n->real);
 		return;
 	}
-	if (n->places == 0 && n->units == (int64_t)n->units &&
-	    n->units >= 0) {
-		/* Most results, of which there can be millions. */
-		part = (uint64_t)n->units;
-		do
-			text[--i] = (char)('0' + part % 10);
-		while ((part /= 10) > 0);
-		mb_buf_add(out, text + i, sizeof text - i);
+	if (n->places <= 18 && n->units == (int64_t)n->units) {
+		mb_buf_reserve(out, MB_DECIMAL_TEXT);
+		out->len = (size_t)(mb_decimal_put(out->p + out->len,
+		    (int64_t)n->units, n->places) - out->p);
 		return;
 	}
 	rest = n->units < 0 ? -(mb_uint128)n->units : (mb_uint128)n->units;

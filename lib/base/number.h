@@ -39,6 +39,13 @@ bool mb_number_parse(struct mb_number *out, struct mb_str text);
 void mb_number_format(struct mb_buf *out, const struct mb_number *n);
 
 /*
+ * Write units / 10^places, at most 18 of them, as mb_number_format does, to
+ * where there is room for MB_DECIMAL_TEXT bytes; where the text ends.
+ */
+enum { MB_DECIMAL_TEXT = 32 };
+char *mb_decimal_put(char *to, int64_t units, unsigned places);
+
+/*
  * Append the shortest text that reads back as `d`, which is finite.  Without
  * ".0"; with an exponent only below 1e-6 and from 1e21 on.
  */

@@ -5,36 +5,114 @@
 #include "base/line.h"
 #include "record/json.h"
 
+/* Room for so many more bytes. */
+static inline void
+make_room(struct mb_buf *out, size_t n)
+{
+	if (out->cap - out->len < n)
+		mb_buf_reserve(out, n);
+}
+
+/* Most fields are short, and a call costs more than the copying. */
+static inline char *
+copy(char *to, const char *p, size_t len)
+{
+	if (len > 16 || len < 4) {
+		if (len > 16)
+			memcpy(to, p, len);
+		else
+			for (size_t i = 0; i < len; i++)
+				to[i] = p[i];
+	} else if (len >= 8) {
+		uint64_t head, tail;
+
+		memcpy(&head, p, 8);
+		memcpy(&tail, p + len - 8, 8);
+		memcpy(to, &head, 8);
+		memcpy(to + len - 8, &tail, 8);
+	} else {
+		uint32_t head, tail;
+
+		memcpy(&head, p, 4);
+		memcpy(&tail, p + len - 4, 4);
+		memcpy(to, &head, 4);
+		memcpy(to + len - 4, &tail, 4);
+	}
+	return to + len;
+}
+
+static inline uint64_t
+repeat(char c)
+{
+	return (uint64_t)0x0101010101010101 * (unsigned char)c;
+}
+
+/* Something, if the word has such a byte. */
+static inline uint64_t
+find(uint64_t word, char c)
+{
+	uint64_t x = word ^ repeat(c);
+
+	return (x - repeat(1)) & ~x & repeat((char)0x80);
+}
+
+static inline bool
+is_special(char c, char delimiter)
+{
+	return c == delimiter || c == '"' || c == '\n' || c == '\r';
+}
+
+static inline bool
+has_special(const char *p, char delimiter)
+{
+	uint64_t word;
+
+	memcpy(&word, p, 8);
+	return (find(word, delimiter) | find(word, '"') | find(word, '\n') |
+	    find(word, '\r')) != 0;
+}
+
 static bool
 needs_quotes(struct mb_str s, char delimiter)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] == delimiter || s.p[i] == '"' || s.p[i] == '\n' ||
-		    s.p[i] == '\r')
+	if (s.len < 8) {
+		for (size_t i = 0; i < s.len; i++)
+			if (is_special(s.p[i], delimiter))
+				return true;
+		return false;
+	}
+	for (size_t i = 0; i + 8 < s.len; i += 8)
+		if (has_special(s.p + i, delimiter))
 			return true;
-	return false;
+	return has_special(s.p + s.len - 8, delimiter);
+}
+
+static char *
+put_quoted(char *to, struct mb_str s)
+{
+	const char *quote;
+
+	*to++ = '"';
+	while ((quote = memchr(s.p, '"', s.len)) != NULL) {
+		size_t n = (size_t)(quote - s.p) + 1;
+
+		to = copy(to, s.p, n);
+		*to++ = '"';
+		s.p += n;
+		s.len -= n;
+	}
+	to = copy(to, s.p, s.len);
+	*to++ = '"';
+	return to;
 }
 
 static void
 put_csv(struct mb_buf *out, struct mb_str s, char delimiter)
 {
-	const char *quote;
-
-	if (!needs_quotes(s, delimiter)) {
-		mb_buf_add(out, s.p, s.len);
-		return;
-	}
-	mb_buf_addc(out, '"');
-	while ((quote = memchr(s.p, '"', s.len)) != NULL) {
-		size_t n = (size_t)(quote - s.p) + 1;
-
-		mb_buf_add(out, s.p, n);
-		mb_buf_addc(out, '"');
-		s.p += n;
-		s.len -= n;
-	}
-	mb_buf_add(out, s.p, s.len);
-	mb_buf_addc(out, '"');
+	make_room(out, 2 * s.len + 2);
+	out->len = (size_t)((needs_quotes(s, delimiter) ?
+	    put_quoted(out->p + out->len, s) :
+	    copy(out->p + out->len, s.p, s.len)) - out->p);
 }
 
 static void
@@ -170,6 +248,58 @@ mb_write_row(struct mb_buf *out, enum mb_format format, char delimiter,
 	if (format == MB_NDJSON)
 		mb_buf_addc(out, '}');
 	mb_buf_addc(out, '\n');
+}
+
+/* May a number have such a byte? */
+static bool
+is_of_numbers(char c)
+{
+	return c == '\0' || strchr("0123456789+-.eE \t", c) != NULL;
+}
+
+/* Two values or more. */
+static void
+put_csv_rows(struct mb_buf *out, char delimiter,
+    const struct mb_value *values, size_t n, size_t n_rows)
+{
+	const bool are_bare = !is_of_numbers(delimiter);
+
+	for (; n_rows > 0; n_rows--, values += n) {
+		size_t room = 0;
+		char *to;
+
+		for (size_t i = 0; i < n; i++)
+			room += 2 * values[i].len + 3;
+		make_room(out, room);
+		to = out->p + out->len;
+		for (size_t i = 0; i < n; i++) {
+			struct mb_str s = mb_value_str(values[i]);
+			enum mb_kind kind = values[i].kind;
+
+			if ((kind == MB_NUMBER && are_bare) ||
+			    kind == MB_NULL ||
+			    (s.len > 0 && !needs_quotes(s, delimiter)))
+				to = copy(to, s.p, s.len);
+			else
+				to = put_quoted(to, s);
+			*to++ = delimiter;
+		}
+		to[-1] = '\n';
+		out->len = (size_t)(to - out->p);
+	}
+}
+
+void
+mb_write_rows(struct mb_buf *out, enum mb_format format, char delimiter,
+    const struct mb_str *names, const struct mb_value *values, size_t n,
+    size_t n_rows)
+{
+	if (format == MB_CSV && n > 1) {
+		put_csv_rows(out, delimiter, values, n, n_rows);
+		return;
+	}
+	for (size_t i = 0; i < n_rows; i++)
+		mb_write_row(out, format, delimiter, names, values + i * n, n);
 }
 
 bool

@@ -25,6 +25,11 @@ void mb_write_header(struct mb_buf *out, enum mb_format format,
 void mb_write_row(struct mb_buf *out, enum mb_format format, char delimiter,
     const struct mb_str *names, const struct mb_value *values, size_t n);
 
+/* Rows of n values, one behind the other. */
+void mb_write_rows(struct mb_buf *out, enum mb_format format, char delimiter,
+    const struct mb_str *names, const struct mb_value *values, size_t n,
+    size_t n_rows);
+
 /*
  * Put the values of a row (names, values, n) in the order of `columns`, into
  * out[0 … columns->n - 1]; what is absent is null.  False if a name is not
