@@ -67,7 +67,9 @@ join_pipeline(struct agg *a, struct mb_err *err)
 
 /*
  * A later mb-collect sends its batches again, and waits for us to go: between
- * two batches we do.
+ * two batches we do.  The journal was read when the last one had been passed
+ * on, since nobody waits for us then.  A batch too many does no harm: mb-commit
+ * drops it.
  */
 static int
 check_collector(struct agg *a, struct mb_err *err)
@@ -76,13 +78,18 @@ check_collector(struct agg *a, struct mb_err *err)
 
 	if (a->journal == NULL || a->hello->is_replay)
 		return 0;
-	if (mb_journal_refresh(a->journal, err) < 0)
-		return -1;
 	s = mb_journal_state(a->journal);
 	if (s->collector_run == MB_NONE || s->collector_run <= a->hello->run)
 		return 0;
 	return mb_fail(err, MB_EBUSY, "%s: a later mb-collect has begun; "
 	    "leaving the batches to it", mb_journal_path(a->journal));
+}
+
+/* The batch has left. */
+static int
+look_around(struct agg *a, struct mb_err *err)
+{
+	return a->journal == NULL ? 0 : mb_journal_refresh(a->journal, err);
 }
 
 static int
@@ -296,7 +303,7 @@ put_abort(struct agg *a, struct batch *b, int status, const char *why,
 	mb_frame_put_abort(&a->out, a->hello->tag, b->begin->batch, status,
 	    why);
 	b->has_begun = false;
-	return agg_flush(a, err);
+	return agg_flush(a, err) < 0 ? -1 : look_around(a, err);
 }
 
 static void
@@ -389,8 +396,8 @@ settle_rejects(struct agg *a, struct batch *b, const struct mb_place *places,
 }
 
 /* -v and --progress: what the journal knows of the batch. */
-static int
-report_batch(struct agg *a, const struct batch *b, struct mb_err *err)
+static void
+report_batch(struct agg *a, const struct batch *b)
 {
 	const struct mb_batch *batch;
 	struct mb_report report = {
@@ -399,14 +406,11 @@ report_batch(struct agg *a, const struct batch *b, struct mb_err *err)
 
 	if (a->journal == NULL ||
 	    (!a->cfg->common.is_verbose && !a->cfg->common.is_json))
-		return 0;
-	if (mb_journal_refresh(a->journal, err) < 0)
-		return -1;
+		return;
 	batch = mb_state_batch(mb_journal_state(a->journal), b->begin->batch);
 	if (batch != NULL)
 		mb_progress_batch(a->progress, mb_journal_state(a->journal),
 		    batch, &report);
-	return 0;
 }
 
 static int
@@ -464,9 +468,10 @@ end_batch(struct agg *a, struct batch *b, struct mb_err *err)
 		mb_frame_put_end(&a->out, a->hello->tag, begin->batch,
 		    b->n_rows);
 	b->has_begun = false;
-	if (agg_flush(a, err) < 0)
+	if (agg_flush(a, err) < 0 || look_around(a, err) < 0)
 		return -1;
-	return report_batch(a, b, err);
+	report_batch(a, b);
+	return 0;
 }
 
 /* One event; 1: the stream is done, with *status. */

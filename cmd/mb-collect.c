@@ -47,6 +47,11 @@ enum {
  */
 enum { KEEP = 80 << 20 };
 
+enum {
+	LOOK_EVERY_US = 200000,	/* even if nothing tells us to */
+	SETTLING_MS = 5,	/* by then a batch is mostly committed */
+};
+
 static const struct mb_opt opts[] = {
 	{ 'j', "journal", "FILE", "the journal (default $MB_JOURNAL)" },
 	{ 'f', "follow", NULL, "go on as the files grow; wait for a FILE that "
@@ -129,6 +134,7 @@ struct collector {
 	uint64_t next_emit;		/* the first that was never emitted */
 	bool follows;			/* -f, and there is what can grow */
 	bool is_plain;			/* a terminal reads us */
+	bool has_cut;			/* and not waited since */
 	struct mb_report report;	/* of the batch in hand */
 };
 
@@ -582,6 +588,27 @@ next_tick(const struct config *cfg)
 }
 
 /*
+ * poll, and where there is time read meanwhile what became of the last batch:
+ * else that is done when the next line has come, and waits.
+ */
+static int
+wait_after_batch(struct collector *c, struct pollfd *fds, int n, int ms,
+    struct mb_err *err)
+{
+	int rc;
+
+	if (!c->has_cut || ms <= SETTLING_MS)
+		return poll(fds, (nfds_t)n, ms);
+	c->has_cut = false;
+	rc = poll(fds, (nfds_t)n, SETTLING_MS);
+	if (rc != 0)
+		return rc;
+	if (mb_journal_refresh(c->journal, err) < 0)
+		return -1;
+	return poll(fds, (nfds_t)n, ms - SETTLING_MS);
+}
+
+/*
  * Sleep until there may be something to do: a tick, input on the pipe, a
  * change of a file, a signal.  MB_EPIPE if our reader has gone.
  */
@@ -590,7 +617,7 @@ wait_for_work(struct collector *c, int64_t tick, struct mb_err *err)
 {
 	const struct config *cfg = c->cfg;
 	struct pollfd fds[4];
-	int64_t now = mb_clock_steady_us(), us = 200000;
+	int64_t now = mb_clock_steady_us(), us = LOOK_EVERY_US;
 	int n = 0, pipe_at = -1, inotify_at = -1;
 
 	fds[n++] = (struct pollfd){ .fd = mb_signal_fd(), .events = POLLIN };
@@ -610,14 +637,13 @@ wait_for_work(struct collector *c, int64_t tick, struct mb_err *err)
 	}
 	if (cfg->interval_us > 0 && tick - now < us)
 		us = tick > now ? tick - now : 0;
-	n = poll(fds, (nfds_t)n, (int)((us + 999) / 1000));
+	n = wait_after_batch(c, fds, n, (int)((us + 999) / 1000), err);
+	if (n < 0 && err->code == MB_OK && errno == EINTR)
+		return 0;
+	if (n < 0)
+		return mb_fail_sys(err, "poll");
 	if (n == 0)
 		mb_cut_rest(c->cutter);
-	if (n < 0) {
-		if (errno == EINTR)
-			return 0;
-		return mb_fail_sys(err, "poll");
-	}
 	if (fds[1].revents & (POLLERR | POLLNVAL)) {
 		errno = EPIPE;
 		return mb_fail_sys(err, "standard output");
@@ -684,6 +710,7 @@ run_batches(struct collector *c, struct mb_err *err)
 			rc = cut(c, err);
 			if (rc < 0)
 				return -1;
+			c->has_cut = true;
 			/* Where nothing was taken it is due still. */
 			if (rc > 0 && !is_full)
 				tick = next_tick(cfg);

@@ -94,15 +94,17 @@ mb_rejects_add(struct mb_rejects *r, const struct mb_rejected *x)
 		(void)spill(r, &r->err);
 }
 
+/* One call, for it is made for every batch, and mostly nothing is there. */
 static int
 remove_old(struct mb_rejects *r, struct mb_err *err)
 {
-	r->dirfd = mb_journal_subdir(r->journal, "rejects", err);
-	if (r->dirfd < 0)
-		return -1;
-	if (unlinkat(r->dirfd, r->name, 0) < 0 && errno != ENOENT)
-		return mb_fail_sys(err, "remove %s.d/rejects/%s",
-		    mb_journal_path(r->journal), r->name);
+	char path[sizeof "rejects/" + sizeof r->name];
+
+	snprintf(path, sizeof path, "rejects/%s", r->name);
+	if (unlinkat(mb_journal_dirfd(r->journal), path, 0) < 0 &&
+	    errno != ENOENT)
+		return mb_fail_sys(err, "remove %s.d/%s",
+		    mb_journal_path(r->journal), path);
 	return 0;
 }
 
