@@ -372,13 +372,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static uint64_t state;
 
 static unsigned
-draw(unsigned below)
+draw_from(uint64_t *from, unsigned below)
 {
-	uint64_t z = state += 0x9e3779b97f4a7c15u;
+	uint64_t z = *from += 0x9e3779b97f4a7c15u;
 
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
 	return (unsigned)((z ^ z >> 31) % below);
+}
+
+static unsigned
+draw(unsigned below)
+{
+	return draw_from(&state, below);
 }
 
 static const char *
@@ -483,7 +489,8 @@ put_json_value(struct mb_buf *out, bool is_number)
 		"[{\"e\":1},{\"e\":\"z\"}]", "\"\\u0041\"", "\"\\\"\"",
 		"\"\\ud83d\\ude00\"", "\"\\ud83d\"", "\"\t\"", "\"\xff\"",
 		"\"\xc3\xa9\"", "\"\x7f\"", "\"a\\\\\"", "[[[]]]", "nan", "",
-		"{\"c\":{\"c\":1}}", "\"\\/\"", "\"unclosed" };
+		"{\"c\":{\"c\":1}}", "\"\\/\"", "\"unclosed", "\"\\udE00\"", "\"\\\\\\u00e9\\\\\"",
+		"\"\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\xe2\x82\"", "\"\\x\"", "\"\\u12g4\"" };
 
 	if (draw(25) == 0) {
 		mb_buf_adds(out, PICK(odd));
@@ -496,39 +503,52 @@ put_json_value(struct mb_buf *out, bool is_number)
 	}
 }
 
+/*
+ * What there is beside values depends on `form` alone, so that records repeat
+ * it.
+ */
 static void
-put_json_row(struct mb_buf *out)
+put_json_row(struct mb_buf *out, uint64_t form)
 {
 	static const char *const blanks[] = { "", "", "", "", "", " ", "\t",
 		"  " };
 	static const char *const keys[] = { "a", "b", "c", "d", "e", "o", "l",
 		"f", "long_key_of_more_than_16_bytes", "\xc3\xa9", "o.c",
-		"\\u0061" };
-	const char *blank = draw(10) == 0 ? PICK(blanks) : "";
-	unsigned n = draw(10) == 0 ? draw(12) : 5, first = draw(10) == 0 ?
-	    draw(5) : 0;
+		"\\u0061", "a key that is longer than any joint could ever be" };
+	enum { N_BLANKS = sizeof blanks / sizeof *blanks,
+		N_KEYS = sizeof keys / sizeof *keys };
+	const char *blank = draw_from(&form, 10) == 0 ?
+	    blanks[draw_from(&form, N_BLANKS)] : "";
+	unsigned n = draw_from(&form, 10) == 0 ? draw_from(&form, 12) : 5,
+	    first = draw_from(&form, 10) == 0 ? draw_from(&form, 5) : 0;
 
-	if (draw(60) == 0)
-		mb_buf_adds(out, PICK(blanks));
+	if (draw_from(&form, 60) == 0)
+		mb_buf_adds(out, blanks[draw_from(&form, N_BLANKS)]);
 	mb_buf_addf(out, "{%s", blank);
 	for (unsigned i = 0; i < n; i++) {
-		const char *key = draw(20) == 0 ? PICK(keys) :
-		    keys[(i + first) % 8];
+		const char *key = draw_from(&form, 20) == 0 ?
+		    keys[draw_from(&form, N_KEYS)] : keys[(i + first) % 8];
 
 		if (i > 0)
 			mb_buf_addf(out, ",%s", blank);
 		if (draw(200) == 0)
 			mb_buf_adds(out, PICK(blanks));
 		mb_buf_addf(out, "\"%s\":%s", key, blank);
-		if (*key == 'o' && draw(3) > 0) {
+		if (*key == 'o' && draw_from(&form, 3) > 0) {
+			if (draw_from(&form, 8) == 0) {
+				mb_buf_adds(out, "{}");
+				continue;
+			}
 			mb_buf_adds(out, "{\"c\":");
 			put_json_value(out, false);
-			mb_buf_adds(out, draw(3) == 0 ? ",\"x\":[1,[]]}" : "}");
-		} else if (*key == 'l' && draw(3) > 0) {
-			mb_buf_adds(out, draw(3) == 0 ? "[{},{\"e\":" :
-			    "[null,{\"e\":");
+			mb_buf_adds(out, draw_from(&form, 3) == 0 ?
+			    ",\"x\":[1,[]]}" : "}");
+		} else if (*key == 'l' && draw_from(&form, 3) > 0) {
+			mb_buf_adds(out, draw_from(&form, 3) == 0 ?
+			    "[{},{\"e\":" : "[null,{\"e\":");
 			put_json_value(out, false);
-			mb_buf_adds(out, draw(2) == 0 ? "}]" : "},true]");
+			mb_buf_adds(out, draw_from(&form, 2) == 0 ? "}]" :
+			    "},true]");
 		} else {
 			put_json_value(out, *key == 'b' || *key == 'd');
 		}
@@ -551,6 +571,8 @@ static void
 make_input(struct mb_buf *out, enum mb_format format)
 {
 	unsigned n = draw(4) == 0 ? draw(600) : draw(40);
+	unsigned n_forms = draw(3) == 0 ? UINT32_MAX : 1 + draw(5);
+	uint64_t forms = state;
 
 	mb_buf_reset(out);
 	mb_buf_addc(out, (char)(draw(64) * 4 + (unsigned)format));
@@ -563,7 +585,8 @@ make_input(struct mb_buf *out, enum mb_format format)
 			put_row(out, format);
 			break;
 		case MB_NDJSON:
-			put_json_row(out);
+			put_json_row(out, forms + draw(n_forms) *
+			    (uint64_t)0x94d049bb133111ebu);
 			break;
 		case MB_LINES:
 			put_line(out);

@@ -277,6 +277,17 @@ status 64'
 {"tags.0":"x","user_first":{},"tags.1_last":{"y":1}}'
 }
 
+@test "of equal keys the last counts, also in records like those before" {
+	seq 2000 | sed 's/.*/{"o":{"k":"first"},"n":&,"o":{}}\
+{"o":{"k":"first"},"o":{"k":"last"},"n":&}\
+{"n":&,"o":{"k":"first"},"o":{}}/' >log.ndjson
+	run mb-agg -k o.k -a count log.ndjson
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = '{"o.k":null,"count":4000}' ]
+	[ "${lines[1]}" = '{"o.k":"last","count":2000}' ]
+	[ "${#lines[@]}" -eq 2 ]
+}
+
 @test "a field in no ndjson record is a warning" {
 	is "$(agg -k stat web.ndjson)" \
 'mb-agg: warning: no record has the field "stat"

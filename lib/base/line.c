@@ -7,10 +7,10 @@
 
 #include "base/parse.h"
 
-/* The length of the well-formed UTF-8 sequence at p, or 0. */
-static size_t
-utf8_length(const unsigned char *p, size_t len)
+size_t
+mb_utf8_length(const char *text, size_t len)
 {
+	const unsigned char *p = (const unsigned char *)text;
 	unsigned char low = 0x80, high = 0xbf;
 	size_t n;
 
@@ -62,13 +62,12 @@ mb_is_ascii(struct mb_str s)
 bool
 mb_is_utf8(struct mb_str s)
 {
-	const unsigned char *p = (const unsigned char *)s.p;
 	size_t n;
 
 	if (mb_is_ascii(s))		/* most text is */
 		return true;
 	for (size_t i = 0; i < s.len; i += n)
-		if ((n = utf8_length(p + i, s.len - i)) == 0)
+		if ((n = mb_utf8_length(s.p + i, s.len - i)) == 0)
 			return false;
 	return true;
 }
@@ -90,7 +89,7 @@ mb_json_quote(struct mb_buf *b, struct mb_str s)
 			mb_buf_add(b, p + i, n);
 			continue;
 		}
-		n = utf8_length(p + i, s.len - i);
+		n = mb_utf8_length(s.p + i, s.len - i);
 		if (n == 0) {
 			mb_buf_adds(b, "\xef\xbf\xbd");
 			n = 1;

@@ -51,6 +51,9 @@ void mb_json_quote(struct mb_buf *b, struct mb_str s);
 bool mb_is_utf8(struct mb_str s);
 bool mb_is_ascii(struct mb_str s);
 
+/* The length of the well-formed UTF-8 sequence at p, of `len` bytes; or 0. */
+size_t mb_utf8_length(const char *p, size_t len);
+
 /* Does the line (without its newline) end in its own checksum? */
 bool mb_line_check(struct mb_str line);
 

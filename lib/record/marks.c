@@ -8,6 +8,7 @@
 #include <arm_neon.h>
 #endif
 
+#include "base/line.h"
 #include "record/split.h"
 
 enum { STEP = 64 };
@@ -20,10 +21,17 @@ struct masks {
 	uint64_t quote;		/* csv; tsv: a backslash */
 };
 
+/* The same in ndjson. */
+struct json_masks {
+	uint64_t quote, slash;
+	uint64_t control;	/* below 0x20 */
+	uint64_t high;		/* above 0x7f */
+};
+
 /* How one set of instructions does it. */
 struct way {
 	void (*masks)(struct masks *, const char *, char delimiter, char quote);
-	uint64_t (*specials)(const char *);	/* ndjson */
+	void (*json)(struct json_masks *, const char *);
 	/* Write base + the place of each bit; may write 64 numbers. */
 	void (*put)(uint16_t *out, uint64_t mask, unsigned base);
 	/* Bit i: the i-th bit of `mask` that is set is in `of`, too. */
@@ -78,21 +86,18 @@ masks_portable(struct masks *m, const char *p, char delimiter, char quote)
 	}
 }
 
-INLINE uint64_t
-specials_portable(const char *p)
+INLINE void
+json_portable(struct json_masks *m, const char *p)
 {
-	uint64_t mask = 0;
-
+	*m = (struct json_masks){ 0 };
 	for (int i = 0; i < STEP; i += 8) {
 		uint64_t word = load_word(p + i);
-		/* 0x80 where a byte is 0x20 … 0x7f */
-		uint64_t ordinary = ((word & all(0x7f)) + all(0x60)) & ~word &
-		    all((char)0x80);
 
-		mask |= (zeros(word ^ all('"')) | zeros(word ^ all('\\')) |
-		    zeros(ordinary)) << i;
+		m->quote |= zeros(word ^ all('"')) << i;
+		m->slash |= zeros(word ^ all('\\')) << i;
+		m->control |= zeros(word & all((char)0xe0)) << i;
+		m->high |= zeros(~word & all((char)0x80)) << i;
 	}
-	return mask;
 }
 
 INLINE void
@@ -155,22 +160,19 @@ masks_avx2(struct masks *m, const char *p, char delimiter, char quote)
 	m->quote = equal_avx2(a, b, quote);
 }
 
-AVX2 INLINE __m256i
-special_avx2(__m256i v)
+AVX2 INLINE void
+json_avx2(struct json_masks *m, const char *p)
 {
-	/* As signed numbers, what is above 0x7f is below 0x20. */
-	return _mm256_or_si256(
-	    _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), v),
-	    _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('"')),
-	    _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'))));
-}
+	__m256i a = _mm256_loadu_si256((const __m256i *)p);
+	__m256i b = _mm256_loadu_si256((const __m256i *)(p + 32));
+	__m256i low = _mm256_set1_epi8(0x20);
 
-AVX2 INLINE uint64_t
-specials_avx2(const char *p)
-{
-	return gather_bits(
-	    special_avx2(_mm256_loadu_si256((const __m256i *)p)),
-	    special_avx2(_mm256_loadu_si256((const __m256i *)(p + 32))));
+	m->quote = equal_avx2(a, b, '"');
+	m->slash = equal_avx2(a, b, '\\');
+	m->high = gather_bits(a, b);
+	/* As signed numbers, what is above 0x7f is below 0x20, too. */
+	m->control = gather_bits(_mm256_cmpgt_epi8(low, a),
+	    _mm256_cmpgt_epi8(low, b)) & ~m->high;
 }
 
 /* Eight at a time: most branches are then foreseen. */
@@ -211,14 +213,15 @@ masks_avx512(struct masks *m, const char *p, char delimiter, char quote)
 	m->quote = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8(quote));
 }
 
-AVX512 INLINE uint64_t
-specials_avx512(const char *p)
+AVX512 INLINE void
+json_avx512(struct json_masks *m, const char *p)
 {
 	__m512i v = _mm512_loadu_si512(p);
 
-	return _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(0x20)) |
-	    _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"')) |
-	    _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
+	m->quote = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"'));
+	m->slash = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
+	m->control = _mm512_cmplt_epu8_mask(v, _mm512_set1_epi8(0x20));
+	m->high = _mm512_movepi8_mask(v);
 }
 
 AVX512 INLINE void
@@ -285,18 +288,18 @@ masks_neon(struct masks *m, const char *p, char delimiter, char quote)
 	m->quote = equal_neon(v, quote);
 }
 
-INLINE uint64_t
-specials_neon(const char *p)
+INLINE void
+json_neon(struct json_masks *m, const char *p)
 {
-	uint8x16_t v[4];
+	uint8x16_t v[4], low = vdupq_n_u8(0x20), high = vdupq_n_u8(0x80);
 
 	load_neon(v, p);
-	for (int i = 0; i < 4; i++)
-		v[i] = vorrq_u8(vcltq_s8(vreinterpretq_s8_u8(v[i]),
-		    vdupq_n_s8(0x20)), vorrq_u8(
-		    vceqq_u8(v[i], vdupq_n_u8('"')),
-		    vceqq_u8(v[i], vdupq_n_u8('\\'))));
-	return gather_neon(v[0], v[1], v[2], v[3]);
+	m->quote = equal_neon(v, '"');
+	m->slash = equal_neon(v, '\\');
+	m->control = gather_neon(vcltq_u8(v[0], low), vcltq_u8(v[1], low),
+	    vcltq_u8(v[2], low), vcltq_u8(v[3], low));
+	m->high = gather_neon(vcgeq_u8(v[0], high), vcgeq_u8(v[1], high),
+	    vcgeq_u8(v[2], high), vcgeq_u8(v[3], high));
 }
 #endif
 
@@ -430,19 +433,152 @@ look_rows(struct mb_marks *out, const char *p, size_t len,
 	out->has_cr = crs != 0;
 }
 
+/*
+ * Strings of ndjson.
+ */
+
+/* What goes on from step to step. */
+struct strings {
+	uint64_t is_escaped;	/* 1: the first byte, by one before */
+	unsigned n_inside;	/* bytes of a sequence that was judged */
+	const char *pair;	/* the `u` of the second half of a pair */
+};
+
+/* The bytes behind a backslash that is none itself, and so on. */
+INLINE uint64_t
+find_escaped(struct strings *s, uint64_t slash)
+{
+	const uint64_t odd = 0xaaaaaaaaaaaaaaaau;
+	uint64_t begins = slash & ~s->is_escaped, ends, escaped;
+
+	/*
+	 * A run of them that begins at an even place is carried by the
+	 * subtraction to where it ends; one at an odd place likewise from the
+	 * ones in between.
+	 */
+	ends = ((begins << 1 | odd) - begins) ^ odd;
+	escaped = ends ^ (slash | s->is_escaped);
+	s->is_escaped = (ends & slash) >> (STEP - 1);
+	return escaped;
+}
+
+INLINE int
+hex_4(const char *p)
+{
+	int value = 0;
+
+	for (int i = 0; i < 4; i++) {
+		unsigned digit = (unsigned char)p[i] - (unsigned)'0';
+
+		if (digit > 9) {
+			digit = ((unsigned char)p[i] | 0x20) - (unsigned)'a';
+			if (digit > 5)
+				return -1;
+			digit += 10;
+		}
+		value = value * 16 + (int)digit;
+	}
+	return value;
+}
+
+/* Is the escape good whose `u` is here?  So much can be read. */
+static bool
+is_good_unicode(struct strings *s, const char *p)
+{
+	int code = hex_4(p + 1), other;
+
+	if (p == s->pair)
+		return true;
+	if (code < 0xd800 || code > 0xdfff)
+		return code >= 0;
+	if (code > 0xdbff || p[5] != '\\' || p[6] != 'u')
+		return false;
+	other = hex_4(p + 7);
+	s->pair = p + 6;
+	return other >= 0xdc00 && other <= 0xdfff;
+}
+
+static uint64_t
+find_bad_escapes(struct strings *s, const char *p, uint64_t escaped)
+{
+	uint64_t bad = 0;
+
+	for (; escaped != 0; escaped &= escaped - 1) {
+		const char *c = p + __builtin_ctzll(escaped);
+		bool is_good;
+
+		switch (*c) {
+		case '"':
+		case '\\':
+		case '/':
+		case 'b':
+		case 'f':
+		case 'n':
+		case 'r':
+		case 't':
+			is_good = true;
+			break;
+		case 'u':
+			is_good = is_good_unicode(s, c);
+			break;
+		default:
+			is_good = false;
+		}
+		if (!is_good)
+			bad |= escaped & -escaped;
+	}
+	return bad;
+}
+
+static uint64_t
+find_bad_utf8(struct strings *s, const char *p, uint64_t high)
+{
+	uint64_t bad = 0;
+
+	high &= ~(((uint64_t)1 << s->n_inside) - 1);
+	s->n_inside = 0;
+	while (high != 0) {
+		unsigned i = (unsigned)__builtin_ctzll(high);
+		size_t n = mb_utf8_length(p + i, 4);
+
+		if (n == 0) {
+			bad |= (uint64_t)1 << i;
+			n = 1;
+		}
+		if (i + n >= STEP) {
+			s->n_inside = i + (unsigned)n - STEP;
+			break;
+		}
+		high &= ~(uint64_t)0 << (i + n);
+	}
+	return bad;
+}
+
 INLINE void
 look_json(struct mb_marks *out, const char *p, size_t len,
     const struct way way)
 {
+	struct strings s = { 0 };
+	uint64_t slashes = 0, marks, escaped;
+	struct json_masks m;
 	uint32_t n = 0;
 
 	for (size_t at = 0; len - at >= STEP; at += STEP) {
-		uint64_t marks = way.specials(p + at);
-
+		way.json(&m, p + at);
+		slashes |= out->slashes[at / STEP] = m.slash;
+		marks = m.quote | m.control;
+		if ((m.slash | s.is_escaped) != 0) {
+			escaped = find_escaped(&s, m.slash);
+			marks = (m.quote & ~escaped) | m.control |
+			    find_bad_escapes(&s, p + at, escaped);
+		}
+		if ((m.high | s.n_inside) != 0)
+			marks |= find_bad_utf8(&s, p + at, m.high);
 		way.put(out->mark + MB_MARKS_FIRST + n, marks, (unsigned)at);
 		n += (uint32_t)__builtin_popcountll(marks);
 	}
 	out->n_marks = n;
+	out->has_escapes = slashes != 0;
 }
 
 /* A copy for each format, so that each does only what it needs. */
@@ -471,7 +607,7 @@ look_portable(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_portable,
-	    specials_portable, put_portable, extract_portable,
+	    json_portable, put_portable, extract_portable,
 	    xor_before_portable });
 }
 
@@ -481,7 +617,7 @@ look_avx2(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_avx2,
-	    specials_avx2, put_avx2, extract_avx2, xor_before_avx2 });
+	    json_avx2, put_avx2, extract_avx2, xor_before_avx2 });
 }
 
 AVX512 static void
@@ -489,7 +625,7 @@ look_avx512(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_avx512,
-	    specials_avx512, put_avx512, extract_avx2, xor_before_avx2 });
+	    json_avx512, put_avx512, extract_avx2, xor_before_avx2 });
 }
 #elif defined(__aarch64__)
 static void
@@ -497,7 +633,7 @@ look_neon(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_neon,
-	    specials_neon, put_portable, extract_portable,
+	    json_neon, put_portable, extract_portable,
 	    xor_before_portable });
 }
 #endif

@@ -28,7 +28,7 @@ struct mb_marks {
 	/* Of any record looked at; false is sure. */
 	bool has_quotes;	/* csv */
 	bool has_cr;		/* csv, tsv, lines: before a line's LF */
-	bool has_escapes;	/* tsv: a backslash */
+	bool has_escapes;	/* tsv, ndjson: a backslash */
 
 	/*
 	 * Offsets from p, from MB_MARKS_FIRST on; the one before is one less
@@ -38,11 +38,16 @@ struct mb_marks {
 	 * alone); end[i] says which mark, from 0, ends record i, and all
 	 * n_ends records are whole.
 	 *
-	 * ndjson: quotes, backslashes, and all bytes that aren't from 0x20 to
-	 * 0x7f, the LF among them; there are no ends.
+	 * ndjson: quotes that no backslash is in front of, all bytes below
+	 * 0x20 (the LF among them), and one or more in each escape that no
+	 * string can have and in what isn't UTF-8; there are no ends.  So
+	 * between two marks that are quotes, with none between them, there
+	 * is a good string, if it began with the first.
 	 */
 	uint16_t mark[MB_MARKS_FIRST + MB_MARKS_REACH + MB_MARKS_SLACK];
 	uint16_t end[MB_MARKS_REACH + MB_MARKS_SLACK];
+	/* ndjson: a bit for each byte that is a backslash. */
+	uint64_t slashes[MB_MARKS_REACH / 64 + 1];
 };
 
 /*
@@ -53,5 +58,21 @@ struct mb_marks {
  */
 void mb_marks_look(struct mb_marks *m, enum mb_isa isa,
     enum mb_format format, char delimiter, const char *p, size_t len);
+
+/* ndjson: is one of the bytes from `start` on a backslash? */
+static inline bool
+mb_marks_has_slash(const struct mb_marks *m, size_t start, size_t len)
+{
+	size_t i = start / 64, end = start + len;
+	uint64_t bits = ~(uint64_t)0 << start % 64, any = 0;
+
+	if (!m->has_escapes)
+		return false;
+	for (; i < end / 64; i++, bits = ~(uint64_t)0)
+		any |= m->slashes[i] & bits;
+	/* Of the last word those before `end`, if any. */
+	return (any | (m->slashes[i] & bits &
+	    (((uint64_t)1 << end % 64) - 1))) != 0;
+}
 
 #endif

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "record/bare.h"
 #include "record/json.h"
+#include "record/skeleton.h"
 
 /*
  * A joint is the text from the end of one scalar to the beginning of the
@@ -57,6 +59,7 @@ struct mb_shape {
 	struct joint *joints;
 	struct state *states;
 	size_t n_joints, n_states;
+	struct mb_skeletons *skeletons;
 	uint64_t n_ordinary, n_learned;
 };
 
@@ -67,6 +70,7 @@ mb_shape_open(struct mb_shape **out, const struct mb_str *fields,
 	struct mb_shape *s = mb_zalloc(sizeof *s);
 
 	*s = (struct mb_shape){ .fields = fields, .n_fields = n_fields };
+	mb_skeletons_open(&s->skeletons);
 	*out = s;
 }
 
@@ -75,6 +79,7 @@ mb_shape_close(struct mb_shape *s)
 {
 	if (s == NULL)
 		return;
+	mb_skeletons_close(s->skeletons);
 	free(s->joints);
 	free(s->states);
 	free(s);
@@ -103,108 +108,69 @@ is_at(const struct joint *j, const char *p)
 	    memcmp(p + 16, j->text + 16, j->len - 16u) == 0);
 }
 
-/* Digits from p on, at most 8. */
-static inline unsigned
-count_digits(const char *p)
-{
-	const uint64_t ones = 0x0101010101010101;
-	uint64_t t = load(p), other;
-
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	t = __builtin_bswap64(t);
-#endif
-	t ^= ones * '0';
-	other = ((t + ones * 0x76) | t) & ones * 0x80;
-	return other == 0 ? 8 : (unsigned)__builtin_ctzll(other) / 8;
-}
-
-/* Behind a number of few digits that begins at p, or NULL: look closer. */
-static inline const char *
-skip_number(const char *p)
-{
-	unsigned n;
-
-	p += *p == '-';
-	n = count_digits(p);
-	if (n == 0 || n == 8 || (*p == '0' && n > 1))
-		return NULL;
-	p += n;
-	if (*p == '.') {
-		n = count_digits(p + 1);
-		if (n == 0 || n == 8)
-			return NULL;
-		p += 1 + n;
-	}
-	return (*p | 0x20) == 'e' ? NULL : p;
-}
-
 /* A record in the making. */
 struct walk {
-	const struct mb_shape *s;
+	const struct mb_marks *m;
 	const char *p;
 	const uint16_t *mark;
 	uint32_t at, n_marks;
 	struct mb_view *view;	/* of the row */
 	uint64_t seen;
+	/* Its joints, each twice and 1 more if a string is behind it. */
+	uint16_t trail[MB_BONES];
+	unsigned n_joints;
+	uint64_t key;		/* a hash of them */
 };
-
-/*
- * A scalar that isn't as most are: a string with special bytes in it, a long
- * number, true, false or null.  Where it goes on, or NULL.
- */
-static const char *
-take_odd_value(struct walk *w, const char *p, unsigned field)
-{
-	struct mb_json value;
-	const char *end = mb_json_scalar(&value, p,
-	    w->p + w->mark[w->n_marks - 1]);
-
-	if (end == NULL)
-		return NULL;
-	while (w->at < w->n_marks && w->p + w->mark[w->at] < end)
-		w->at++;
-	if (field == NO_FIELD)
-		return end;
-	if (value.has_escapes)
-		return NULL;
-	if (value.kind != MB_NULL)
-		w->view[field * MB_ROWS] = (struct mb_view){
-			.start = (uint32_t)(value.text.p - w->p),
-			.len = (uint16_t)value.text.len,
-			.kind = (uint8_t)value.kind };
-	else
-		w->view[field * MB_ROWS] = (struct mb_view){ .start = 0 };
-	w->seen |= (uint64_t)1 << field;
-	return end;
-}
 
 /* Behind the joint at p: where the scalar begins and goes on; NULL. */
 static inline const char *
 take_value(struct walk *w, const char *p, unsigned field)
 {
 	const char *start = p, *end;
-	enum mb_kind kind;
+	enum mb_kind kind = MB_TEXT;
+	struct mb_json value;
 
-	if (*p == '"' && w->p[w->mark[w->at + 1]] == '"') {
+	if (*p == '"') {
 		start++;
 		end = w->p + w->mark[w->at + 1];
+		if (*end != '"')
+			return NULL;
 		p = end + 1;
 		w->at += 2;
-		kind = MB_TEXT;
-	} else if (*p != '"' && (end = skip_number(p)) != NULL) {
-		p = end;
-		kind = MB_NUMBER;
 	} else {
-		return take_odd_value(w, p, field);
+		end = p = mb_bare_value(start, &kind);
+		if (p == NULL) {
+			end = p = mb_json_scalar(&value, start,
+			    w->p + w->mark[w->n_marks - 1]);
+			if (p == NULL)
+				return NULL;
+			kind = value.kind;
+		}
 	}
-	if (field != NO_FIELD) {
-		w->view[field * MB_ROWS] = (struct mb_view){
-			.start = (uint32_t)(start - w->p),
-			.len = (uint16_t)(end - start),
-			.kind = (uint8_t)kind };
-		w->seen |= (uint64_t)1 << field;
-	}
+	if (field == NO_FIELD)
+		return p;
+	if (kind == MB_TEXT && mb_marks_has_slash(w->m,
+	    (size_t)(start - w->p), (size_t)(end - start)))
+		return NULL;
+	w->view[field * MB_ROWS] = kind == MB_NULL ?
+	    (struct mb_view){ .start = 0 } : (struct mb_view){
+		.start = (uint32_t)(start - w->p),
+		.len = (uint16_t)(end - start),
+		.kind = (uint8_t)kind };
+	w->seen |= (uint64_t)1 << field;
 	return p;
+}
+
+static inline void
+leave_trail(struct walk *w, unsigned joint, bool is_string)
+{
+	unsigned step = joint * 2 + is_string;
+
+	if (w->n_joints < MB_BONES)
+		w->trail[w->n_joints] = (uint16_t)step;
+	w->n_joints++;
+	w->key = (w->key ^ step) * 0x9e3779b97f4a7c15u;
+	w->key ^= w->key >> 32;
 }
 
 enum outcome { ORDINARY, ODD, PARTIAL };
@@ -219,6 +185,8 @@ walk_record(struct mb_shape *s, struct walk *w, const char **begin,
 	uint16_t before = *last, at;
 
 	w->seen = 0;
+	w->n_joints = 0;
+	w->key = 0;
 	for (;;) {
 		/* The same as last time, mostly. */
 		at = joints[before].guess;
@@ -235,9 +203,14 @@ walk_record(struct mb_shape *s, struct walk *w, const char **begin,
 		before = at;
 		p += j->len;
 		w->at += j->n_marks;
+		w->seen &= ~j->resets;
+		for (uint64_t r = j->resets; r != 0; r &= r - 1)
+			w->view[__builtin_ctzll(r) * MB_ROWS] =
+			    (struct mb_view){ .start = 0 };
 		if (j->is_end) {
 			if (w->at > w->n_marks)
 				return PARTIAL;
+			leave_trail(w, at, false);
 			*last = before;
 			*begin = p;
 			return ORDINARY;
@@ -246,9 +219,7 @@ walk_record(struct mb_shape *s, struct walk *w, const char **begin,
 		if (w->at + 1 >= w->n_marks && (w->at >= w->n_marks ||
 		    *p == '"'))
 			return PARTIAL;
-		for (uint64_t r = j->resets; r != 0; r &= r - 1)
-			w->view[__builtin_ctzll(r) * MB_ROWS] =
-			    (struct mb_view){ .start = 0 };
+		leave_trail(w, at, *p == '"');
 		p = take_value(w, p, j->field);
 		if (p == NULL)
 			return ODD;
@@ -265,27 +236,55 @@ end_line(struct walk *w)
 	return NULL;
 }
 
+/* The record that was walked could be one of many. */
+static void
+offer_skeleton(struct mb_shape *s, const struct walk *w, uint16_t last)
+{
+	struct mb_bone bones[MB_BONES];
+
+	if (!mb_skeletons_wants(s->skeletons, w->key) ||
+	    w->n_joints > MB_BONES)
+		return;
+	for (unsigned i = 0; i < w->n_joints; i++) {
+		const struct joint *j = &s->joints[w->trail[i] / 2];
+
+		bones[i] = (struct mb_bone){ .text = { j->text, j->len },
+			.is_string = w->trail[i] % 2 != 0,
+			.field = j->field != NO_FIELD ? j->field : -1,
+			.resets = j->resets };
+	}
+	mb_skeletons_learn(s->skeletons, w->key, bones, w->n_joints, last);
+}
+
 void
 mb_shape_rows(struct mb_shape *s, const struct mb_marks *m, uint32_t *at,
     const char *base, struct mb_rows *rows, uint64_t *seen)
 {
-	struct walk w = { .s = s, .p = base, .mark = m->mark + MB_MARKS_FIRST,
-		.at = *at, .n_marks = m->n_marks };
-	const char *p = base + rows->start[0];
+	struct walk w = { .m = m, .p = base,
+		.mark = m->mark + MB_MARKS_FIRST, .at = *at,
+		.n_marks = m->n_marks };
+	const char *p;
 	uint16_t last = 0;	/* joint 0 ends in state 0 */
 
 	rows->n = rows->n_odd = rows->n_records = 0;
 	memset(rows->view, 0, s->n_fields * MB_ROWS * sizeof *rows->view);
-	while (rows->n_records < MB_ROWS && w.at < w.n_marks) {
-		uint32_t begin = w.at;
+	for (;;) {
+		uint32_t begin;
 		enum outcome outcome;
 
+		last = (uint16_t)mb_skeletons_rows(s->skeletons, m, &w.at,
+		    base, rows, seen, last);
+		if (rows->n_records == MB_ROWS || w.at == w.n_marks)
+			break;
+		begin = w.at;
+		p = base + rows->start[rows->n_records];
 		w.view = rows->view + rows->n;
 		outcome = s->n_joints == 0 ? ODD :
 		    walk_record(s, &w, &p, &last);
 		if (outcome == ORDINARY) {
 			rows->record[rows->n++] = (uint16_t)rows->n_records;
 			*seen |= w.seen;
+			offer_skeleton(s, &w, last);
 		} else {
 			/* The row is taken back. */
 			for (size_t f = 0; f < s->n_fields; f++)
@@ -431,8 +430,10 @@ take_joint(struct lesson *l, const char *p)
 		struct level *level;
 
 		p = skip_blanks(l, p);
-		if (p == l->end)
+		if (p == l->end) {
+			l->at = 0;	/* no value comes */
 			return p;
+		}
 		if (*p == ',') {
 			p = skip_blanks(l, p + 1);
 			is_open = true;
@@ -514,8 +515,7 @@ count_marks(const char *p, size_t len)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < len; i++)
-		n += p[i] == '"' || p[i] == '\\' ||
-		    (unsigned char)p[i] < 0x20 || (unsigned char)p[i] > 0x7f;
+		n += p[i] == '"' || (unsigned char)p[i] < 0x20;
 	return n;
 }
 
