@@ -363,6 +363,21 @@ append(struct mb_journal *j, const struct mb_buf *line)
 	good(mb_journal_append(j, line, &err), &err);
 }
 
+/*
+ * A checkpoint in one line or in several; with is_whole unset its maker may
+ * have died before the last one.
+ */
+static void
+put_any_checkpoint(struct mb_buf *out, const struct mb_state *s,
+    uint64_t synced, unsigned *seed, bool is_whole)
+{
+	struct mb_checkpoint c = { .most = (size_t)rand_r(seed) % 4 };
+
+	while (mb_put_checkpoint_line(out, s, synced, &c))
+		if (!is_whole && rand_r(seed) % 4 == 0)
+			return;
+}
+
 /* Plan a batch, and commit it unless rows is MB_NONE. */
 static void
 add_batch(struct mb_journal *j, uint64_t rows, bool is_synced)

@@ -73,7 +73,8 @@ test_checkpoints(void **state)
 				mb_state_init(&s[n], false);
 				mb_buf_reset(&line);
 				put_open(&line);
-				mb_put_checkpoint(&line, &s[0], 0);
+				put_any_checkpoint(&line, &s[0], 0, &seed,
+				    true);
 				fold(&s[n++], &line);
 			}
 			for (int k = 1; k < n && (i % 8 == 0 ||
@@ -787,6 +788,81 @@ test_open_from_checkpoint(void **state)
 	mb_journal_close(j);
 }
 
+/*
+ * A part that is torn or wrong is no checkpoint, and nothing is lost by it,
+ * unless a later line vouches for it.
+ */
+static void
+test_parts(void **state)
+{
+	struct mb_journal *j = open_journal(MB_JOURNAL_CREATE);
+	struct mb_checkpoint c = { .most = 1 };
+	struct mb_buf line = { 0 }, before, with, after;
+	struct mb_err err = { 0 };
+	unsigned seed = 7;
+	uint64_t n_lines = 1;
+
+	(void)state;
+	while (mb_journal_state(j)->n_generations < 5) {
+		good(mb_journal_enter(j, &err), &err);
+		mb_buf_reset(&line);
+		if (!put_any(&line, mb_journal_state(j), &seed, 0))
+			mb_buf_reset(&line);
+		good(mb_journal_write(j, &line, &err), &err);
+		mb_journal_leave(j);
+	}
+	before = slurp(path);
+	good(mb_journal_enter(j, &err), &err);
+	good(mb_journal_sync(j, &err), &err);
+	mb_buf_reset(&line);
+	while (mb_put_checkpoint_line(&line, mb_journal_state(j),
+	    mb_journal_synced(j), &c))
+		n_lines++;
+	assert_int_equal(n_lines, 6);
+	good(mb_journal_write(j, &line, &err), &err);
+	mb_journal_leave(j);
+	mb_journal_close(j);
+	with = slurp(path);
+	j = open_journal(0);
+	same_as_file(j, "parts");
+	good(mb_journal_sync(j, &err), &err);
+	add_batch(j, 1, false);
+	mb_journal_close(j);
+	after = slurp(path);
+	/* Each byte: the end of the file, wrong, or wrong and vouched for. */
+	for (size_t at = before.len; at < with.len; at += 1 + at % 7) {
+		for (int how = 0; how < 3; how++) {
+			struct mb_buf *b = how == 2 ? &after : &with;
+			FILE *f = fopen(path, "w");
+
+			if (how > 0)
+				b->p[at] ^= 1;
+			assert_int_equal(fwrite(b->p, 1, how > 0 ? b->len :
+			    at, f), how > 0 ? b->len : at);
+			assert_int_equal(fclose(f), 0);
+			if (how > 0)
+				b->p[at] ^= 1;
+			err = (struct mb_err){ 0 };
+			if (mb_journal_open(&j, path, 0, &err) < 0) {
+				if (how < 2 || err.code != MB_ECORRUPT)
+					fail_msg("byte %zu, %d: %s", at, how,
+					    err.msg);
+				continue;
+			}
+			if (how == 2)
+				fail_msg("byte %zu: not noticed", at);
+			same_as_file(j, "wrong parts");
+			assert_int_equal(mb_journal_state(j)->n_generations,
+			    5);
+			mb_journal_close(j);
+		}
+	}
+	mb_buf_release(&line);
+	mb_buf_release(&before);
+	mb_buf_release(&with);
+	mb_buf_release(&after);
+}
+
 /* In every mixture of lines and checkpoints, at every place. */
 static void
 test_checkpoints_in_files(void **state)
@@ -809,8 +885,9 @@ test_checkpoints_in_files(void **state)
 			mb_buf_reset(&line);
 			if (rand_r(&seed) % 12 == 0) {
 				good(mb_journal_sync(j, &err), &err);
-				mb_put_checkpoint(&line, mb_journal_state(j),
-				    mb_journal_synced(j));
+				put_any_checkpoint(&line,
+				    mb_journal_state(j), mb_journal_synced(j),
+				    &seed, false);
 			} else if (!put_any(&line, mb_journal_state(j), &seed,
 			    mb_journal_synced(j))) {
 				mb_buf_reset(&line);
@@ -951,6 +1028,7 @@ main(void)
 		cmocka_unit_test_setup(test_rewrite, begin_anew),
 		cmocka_unit_test_setup(test_open_from_checkpoint, begin_anew),
 		cmocka_unit_test_setup(test_checkpoints_in_files, begin_anew),
+		cmocka_unit_test_setup(test_parts, begin_anew),
 		cmocka_unit_test_setup(test_strangers, begin_anew),
 		cmocka_unit_test_setup(test_choose, begin_anew),
 	};

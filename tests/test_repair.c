@@ -6,12 +6,12 @@
  * Journals as text: any lines, checkpoints among them, and `synced` now and
  * then where the line stands.
  */
-enum { LINES = 60 };
+enum { LINES = 60, MOST = 5000 };
 
 struct text {
 	struct mb_buf bytes;
 	size_t head;		/* length of the `open` line */
-	size_t starts[LINES + 2];	/* of lines, and the end */
+	size_t starts[MOST];	/* of lines, and the end */
 	size_t n;
 	struct mb_state state;	/* after all of them */
 };
@@ -45,8 +45,8 @@ make_text(struct text *t, size_t n, unsigned seed, bool has_checkpoints)
 			synced = t->bytes.len - t->head;
 		mb_buf_reset(&line);
 		if (has_checkpoints && rand_r(&seed) % 12 == 0)
-			mb_put_checkpoint(&line, &t->state, t->bytes.len -
-			    t->head);
+			put_any_checkpoint(&line, &t->state, t->bytes.len -
+			    t->head, &seed, true);
 		else if (!put_any(&line, &t->state, &seed, synced))
 			continue;
 		add_lines(t, &line);
@@ -81,7 +81,8 @@ is_vouched(const struct text *t, size_t line, size_t behind)
 	for (size_t i = behind; i < t->n && !is; i++) {
 		const char *synced = NULL;
 
-		if (!is_kind(t, i, "plan") && !is_kind(t, i, "checkpoint"))
+		if (!is_kind(t, i, "plan") && !is_kind(t, i, "part") &&
+		    !is_kind(t, i, "checkpoint"))
 			continue;
 		mb_buf_reset(&text);
 		mb_buf_add(&text, t->bytes.p + t->starts[i],
@@ -392,6 +393,109 @@ test_open_line(void **state)
 	release_text(&t);
 }
 
+/* More generations than one line of a checkpoint takes. */
+enum { MANY = 2 * MB_PART + 100 };
+
+static void
+add_checkpoint(struct text *t)
+{
+	struct mb_buf lines = { 0 };
+
+	mb_put_checkpoint(&lines, &t->state, t->bytes.len - t->head);
+	add_lines(t, &lines);
+	mb_buf_release(&lines);
+}
+
+/* Files, a checkpoint in parts, and a plan that vouches for it; twice. */
+static void
+make_long_text(struct text *t)
+{
+	struct mb_buf line = { 0 };
+	unsigned seed = 1;
+
+	*t = (struct text){ .n = 0 };
+	mb_state_init(&t->state, false);
+	put_open(&line);
+	add_lines(t, &line);
+	t->head = line.len;
+	for (int i = 0; i < MANY; i++) {
+		char name[32];
+
+		snprintf(name, sizeof name, "/log/%d", i);
+		mb_buf_reset(&line);
+		put_new_source(&line, &t->state, name);
+		add_lines(t, &line);
+	}
+	for (int i = 0; i < 2; i++) {
+		add_checkpoint(t);
+		mb_buf_reset(&line);
+		assert_true(put_new_plan(&line, &t->state, &seed,
+		    t->bytes.len - t->head));
+		add_lines(t, &line);
+	}
+	mb_buf_release(&line);
+}
+
+static void
+repair_smashed(struct mb_repair *r, const struct mb_buf *whole, size_t from,
+    size_t to)
+{
+	struct mb_buf bytes = { 0 };
+	unsigned seed = 3;
+
+	mb_buf_add(&bytes, whole->p, whole->len);
+	smash(&bytes, from, to, &seed);
+	mb_repair_decide(r, (struct mb_str){ bytes.p, bytes.len }, id);
+	(void)mb_buf_str(&r->says);
+	mb_buf_release(&bytes);
+}
+
+static void
+test_parts(void **state)
+{
+	enum { FIRST = 1 + MANY, PART = FIRST + 1 };
+	struct mb_repair r, again;
+	struct text t;
+	size_t start, end;
+
+	(void)state;
+	make_long_text(&t);
+	assert_true(is_kind(&t, FIRST, "part"));
+	assert_true(is_kind(&t, FIRST + 3, "checkpoint"));
+	/* Of a checkpoint in the middle nothing is missed. */
+	repair_smashed(&r, &t.bytes, t.starts[PART] + 9,
+	    t.starts[PART + 1] - 9);
+	assert_int_equal(r.verdict, MB_REPAIR_POSSIBLE);
+	assert_int_equal(r.file.len, t.bytes.len);
+	assert_non_null(strstr(r.says.p, "left out"));
+	check_mended(&t, &r, "a part");
+	mb_repair_release(&r);
+	/* A file that a checkpoint has: begin at the first of its parts. */
+	repair_smashed(&r, &t.bytes, t.starts[7] + 9, t.starts[8] - 9);
+	assert_int_equal(r.verdict, MB_REPAIR_POSSIBLE);
+	assert_true(r.file.len < t.bytes.len);
+	check_mended(&t, &r, "a source");
+	/* The head of that one; the checkpoint behind it has all. */
+	start = (size_t)(strstr(mb_buf_str(&r.file), "\n{\"mb\":\"part\"") -
+	    r.file.p) + 1;
+	end = (size_t)(strchr(r.file.p + start, '\n') - r.file.p);
+	repair_smashed(&again, &r.file, start + 9, end - 9);
+	if (again.verdict != MB_REPAIR_POSSIBLE)
+		fail_msg("a part of the head: %s", again.says.p);
+	check_mended(&t, &again, "a part of the head");
+	mb_repair_release(&again);
+	start = (size_t)(strstr(r.file.p, "\n{\"mb\":\"checkpoint\"") -
+	    r.file.p) + 1;
+	end = (size_t)(strchr(r.file.p + start, '\n') - r.file.p);
+	repair_smashed(&again, &r.file, start + 9, end - 9);
+	if (again.verdict != MB_REPAIR_POSSIBLE)
+		fail_msg("the head's last line: %s", again.says.p);
+	check_mended(&t, &again, "the head's last line");
+	mb_repair_release(&again);
+	mb_repair_release(&r);
+	release_text(&t);
+}
+
 /* The files: nothing before it is asked for, all of it then. */
 static void
 test_files(void **state)
@@ -468,6 +572,7 @@ main(void)
 		cmocka_unit_test(test_each_line),
 		cmocka_unit_test(test_any_damage),
 		cmocka_unit_test(test_missing_lines),
+		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_open_line),
 		cmocka_unit_test_setup(test_files, begin_anew),
 	};

@@ -444,12 +444,64 @@ apply_unpark(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 }
 
 static int
-apply_checkpoint(struct mb_state *s, const struct mb_node *n,
+add_positions(struct mb_state *s, const struct mb_node *n, const char *verb,
     struct mb_err *err)
 {
 	const struct mb_node *generations = mb_node_member(n, "generations");
+
+	if (generations == NULL)
+		return corrupt(err, verb, "incomplete");
+	for (size_t i = 0; i < mb_node_length(generations); i++) {
+		const struct mb_node *e = mb_node_at(generations, i);
+		struct mb_generation g = { 0 };
+
+		if (!mb_get_position(e, &g) || g.id < s->next_generation) {
+			mb_generation_release(&g);
+			return corrupt(err, verb, "a generation");
+		}
+		mb_state_add_generation(s, &g);
+	}
+	return 0;
+}
+
+/* The first lines of a checkpoint that comes first. */
+static int
+apply_part(struct mb_state *s, const struct mb_node *n, struct mb_str line,
+    struct mb_err *err)
+{
+	uint64_t number;
+
+	if (!mb_node_u64(n, "part", &number) || number != s->n_parts)
+		return corrupt(err, "part", "not the next one");
+	s->parts = mb_hash_part(&s->parts, line);
+	s->n_parts++;
+	return add_positions(s, n, "part", err);
+}
+
+/* Have all its parts come?  Then they are done with. */
+static bool
+has_parts(struct mb_state *s, const struct mb_node *n)
+{
+	uint64_t n_parts = 0;
+	struct mb_hash parts = { "" };
+
+	(void)mb_node_u64(n, "parts", &n_parts);
+	(void)mb_node_hash(n, "parts_hash", &parts);
+	if (n_parts != s->n_parts || strcmp(parts.hex, s->parts.hex) != 0)
+		return false;
+	s->n_parts = 0;
+	s->parts = (struct mb_hash){ "" };
+	return true;
+}
+
+static int
+apply_checkpoint(struct mb_state *s, const struct mb_node *n,
+    struct mb_err *err)
+{
 	const struct mb_node *batches = mb_node_member(n, "batches");
 
+	if (!has_parts(s, n))
+		return corrupt(err, "checkpoint", "lacks parts");
 	if (!mb_node_u64(n, "next_run", &s->next_run) ||
 	    !mb_node_u64(n, "next_batch", &s->next_batch) ||
 	    !mb_node_hash(n, "digest", &s->digest) ||
@@ -457,7 +509,7 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 	    !mb_node_u64(n, "total_records", &s->total_records) ||
 	    !mb_node_u64(n, "total_bytes", &s->total_bytes) ||
 	    !mb_node_u64(n, "total_rejects", &s->total_rejects) ||
-	    generations == NULL || batches == NULL)
+	    batches == NULL)
 		return corrupt(err, "checkpoint", "incomplete");
 	(void)mb_node_u64(n, "lost", &s->n_lost);
 	(void)mb_node_u64(n, "lost_unknown", &s->n_lost_unknown);
@@ -483,16 +535,8 @@ apply_checkpoint(struct mb_state *s, const struct mb_node *n,
 	if (mb_get_text(n, "target", &s->target) &&
 	    !mb_get_text(n, "target_id", &s->target_id))
 		return corrupt(err, "checkpoint", "incomplete");
-	for (size_t i = 0; i < mb_node_length(generations); i++) {
-		const struct mb_node *e = mb_node_at(generations, i);
-		struct mb_generation g = { 0 };
-
-		if (!mb_get_position(e, &g)) {
-			mb_generation_release(&g);
-			return corrupt(err, "checkpoint", "a generation");
-		}
-		mb_state_add_generation(s, &g);
-	}
+	if (add_positions(s, n, "checkpoint", err) < 0)
+		return -1;
 	if (!mb_node_u64(n, "next_generation", &s->next_generation))
 		return corrupt(err, "checkpoint", "incomplete");
 	for (size_t i = 0; i < mb_node_length(batches); i++) {
@@ -547,8 +591,8 @@ apply_mended(struct mb_state *s, const struct mb_node *n, struct mb_err *err)
 static bool
 is_first(const struct mb_state *s)
 {
-	return s->next_run == 0 && s->next_batch == 0 &&
-	    s->next_generation == 0;
+	return s->n_parts > 0 || (s->next_run == 0 && s->next_batch == 0 &&
+	    s->next_generation == 0);
 }
 
 int
@@ -566,7 +610,7 @@ mb_state_apply(struct mb_state *s, struct mb_str line, struct mb_err *err)
 		{ "redo", apply_redo },
 		{ "final", apply_final }, { "forget", apply_forget },
 		{ "lost", apply_lost }, { "mended", apply_mended },
-		{ "checkpoint", apply_nothing },
+		{ "part", apply_nothing }, { "checkpoint", apply_nothing },
 	};
 	const struct mb_node *root;
 	struct mb_doc *doc;
@@ -582,6 +626,10 @@ mb_state_apply(struct mb_state *s, struct mb_str line, struct mb_err *err)
 		corrupt(err, verb, "before the journal's first line");
 	} else if (strcmp(verb, "checkpoint") == 0 && is_first(s)) {
 		rc = apply_checkpoint(s, root, err);
+	} else if (strcmp(verb, "part") == 0 && is_first(s)) {
+		rc = apply_part(s, root, line, err);
+	} else if (s->n_parts > 0) {
+		corrupt(err, verb, "in the middle of a checkpoint");
 	} else {
 		size_t i = 0, n = sizeof verbs / sizeof *verbs;
 

@@ -92,11 +92,13 @@ read_head(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 	j->base = 0;
 	(void)mb_node_u64(mb_doc_root(doc), "base", &j->base);
 	mb_doc_close(doc);
-	if (j->base > 0) {
+	for (bool is_part = j->base > 0; is_part; ) {
 		rc = mb_scan_next(r, err);
 		if (rc < 0)
 			return -1;
-		if (rc == 0 || !r->is_good || !mb_scan_is(r->line, "checkpoint"))
+		is_part = rc > 0 && r->is_good && mb_scan_is(r->line, "part");
+		if (rc == 0 || !r->is_good ||
+		    (!is_part && !mb_scan_is(r->line, "checkpoint")))
 			return mb_fail(err, MB_ECORRUPT,
 			    "%s: damaged at byte %" PRIu64 ": no checkpoint",
 			    j->path, r->off);
@@ -111,6 +113,35 @@ read_head(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 }
 
 /*
+ * The reader stands on a checkpoint line.  Fold it into an empty state, with
+ * the parts that stand before it, from the place on that it vouches for.  1,
+ * or 0: it won't do.
+ */
+static int
+fold_checkpoint(struct mb_journal *j, struct mb_scan *r, struct mb_state *s,
+    struct mb_err *err)
+{
+	uint64_t last = r->off, first, synced;
+	int rc;
+
+	if (!r->is_good || !mb_scan_synced(r->line, &synced) ||
+	    synced < j->base)
+		return 0;
+	first = mb_journal_place(j, synced);
+	if (first > last)
+		return 0;
+	mb_scan_seek(r, first);
+	while ((rc = mb_scan_next(r, err)) > 0 && r->off < last)
+		if (!r->is_good || !mb_scan_is(r->line, "part"))
+			return 0;
+		else if (mb_journal_fold(r, s, err) < 0)
+			return -1;
+	if (rc <= 0 || r->off > last)
+		return rc < 0 ? -1 : 0;
+	return mb_journal_fold(r, s, err) < 0 ? -1 : 1;
+}
+
+/*
  * Look for the last checkpoint line from the end backwards, and begin there
  * (I3).  Where there is none that will do, reading begins after the head.
  */
@@ -122,8 +153,8 @@ seek_checkpoint(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 	struct mb_state state;
 	struct mb_buf open = { 0 }, buf = { 0 };
 	struct stat st;
-	uint64_t high, low, synced;
-	int rc = -1;
+	uint64_t high, low;
+	int rc = -1, found;
 
 	if (fstat(j->fd, &st) < 0)
 		return mb_fail_sys(err, "%s", j->path);
@@ -148,21 +179,21 @@ seek_checkpoint(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 			mb_scan_seek(r, low + (uint64_t)i);
 			if (mb_scan_next(r, err) < 0)
 				goto out;
-			if (!r->is_good || !mb_scan_synced(r->line, &synced) ||
-			    mb_journal_place(j, synced) != r->off)
-				continue;
 			mb_state_init(&state, false);
-			if (mb_state_apply(&state, (struct mb_str){ open.p,
-			    open.len }, err) < 0 ||
-			    mb_journal_fold(r, &state, err) < 0) {
+			found = mb_state_apply(&state, (struct mb_str){
+			    open.p, open.len }, err) < 0 ? -1 :
+			    fold_checkpoint(j, r, &state, err);
+			if (found <= 0)
 				mb_state_release(&state);
+			if (found < 0)
 				goto out;
-			}
+			if (found == 0)
+				continue;
 			mb_state_release(&j->state);
 			j->state = state;
 			j->pos = j->base + (r->end - j->head_len);
 			j->checkpoint_pos = j->pos;
-			j->checkpoint_len = r->line.len;
+			j->checkpoint_len = j->pos - state.synced;
 			rc = 0;
 			goto out;
 		}
@@ -287,7 +318,7 @@ read_lines(struct mb_journal *j, struct mb_scan *r, struct mb_err *err)
 		j->pos += r->line.len + 1;
 		if (mb_scan_is(r->line, "checkpoint")) {
 			j->checkpoint_pos = j->pos;
-			j->checkpoint_len = r->line.len;
+			j->checkpoint_len = j->pos - j->state.synced;
 		}
 	}
 	return rc < 0 ? -1 : 0;
@@ -465,29 +496,34 @@ mb_journal_sync(struct mb_journal *j, struct mb_err *err)
 int
 mb_journal_harden(struct mb_journal *j, struct mb_err *err)
 {
-	uint64_t from, to;
-	size_t len;
+	uint64_t from;
 	char *bytes;
-	ssize_t n;
-	int rc = -1;
+	int rc = 0;
 
 	if (mb_journal_enter(j, err) < 0)
 		return -1;
 	from = j->state.synced > j->base ? j->state.synced : j->base;
-	to = j->pos;
-	len = (size_t)(to - from);
-	bytes = mb_alloc(len);
+	bytes = mb_alloc(MB_SCAN_CHUNK);
 	/*
 	 * A sync that failed for another process may have marked its pages
 	 * clean; a sync of ours would then say that all is well.  Writing
 	 * them makes them dirty again.
 	 */
-	n = mb_pread_full(j->fd, bytes, len, mb_journal_place(j, from), j->path, err);
-	if (n >= 0 && (size_t)n != len)
-		mb_fail(err, MB_ECORRUPT, "%s: is shorter than it was",
-		    j->path);
-	else if (n >= 0 && mb_pwrite_all(j->fd, bytes, len, mb_journal_place(j, from),
-	    j->path, err) == 0)
+	while (rc == 0 && from < j->pos) {
+		size_t len = j->pos - from < MB_SCAN_CHUNK ?
+		    (size_t)(j->pos - from) : MB_SCAN_CHUNK;
+		uint64_t place = mb_journal_place(j, from);
+		ssize_t n = mb_pread_full(j->fd, bytes, len, place, j->path,
+		    err);
+
+		if (n >= 0 && (size_t)n != len)
+			mb_fail(err, MB_ECORRUPT, "%s: is shorter than it was",
+			    j->path);
+		rc = n != (ssize_t)len ? -1 :
+		    mb_pwrite_all(j->fd, bytes, len, place, j->path, err);
+		from += len;
+	}
+	if (rc == 0)
 		rc = mb_journal_sync(j, err);
 	free(bytes);
 	mb_journal_leave(j);

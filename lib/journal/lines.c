@@ -274,13 +274,58 @@ put_u64_unless_none(struct mb_buf *out, const char *name, uint64_t v)
 		mb_line_u64(out, name, v);
 }
 
-void
-mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
-    uint64_t synced)
+struct mb_hash
+mb_hash_part(const struct mb_hash *before, struct mb_str line)
+{
+	struct mb_hash both[2] = { *before, mb_hash_bytes(line.p, line.len) };
+
+	return mb_hash_bytes(both, sizeof both);
+}
+
+static void
+put_positions(struct mb_buf *out, const struct mb_generation *g, size_t n)
+{
+	mb_line_open(out, "generations", '[');
+	for (size_t i = 0; i < n; i++) {
+		mb_line_open(out, NULL, '{');
+		mb_put_position(out, &g[i]);
+		mb_line_close(out, '}');
+	}
+	mb_line_close(out, ']');
+}
+
+static void
+put_part(struct mb_buf *out, const struct mb_state *s, uint64_t synced,
+    struct mb_checkpoint *c, size_t n)
 {
 	size_t start = out->len;
 
+	mb_line_begin(out, "part");
+	mb_line_u64(out, "part", c->n_parts++);
+	put_positions(out, s->generations + c->done, n);
+	mb_line_u64(out, "synced", synced);
+	mb_line_seal(out, start);
+	c->done += n;
+	c->parts = mb_hash_part(&c->parts, (struct mb_str){ out->p + start,
+	    out->len - start - 1 });
+}
+
+bool
+mb_put_checkpoint_line(struct mb_buf *out, const struct mb_state *s,
+    uint64_t synced, struct mb_checkpoint *c)
+{
+	size_t start = out->len, left = s->n_generations - c->done;
+	size_t most = c->most > 0 ? c->most : MB_PART;
+
+	if (s->n_generations > most && left > 0) {
+		put_part(out, s, synced, c, left < most ? left : most);
+		return true;
+	}
 	mb_line_begin(out, "checkpoint");
+	if (c->n_parts > 0) {
+		mb_line_u64(out, "parts", c->n_parts);
+		mb_line_str(out, "parts_hash", c->parts.hex);
+	}
 	mb_line_u64(out, "next_run", s->next_run);
 	if (s->collector_run != MB_NONE) {
 		mb_line_u64(out, "collector_run", s->collector_run);
@@ -316,15 +361,7 @@ mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
 		mb_line_u64(out, "lost_records", s->lost_records);
 	}
 	mb_line_u64(out, "next_generation", s->next_generation);
-	mb_line_open(out, "generations", '[');
-	for (size_t i = 0; i < s->n_generations; i++) {
-		const struct mb_generation *g = &s->generations[i];
-
-		mb_line_open(out, NULL, '{');
-		mb_put_position(out, g);
-		mb_line_close(out, '}');
-	}
-	mb_line_close(out, ']');
+	put_positions(out, s->generations + c->done, left);
 	mb_line_open(out, "batches", '[');
 	for (size_t i = 0; i < s->n_batches; i++) {
 		const struct mb_batch *b = &s->batches[i];
@@ -352,6 +389,17 @@ mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
 	mb_line_close(out, ']');
 	mb_line_u64(out, "synced", synced);
 	mb_line_seal(out, start);
+	return false;
+}
+
+void
+mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
+    uint64_t synced)
+{
+	struct mb_checkpoint c = { 0 };
+
+	while (mb_put_checkpoint_line(out, s, synced, &c))
+		continue;
 }
 
 /*

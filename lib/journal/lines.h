@@ -24,8 +24,35 @@ void mb_put_lost(struct mb_buf *out, const struct mb_lost *l);
 
 void mb_put_plan(struct mb_buf *out, const struct mb_batch *b,
     uint64_t synced);
+
+/*
+ * A checkpoint is one line.  With more generations than `most` these stand in
+ * lines of their own before it, `most` in each, so that nobody needs memory
+ * for a line that grows with the number of files.
+ */
+struct mb_checkpoint {
+	size_t most;		/* 0: MB_PART */
+	/* Private; zero at first. */
+	size_t done;
+	uint64_t n_parts;
+	struct mb_hash parts;
+};
+
+enum { MB_PART = 2000 };
+
+/*
+ * Append the next line of it; true: there are more.  They must follow one
+ * another, from the logical offset `synced` on.
+ */
+bool mb_put_checkpoint_line(struct mb_buf *out, const struct mb_state *s,
+    uint64_t synced, struct mb_checkpoint *c);
+
+/* All of it. */
 void mb_put_checkpoint(struct mb_buf *out, const struct mb_state *s,
     uint64_t synced);
+
+/* What is known of the parts when there is this one (a sealed line), too. */
+struct mb_hash mb_hash_part(const struct mb_hash *before, struct mb_str line);
 
 struct mb_commit {
 	uint64_t batch, run;

@@ -72,6 +72,13 @@ line_of(const struct repair *r, const struct piece *p)
 	return line_at(r, p->start, p->end);
 }
 
+static bool
+is_good(const struct repair *r, size_t i, const char *verb)
+{
+	return !is_bad(&r->pieces[i]) &&
+	    mb_scan_is(line_of(r, &r->pieces[i]), verb);
+}
+
 static void
 add_piece(struct repair *r, struct piece p)
 {
@@ -275,6 +282,7 @@ read_head(struct repair *r)
 {
 	struct mb_err ignored = { 0 };
 	struct mb_doc *doc;
+	size_t last = 0;	/* piece of the head */
 
 	if (r->n > 0 && r->pieces[0].kind == BAD)
 		make_open(r);
@@ -284,7 +292,13 @@ read_head(struct repair *r)
 		return false;
 	(void)mb_node_u64(mb_doc_root(doc), "base", &r->base);
 	mb_doc_close(doc);
-	r->head_len = r->pieces[r->base > 0 && r->n > 1].end;
+	if (r->base > 0)
+		while (last + 1 < r->n && !is_good(r, last, "checkpoint") &&
+		    (is_bad(&r->pieces[last + 1]) ||
+		    is_good(r, last + 1, "part") ||
+		    is_good(r, last + 1, "checkpoint")))
+			last++;
+	r->head_len = r->pieces[last].end;
 	return true;
 }
 
@@ -338,17 +352,22 @@ fold_piece(const struct repair *r, struct mb_state *s, const struct piece *p,
 	return 0;
 }
 
-/* Is the checkpoint the state's? */
+/*
+ * Is the checkpoint the state's?  Its last line tells, which has a hash of its
+ * parts.
+ */
 static bool
 is_checkpoint_of(const struct repair *r, const struct piece *p,
     const struct mb_state *s)
 {
+	struct mb_checkpoint c = { 0 };
 	struct mb_buf text = { 0 };
 	uint64_t synced = 0;
 	bool is_same;
 
 	(void)mb_scan_synced(line_of(r, p), &synced);
-	mb_put_checkpoint(&text, s, synced);
+	while (mb_put_checkpoint_line(&text, s, synced, &c))
+		mb_buf_reset(&text);
 	is_same = text.len == p->end - p->start &&
 	    memcmp(text.p, r->bytes.p + p->start, text.len) == 0;
 	mb_buf_release(&text);
@@ -403,6 +422,23 @@ fold_all(struct repair *r, struct mb_state *s, size_t from)
 	return true;
 }
 
+/* The first part of the checkpoint at `at`, or `at`; n: not all are there. */
+static size_t
+first_part(const struct repair *r, size_t at)
+{
+	struct mb_str line = line_of(r, &r->pieces[at]);
+	struct mb_err ignored = { 0 };
+	struct mb_doc *doc;
+	uint64_t n = 0;
+
+	if (!mb_scan_is(line, "checkpoint") ||
+	    mb_doc_parse(&doc, line, &ignored) < 0)
+		return r->n;
+	(void)mb_node_u64(mb_doc_root(doc), "parts", &n);
+	mb_doc_close(doc);
+	return n < at ? at - (size_t)n : r->n;
+}
+
 /*
  * A journal that begins at a checkpoint behind all that is bad.  Its piece,
  * or n: there is none.
@@ -418,16 +454,16 @@ find_beginning(struct repair *r, struct mb_state *s)
 		if (is_bad(&r->pieces[i]))
 			after = i + 1;
 	for (size_t i = after; i < r->n_whole; i++) {
-		const struct piece *p = &r->pieces[i];
+		size_t first = first_part(r, i);
 
-		if (!mb_scan_is(line_of(r, p), "checkpoint") ||
-		    !mb_scan_synced(line_of(r, p), &synced) ||
-		    synced != logical(r, p->start))
+		if (first < after || first == r->n ||
+		    !mb_scan_synced(line_of(r, &r->pieces[i]), &synced) ||
+		    synced != logical(r, r->pieces[first].start))
 			continue;
 		mb_state_release(s);
 		mb_state_init(s, false);
 		if (fold_piece(r, s, &r->pieces[0], &ignored) == 0 &&
-		    fold_all(r, s, i))
+		    fold_all(r, s, first))
 			return i;
 	}
 	r->wrong = wrong;
@@ -455,7 +491,8 @@ put_kinds(struct repair *r, const struct piece *p)
 {
 	static const char *const kinds[] = {
 		"open", "run", "source", "final", "forget", "lost", "plan",
-		"commit", "fail", "park", "unpark", "redo", "checkpoint",
+		"commit", "fail", "park", "unpark", "redo", "part",
+		"checkpoint",
 	};
 	struct mb_str rest = { r->bytes.p + p->start, 0 };
 	bool has_any = false;
@@ -634,10 +671,13 @@ begin_at(struct repair *r, size_t at, struct mb_buf *out)
 	struct mb_err ignored = { 0 };
 	struct mb_state s;
 	uint64_t base = logical(r, p->end);
+	bool is_whole;
 
 	mb_state_init(&s, false);
-	if (fold_piece(r, &s, &r->pieces[0], &ignored) == 0 &&
-	    fold_piece(r, &s, p, &ignored) == 0) {
+	is_whole = fold_piece(r, &s, &r->pieces[0], &ignored) == 0;
+	for (size_t i = first_part(r, at); is_whole && i <= at; i++)
+		is_whole = fold_piece(r, &s, &r->pieces[i], &ignored) == 0;
+	if (is_whole) {
 		mb_journal_put_open(out, s.id, base);
 		mb_put_checkpoint(out, &s, base);
 		mb_buf_add(out, r->bytes.p + p->end, r->file.len - p->end);

@@ -15,29 +15,33 @@ enum {
 	REWRITE_FROM = 64 * 1024,	/* bytes of file, at least */
 };
 
-enum { LONG_LINE = 1 << 20 };
-
-/* Append a checkpoint; the append lock is held, and all before is synced. */
+/*
+ * Append a checkpoint; the append lock is held, and all before is synced.  Who
+ * dies in the middle of its parts leaves lines that say nothing.
+ */
 static int
 put_checkpoint(struct mb_journal *j, struct mb_err *err)
 {
+	struct mb_checkpoint c = { 0 };
 	struct mb_buf line = { 0 };
-	bool is_long;
+	uint64_t from = j->pos;
+	bool has_more = true;
 	int rc;
 
-	if (mb_journal_sync(j, err) < 0)
-		return -1;
-	mb_put_checkpoint(&line, &j->state, j->pos);
-	rc = mb_journal_write(j, &line, err);
+	rc = mb_journal_sync(j, err);
+	while (rc == 0 && has_more) {
+		mb_buf_reset(&line);
+		has_more = mb_put_checkpoint_line(&line, &j->state, from, &c);
+		rc = mb_journal_write(j, &line, err);
+	}
 	j->checkpoint_pos = j->pos;
-	j->checkpoint_len = line.len;
+	j->checkpoint_len = j->pos - from;
 	/*
-	 * Of 100,000 files it is long, and what it took to write and to parse
-	 * lies in many pieces, which the allocator keeps by itself.
+	 * What a part took to write and to parse lies in many pieces, which
+	 * the allocator keeps by itself.
 	 */
-	is_long = line.len > LONG_LINE;
 	mb_buf_release(&line);
-	if (is_long)
+	if (c.n_parts > 0)
 		(void)malloc_trim(0);
 	return rc;
 }
@@ -93,6 +97,7 @@ rewrite(struct mb_journal *j, uint64_t keep, struct mb_err *err)
 {
 	struct mb_stage *stage = NULL;
 	struct mb_buf head = { 0 }, open = { 0 };
+	struct mb_checkpoint c = { 0 };
 	struct mb_state before;
 	uint64_t where = 0;
 	int rc = state_before(j, &before, keep, &where, &open, err);
@@ -100,11 +105,15 @@ rewrite(struct mb_journal *j, uint64_t keep, struct mb_err *err)
 	if (rc <= 0)
 		goto out;
 	rc = -1;
+	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0)
+		goto out;
 	mb_journal_put_open(&head, j->state.id, where);
-	mb_put_checkpoint(&head, &before, where);
-	if (mb_stage_open_in(&stage, j->dfd, j->dirfd, j->name, 0600, err) < 0 ||
-	    mb_stage_write(stage, head.p, head.len, err) < 0 ||
-	    mb_journal_copy(j, stage, mb_journal_place(j, where),
+	for (bool has_more = true; has_more; mb_buf_reset(&head)) {
+		has_more = mb_put_checkpoint_line(&head, &before, where, &c);
+		if (mb_stage_write(stage, head.p, head.len, err) < 0)
+			goto out;
+	}
+	if (mb_journal_copy(j, stage, mb_journal_place(j, where),
 	    mb_journal_place(j, j->pos), err) < 0)
 		goto out;
 	if (mb_stage_replace(stage, err) < 0)

@@ -78,7 +78,8 @@ mb_scan_synced(struct mb_str line, uint64_t *synced)
 	struct mb_doc *doc;
 	bool found;
 
-	if (!mb_scan_is(line, "plan") && !mb_scan_is(line, "checkpoint"))
+	if (!mb_scan_is(line, "plan") && !mb_scan_is(line, "checkpoint") &&
+	    !mb_scan_is(line, "part"))
 		return false;
 	if (mb_doc_parse(&doc, line, &ignored) < 0)
 		return false;

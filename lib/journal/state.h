@@ -159,6 +159,10 @@ struct mb_state {
 	size_t n_newest, cap_newest;
 
 	bool keeps_all;			/* keep settled batches too */
+
+	/* Of the checkpoint that is being read, if it comes first. */
+	uint64_t n_parts;
+	struct mb_hash parts;
 };
 
 /* Set up an empty state; keeps_all as in the field. */
@@ -168,7 +172,8 @@ void mb_state_release(struct mb_state *s);
 /*
  * Fold a checked line in.  MB_ECORRUPT if the line can't follow what came
  * before; the state is then unusable.  A checkpoint replaces the state if it
- * comes first (before any line but `open`), otherwise only `synced` counts.
+ * comes first (before any line but `open`), with the `part` lines that belong
+ * to it; otherwise only `synced` counts.
  */
 MB_CHECK int mb_state_apply(struct mb_state *s, struct mb_str line,
     struct mb_err *err);
