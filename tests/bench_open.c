@@ -40,9 +40,9 @@ put_batch(struct mb_journal *j, uint64_t n, struct mb_buf *lines,
 		.batch = n, .rows = 10, .records = 10, .held = n + 1,
 		.target = "dir:/srv/out", .target_id = s->id,
 	};
-	char source[] = "/srv/access.csv", format[] = "csv";
+	char source[] = "/srv/access.csv";
 	struct mb_generation g = {
-		.source = source, .spool = MB_NONE, .format = format,
+		.source = source, .spool = MB_NONE, .format = "csv",
 		.delimiter = ',',
 	};
 

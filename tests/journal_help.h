@@ -153,19 +153,19 @@ static void
 put_new_source(struct mb_buf *out, const struct mb_state *s,
     const char *source)
 {
-	char *name = mb_strdup(source), *format = mb_strdup("csv");
+	char *name = mb_strdup(source), *target = mb_strdup("/log/a");
 	char *fields = mb_strdup("[{\"name\":\"a\"},{\"name\":\"b\"}]");
 
 	mb_put_source(out, &(struct mb_generation){
 		.id = s->next_generation, .source = name,
 		.spool = strcmp(source, "-") == 0 ? s->next_run : MB_NONE,
-		.dev = 64, .ino = 1000 + s->next_generation, .format = format,
+		.dev = 64, .ino = 1000 + s->next_generation, .format = "csv",
 		.delimiter = ',', .fields = fields, .start = 4,
 		.born_ns = s->next_generation % 2 == 0 ? 0 : 1700000000123456789,
-		.target = s->next_generation % 3 == 0 ? format : NULL,
+		.target = s->next_generation % 3 == 0 ? target : NULL,
 	});
 	free(name);
-	free(format);
+	free(target);
 	free(fields);
 }
 

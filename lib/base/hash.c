@@ -51,10 +51,11 @@ mb_crc32c(uint32_t crc, const void *p, size_t len)
 	return ~crc32c_portable(~crc, p, len);
 }
 
+static const char digits[] = "0123456789abcdef";
+
 static struct mb_hash
 to_hex(XXH128_hash_t h)
 {
-	static const char digits[] = "0123456789abcdef";
 	struct mb_hash out;
 	uint64_t half[2] = { h.high64, h.low64 };
 
@@ -105,6 +106,36 @@ mb_hash_bytes(const void *p, size_t len)
 	return to_hex(XXH3_128bits(p, len));
 }
 
+static unsigned
+value_of(char digit)
+{
+	return (unsigned)(digit <= '9' ? digit - '0' : digit - 'a' + 10) & 15;
+}
+
+struct mb_packed_hash
+mb_hash_pack(const struct mb_hash *h)
+{
+	struct mb_packed_hash out;
+
+	for (size_t i = 0; i < sizeof out.bytes; i++)
+		out.bytes[i] = (unsigned char)(value_of(h->hex[2 * i]) << 4 |
+		    value_of(h->hex[2 * i + 1]));
+	return out;
+}
+
+struct mb_hash
+mb_hash_unpack(const struct mb_packed_hash *p)
+{
+	struct mb_hash out;
+
+	for (size_t i = 0; i < sizeof p->bytes; i++) {
+		out.hex[2 * i] = digits[p->bytes[i] >> 4];
+		out.hex[2 * i + 1] = digits[p->bytes[i] & 15];
+	}
+	out.hex[MB_HASH_LEN] = '\0';
+	return out;
+}
+
 uint64_t
 mb_hash64(const void *p, size_t len, uint64_t seed)
 {
@@ -145,7 +176,6 @@ mb_random(void *p, size_t len, struct mb_err *err)
 int
 mb_random_hex(char *out, size_t n_bytes, struct mb_err *err)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char *bytes = (unsigned char *)out + n_bytes;
 
 	/* In the back half, which is read before it is overwritten. */

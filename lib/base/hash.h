@@ -33,6 +33,13 @@ void mb_hasher_close(struct mb_hasher *h);
 
 struct mb_hash mb_hash_bytes(const void *p, size_t len);
 
+/* The same in half the room, where there are 100,000 of them. */
+struct mb_packed_hash {
+	unsigned char bytes[MB_HASH_LEN / 2];
+};
+struct mb_packed_hash mb_hash_pack(const struct mb_hash *h);
+struct mb_hash mb_hash_unpack(const struct mb_packed_hash *p);
+
 /* Seeded 64-bit hash for tables in memory. */
 uint64_t mb_hash64(const void *p, size_t len, uint64_t seed);
 

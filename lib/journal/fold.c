@@ -142,8 +142,8 @@ advance(struct mb_state *s, const struct mb_batch *b, struct mb_err *err)
 			    "a range that doesn't follow its generation");
 		g->end = r->end;
 		g->anchored = r->end;
-		g->head = r->head;
-		g->tail = r->tail;
+		g->head = mb_hash_pack(&r->head);
+		g->tail = mb_hash_pack(&r->tail);
 		g->time_ms = b->time_ms;
 		/* It has come back. */
 		if (g->spool == MB_NONE)

@@ -37,8 +37,8 @@ mb_put_position(struct mb_buf *out, const struct mb_generation *g)
 	mb_line_u64(out, "end", g->end);
 	if (g->anchored > 0) {
 		mb_line_u64(out, "anchored", g->anchored);
-		mb_line_str(out, "head", g->head.hex);
-		mb_line_str(out, "tail", g->tail.hex);
+		mb_line_str(out, "head", mb_hash_unpack(&g->head).hex);
+		mb_line_str(out, "tail", mb_hash_unpack(&g->tail).hex);
 		mb_line_time(out, "planned", g->time_ms);
 	}
 	mb_line_bool(out, "final", g->is_final);
@@ -429,8 +429,8 @@ mb_get_generation(const struct mb_node *n, struct mb_generation *g)
 		return false;
 	(void)mb_node_u64(n, "born", &g->born_ns);
 	(void)mb_get_text(n, "target", &g->target);
-	g->format = mb_strdup(text);
-	if (!mb_node_str(n, "delimiter", &text) || strlen(text) != 1 ||
+	if (!mb_generation_set_format(g, text) ||
+	    !mb_node_str(n, "delimiter", &text) || strlen(text) != 1 ||
 	    !mb_node_u64(n, "start", &g->start))
 		return false;
 	g->delimiter = text[0];
@@ -445,14 +445,20 @@ mb_get_generation(const struct mb_node *n, struct mb_generation *g)
 bool
 mb_get_position(const struct mb_node *n, struct mb_generation *g)
 {
+	struct mb_hash head, tail;
+
 	if (!mb_get_generation(n, g) || !mb_node_u64(n, "end", &g->end) ||
 	    !mb_node_bool(n, "final", &g->is_final))
 		return false;
 	(void)mb_node_time(n, "planned", &g->time_ms);
 	(void)mb_node_bool(n, "forgotten", &g->is_forgotten);
-	return !mb_node_u64(n, "anchored", &g->anchored) ||
-	    (mb_node_hash(n, "head", &g->head) &&
-	    mb_node_hash(n, "tail", &g->tail));
+	if (!mb_node_u64(n, "anchored", &g->anchored))
+		return true;
+	if (!mb_node_hash(n, "head", &head) || !mb_node_hash(n, "tail", &tail))
+		return false;
+	g->head = mb_hash_pack(&head);
+	g->tail = mb_hash_pack(&tail);
+	return true;
 }
 
 static bool

@@ -47,9 +47,19 @@ mb_generation_release(struct mb_generation *g)
 {
 	free(g->source);
 	free(g->target);
-	free(g->format);
 	free(g->fields);
 	*g = (struct mb_generation){ 0 };
+}
+
+bool
+mb_generation_set_format(struct mb_generation *g, const char *format)
+{
+	size_t len = strlen(format);
+
+	if (len >= sizeof g->format)
+		return false;
+	memcpy(g->format, format, len + 1);
+	return true;
 }
 
 void
@@ -148,65 +158,64 @@ mb_state_generation(const struct mb_state *s, uint64_t id)
 }
 
 /*
- * The newest generation of each source: open addressing, never more than half
- * full.  What is removed is removed by building the table anew.
+ * The newest generation of each source: open addressing, never more than four
+ * fifths full.  What is removed is removed by building the table anew;
+ * otherwise a generation keeps its place among the others.
  */
 struct mb_newest {
-	uint64_t hash, id;	/* id MB_NONE: free */
+	uint32_t hash;		/* part of it */
+	uint32_t place;		/* from 1 in the array; 0: free */
 };
 
 static struct mb_newest *
-newest_slot(const struct mb_state *s, const char *source)
+newest_slot(const struct mb_state *s, const char *source, uint64_t hash)
 {
-	uint64_t hash = mb_hash64(source, strlen(source), 0);
 	size_t mask = s->cap_newest - 1;
-	const struct mb_generation *g;
 
 	for (size_t i = (size_t)hash & mask;; i = (i + 1) & mask) {
 		struct mb_newest *slot = &s->newest[i];
 
-		if (slot->id == MB_NONE)
-			return slot;
-		if (slot->hash != hash)
-			continue;
-		g = mb_state_generation(s, slot->id);
-		if (g != NULL && strcmp(g->source, source) == 0)
+		if (slot->place == 0 || (slot->hash == hash >> 32 && strcmp(
+		    s->generations[slot->place - 1].source, source) == 0))
 			return slot;
 	}
 }
 
-/* A generation, which stands in the array, is its source's newest now. */
+/* The one at this place is its source's newest now. */
 static void
-set_newest(struct mb_state *s, struct mb_generation *g)
+set_newest(struct mb_state *s, size_t place)
 {
-	struct mb_newest *slot = newest_slot(s, g->source);
+	struct mb_generation *g = &s->generations[place];
+	uint64_t hash = mb_hash64(g->source, strlen(g->source), 0);
+	struct mb_newest *slot = newest_slot(s, g->source, hash);
 
-	g->elder = slot->id;
-	s->n_newest += slot->id == MB_NONE;
-	slot->hash = mb_hash64(g->source, strlen(g->source), 0);
-	slot->id = g->id;
+	g->elder = slot->place == 0 ? MB_NONE :
+	    s->generations[slot->place - 1].id;
+	slot->hash = (uint32_t)(hash >> 32);
+	slot->place = (uint32_t)place + 1;
 }
 
 static void
 index_newest(struct mb_state *s)
 {
 	s->cap_newest = 16;
-	while (s->cap_newest < 2 * (s->n_generations + 1))
+	while (4 * s->cap_newest < 5 * (s->n_generations + 1))
 		s->cap_newest *= 2;
-	s->newest = mb_realloc_array(s->newest, s->cap_newest,
-	    sizeof *s->newest);
-	for (size_t i = 0; i < s->cap_newest; i++)
-		s->newest[i].id = MB_NONE;
-	s->n_newest = 0;
+	free(s->newest);
+	s->newest = mb_zalloc(s->cap_newest * sizeof *s->newest);
 	for (size_t i = 0; i < s->n_generations; i++)
-		set_newest(s, &s->generations[i]);
+		set_newest(s, i);
 }
 
 struct mb_generation *
 mb_state_newest(const struct mb_state *s, const char *source)
 {
-	return s->n_generations == 0 ? NULL :
-	    mb_state_generation(s, newest_slot(s, source)->id);
+	const struct mb_newest *slot;
+
+	if (s->n_generations == 0)
+		return NULL;
+	slot = newest_slot(s, source, mb_hash64(source, strlen(source), 0));
+	return slot->place == 0 ? NULL : &s->generations[slot->place - 1];
 }
 
 struct mb_generation *
@@ -332,10 +341,10 @@ mb_state_add_generation(struct mb_state *s, struct mb_generation *g)
 	s->next_generation = g->id + 1;
 	s->n_droppable += is_droppable(g);
 	*g = (struct mb_generation){ 0 };
-	if (2 * s->n_generations > s->cap_newest)
+	if (5 * s->n_generations > 4 * s->cap_newest)
 		index_newest(s);
 	else
-		set_newest(s, &s->generations[s->n_generations - 1]);
+		set_newest(s, s->n_generations - 1);
 }
 
 void

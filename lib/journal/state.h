@@ -35,7 +35,10 @@ enum mb_batch_state { MB_PLANNED, MB_COMMITTED, MB_PARKED, MB_VOID };
 /* "planned", "committed", … */
 const char *mb_batch_state_name(enum mb_batch_state s);
 
-/* One life of one source's content. */
+/*
+ * One life of one source's content.  There may be 100,000 of them in memory,
+ * so it is laid out to be small.
+ */
 struct mb_generation {
 	uint64_t id;		/* counts from 0 in each journal */
 	char *source;		/* absolute path; "-" for standard input */
@@ -45,20 +48,21 @@ struct mb_generation {
 	uint64_t born_ns;	/* that file's birth time; 0: not known */
 	char *target;		/* what the path led to, if it is a symbolic
 				   link; NULL */
-	char *format;		/* csv, tsv, ndjson, lines */
-	char delimiter;
+	char format[8];		/* csv, tsv, ndjson, lines */
 	char *fields;		/* JSON array of {"name":…}; NULL: no header */
 	uint64_t start;		/* where data begins, after the header */
 	uint64_t end;		/* planned up to here */
 	uint64_t anchored;	/* the end of its last range; 0: none */
-	struct mb_hash head;	/* of the first min(MB_ANCHOR, anchored) bytes */
-	struct mb_hash tail;	/* of the last min(MB_ANCHOR, anchored) before */
+	struct mb_packed_hash head;	/* of the first min(MB_ANCHOR,
+					   anchored) bytes */
+	struct mb_packed_hash tail;	/* of so many before `anchored` */
 	int64_t time_ms;	/* of the last plan that has a range of it; or 0 */
+	uint64_t elder;		/* the generation before of the same source
+				   that the state knows; MB_NONE */
+	char delimiter;
 	bool is_final;		/* nothing is expected of it any more */
 	bool is_forgotten;	/* and no file has it: it is kept only as long
 				   as a batch needs it */
-	uint64_t elder;		/* the generation before of the same source
-				   that the state knows; MB_NONE */
 };
 
 /* [start, end) of one generation, cut after a record. */
@@ -156,7 +160,7 @@ struct mb_state {
 	uint64_t next_generation;
 	size_t n_droppable;		/* of them, once no batch needs them */
 	struct mb_newest *newest;	/* the newest of each source, a table */
-	size_t n_newest, cap_newest;
+	size_t cap_newest;
 
 	bool keeps_all;			/* keep settled batches too */
 
@@ -234,6 +238,9 @@ void mb_state_mark(struct mb_state *s, struct mb_generation *g,
     bool is_final, bool is_forgotten);
 void mb_state_drop_generations(struct mb_state *s);
 void mb_state_advance_settled(struct mb_state *s);
+
+/* False: no format has such a name. */
+bool mb_generation_set_format(struct mb_generation *g, const char *format);
 
 /* Free what a batch or generation owns (not the struct itself). */
 void mb_batch_release(struct mb_batch *b);

@@ -71,8 +71,8 @@ moved_by(struct moved *m, const struct mb_state *s, const struct mb_batch *b)
 		if (g == NULL)
 			continue;
 		g->end = g->anchored = r->end;
-		g->head = r->head;
-		g->tail = r->tail;
+		g->head = mb_hash_pack(&r->head);
+		g->tail = mb_hash_pack(&r->tail);
 		g->time_ms = b->time_ms;
 	}
 	for (size_t i = 0; i < b->n_rejects; i++) {

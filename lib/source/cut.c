@@ -143,7 +143,8 @@ recall(struct mb_input *in, struct mb_err *err)
 	in->n_seen = (size_t)n == len ? len : 0;
 	in->has_changed = (size_t)n < len ||
 	    (in->g.anchored == in->g.end && len > 0 &&
-	    strcmp(mb_hash_bytes(in->seen, len).hex, in->g.tail.hex) != 0);
+	    strcmp(mb_hash_bytes(in->seen, len).hex,
+	    mb_hash_unpack(&in->g.tail).hex) != 0);
 	if (in->has_changed)
 		in->n_seen = 0;
 	return 0;
@@ -182,7 +183,6 @@ mb_input_add(struct mb_cutter *c, unsigned rank, const char *source,
 		in->g = *known;
 		in->g.source = mb_strdup(known->source);
 		in->g.target = dup_or_null(known->target);
-		in->g.format = mb_strdup(known->format);
 		in->g.fields = dup_or_null(known->fields);
 	} else {
 		in->g.source = mb_strdup(source);
@@ -394,7 +394,7 @@ anchors_at(struct mb_input *in, uint64_t end, struct mb_hash *head,
 	    end - sizeof bytes, err);
 	if (n < 0)
 		return -1;
-	*head = in->g.head;
+	*head = mb_hash_unpack(&in->g.head);
 	*tail = mb_hash_bytes(bytes, sizeof bytes);
 	return n == (ssize_t)sizeof bytes;
 }
@@ -480,9 +480,12 @@ mb_input_matches(struct mb_input *in, struct mb_content *c,
 	if (mb_input_evidence(in) == 0)
 		return 0;
 	rc = mb_content_reaches(c, mb_input_read(in), err);
-	if (rc > 0 && in->g.anchored > 0)
-		rc = mb_content_matches(c, in->g.anchored, &in->g.head,
-		    &in->g.tail, err);
+	if (rc > 0 && in->g.anchored > 0) {
+		struct mb_hash head = mb_hash_unpack(&in->g.head);
+		struct mb_hash tail = mb_hash_unpack(&in->g.tail);
+
+		rc = mb_content_matches(c, in->g.anchored, &head, &tail, err);
+	}
 	if (rc <= 0 || in->n_seen == 0)
 		return rc;
 	n = mb_content_read(c, bytes, in->n_seen, in->split.off - in->n_seen,
@@ -676,8 +679,10 @@ find_start(struct mb_cutter *c, struct mb_input *in, struct mb_err *err)
 		format = mb_format_of_content((struct mb_str){ head.p,
 		    head.len });
 	}
-	free(in->g.format);
-	in->g.format = mb_strdup(mb_format_name(format));
+	if (!mb_generation_set_format(&in->g, mb_format_name(format))) {
+		mb_fail(err, MB_EBUG, "a format's name is too long");
+		goto out;
+	}
 	in->g.delimiter = format == MB_CSV && o->delimiter != '\0' ?
 	    o->delimiter : mb_delimiter_of(format);
 	in->g.start = in->g.end = hole + bom;

@@ -291,7 +291,8 @@ fill_fields(struct mb_emitter *e, struct mb_begin *begin,
 	struct mb_field *fields;
 	struct mb_doc *doc;
 
-	begin->format = g->format;
+	begin->format = mb_arena_dup(&e->arena, g->format,
+	    strlen(g->format));
 	begin->delimiter = g->delimiter;
 	if (g->fields == NULL)
 		return;

@@ -96,7 +96,7 @@ rebuild(struct mb_known *k)
 	const struct mb_state *s = mb_journal_state(k->journal);
 
 	k->cap = 64;
-	while (k->cap < 2 * (s->n_generations + 2))
+	while (4 * k->cap < 5 * (s->n_generations + 2))
 		k->cap *= 2;
 	k->slots = mb_realloc_array(k->slots, k->cap, sizeof *k->slots);
 	for (size_t i = 0; i < k->cap; i++)
@@ -136,7 +136,7 @@ void
 mb_known_add(struct mb_known *k, const struct mb_generation *g)
 {
 	add_family(k, g);
-	if (2 * (k->n + 1) > k->cap)
+	if (5 * (k->n + 1) > 4 * k->cap)
 		rebuild(k);	/* it has g already */
 	else
 		insert(k, g->ino, g->id);
@@ -169,7 +169,8 @@ is_being_copied(const struct match *m, const struct mb_generation *g)
 	    g->anchored >= MB_ANCHOR &&
 	    mb_content_reaches(m->file->content, g->end, &ignored) == 0 &&
 	    mb_content_anchors(m->file->content, MB_ANCHOR, &head, &tail,
-	    &ignored) > 0 && strcmp(head.hex, g->head.hex) == 0;
+	    &ignored) > 0 &&
+	    strcmp(head.hex, mb_hash_unpack(&g->head).hex) == 0;
 }
 
 static bool

@@ -34,7 +34,9 @@ matches_generation(const struct mb_sought *what, struct mb_content *c,
     struct mb_err *err)
 {
 	const struct mb_generation *g = what->arg;
-	int rc = mb_content_matches(c, g->anchored, &g->head, &g->tail, err);
+	struct mb_hash head = mb_hash_unpack(&g->head);
+	struct mb_hash tail = mb_hash_unpack(&g->tail);
+	int rc = mb_content_matches(c, g->anchored, &head, &tail, err);
 
 	/* Rejects may stand behind the last range. */
 	return rc > 0 && g->end > g->anchored ?

@@ -12,10 +12,11 @@
 struct mb_look {
 	enum mb_path_state state;
 	int error;		/* errno, where it isn't MB_PATH_FILE */
-	bool is_regular, is_directory;
 	struct mb_inode inode;
-	uint64_t size, n_links;
+	uint64_t size;
 	int64_t mtime_ns, ctime_ns;
+	uint32_t n_links;
+	bool is_regular, is_directory;
 };
 
 /*

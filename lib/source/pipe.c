@@ -133,8 +133,8 @@ expect_again(struct mb_pipe *p, const struct mb_generation *g,
 		return -1;
 	s = mb_journal_state(all);
 	p->skip = g->anchored;
-	p->head = g->head;
-	p->tail = g->tail;
+	p->head = mb_hash_unpack(&g->head);
+	p->tail = mb_hash_unpack(&g->tail);
 	p->hasher = mb_hasher_open();
 	for (size_t i = 0; i < s->n_batches; i++)
 		/* Those of a requeued batch have been here before. */

@@ -252,7 +252,7 @@ plan(struct world *w, struct proc *p)
 	struct journal *j = p->j;
 	const struct mb_state *s = &j->state;
 	uint64_t start = journal_position(j), generation = 0;
-	char source[] = "-", format[] = "lines";
+	char source[] = "-";
 	uint32_t mask = next_records(p);
 	struct mb_batch b = { 0 };
 	struct mb_range r;
@@ -263,7 +263,7 @@ plan(struct world *w, struct proc *p)
 		struct mb_generation g = {
 			.id = s->next_generation, .source = source,
 			.spool = w->is_pipe ? p->run : MB_NONE,
-			.format = format, .delimiter = ',', .start = start,
+			.format = "lines", .delimiter = ',', .start = start,
 		};
 
 		mb_put_source(&w->line, &g);
