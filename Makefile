@@ -50,8 +50,8 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/watch.o source/keep.o source/outlet.o source/emit.o source/cut.o \
 	source/chain.o source/follow.o source/pipe.o \
 	source/command.o source/job.o
-AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/query.o \
-	agg/cells.o agg/keys.o agg/distinct.o agg/group.o agg/crew.o \
+AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/totals.o agg/query.o \
+	agg/cells.o agg/memo.o agg/keys.o agg/distinct.o agg/group.o agg/crew.o \
 	agg/reading.o \
 	agg/work.o agg/blocks.o agg/bytes.o agg/reject.o
 # What --where and --delete-when have in common.

@@ -2,6 +2,8 @@
 #include "agg/column.h"
 #include "agg/key_words.h"
 #include "agg/keys.h"
+#include "agg/memo.h"
+#include "agg/totals.h"
 #include "base/number.h"
 
 #include <setjmp.h>
@@ -187,7 +189,8 @@ check_keys(struct mb_keys *t, struct mb_keys *one, const struct mb_rows *rows,
 	uint32_t numbers[MB_ROWS];
 	char *groups[MB_ROWS];
 
-	mb_keys_find_rows(t, rows, fields, ordinal, numbers, groups);
+	mb_keys_find_rows(t, rows, fields, ordinal, numbers);
+	mb_keys_locate(t, numbers, rows->n, groups);
 	for (size_t i = 0; i < rows->n; i++) {
 		struct mb_value values[N_FIELDS];
 		struct mb_group *group;
@@ -304,7 +307,7 @@ test_key_words(void **state)
 static void
 test_keys(void **state)
 {
-	static const int longest[] = { 3, 12, 13, 28, 29, 70 };
+	static const int longest[] = { 3, 7, 12, 15, 28, 31, 70 };
 	static const size_t fields[N_FIELDS] = { 2, 0, 1 };
 	static struct mb_view view[N_FIELDS * MB_ROWS];
 	struct mb_rows rows = { .view = view };
@@ -322,10 +325,10 @@ test_keys(void **state)
 			mb_keys_open(&t, n_keys, 8, (uint64_t)rand());
 			mb_keys_open(&one, n_keys, 8, (uint64_t)rand());
 			/* Narrow ones first: each width must find them. */
-			for (int round = 0; round < 120; round++) {
-				make_key_rows(&rows, &text, round < 60 ?
+			for (int round = 0; round < 140; round++) {
+				make_key_rows(&rows, &text, round < 70 ?
 				    longest[round / 10] :
-				    longest[rand() % 6]);
+				    longest[rand() % 7]);
 				check_keys(t, one, &rows, fields, n_keys,
 				    (uint64_t)round * MB_ROWS);
 			}
@@ -342,6 +345,275 @@ test_keys(void **state)
 	mb_buf_release(&text);
 }
 
+/* Keys that were learned are found again, all but few, and no others. */
+static void
+check_memo(struct mb_rows *rows, struct mb_buf *text, size_t n_keys,
+    int longest)
+{
+	static const size_t fields[N_FIELDS] = { 1, 2, 0 };
+	uint32_t numbers[MB_ROWS], want[MB_ROWS];
+	size_t n_found = 0, n_missed = 0, n_groups;
+	struct mb_keys *t;
+	struct mb_memo m;
+
+	mb_memo_init(&m, (uint64_t)rand());
+	mb_keys_open(&t, n_keys, 8, (uint64_t)rand());
+	for (int round = 0; round < 90; round++) {
+		make_key_rows(rows, text, longest);
+		mb_keys_find_rows(t, rows, fields, 0, want);
+		n_groups = mb_keys_count(t);
+		if (n_groups == 0 || !mb_memo_find(&m, rows, fields, n_keys,
+		    n_groups, numbers)) {
+			/* They are too many, or too long. */
+			assert_true(n_groups == 0 || n_groups > 1024 ||
+			    (size_t)(longest / 8 + 1) * n_keys > 4);
+			continue;
+		}
+		for (size_t i = 0; i < rows->n; i++) {
+			if (m.is_missed[i])
+				numbers[i] = want[i];
+			if (numbers[i] != want[i])
+				fail_msg("isa %d: row %zu: group %u, not %u",
+				    rows->isa, i, numbers[i], want[i]);
+		}
+		n_missed += round < 50 ? 0 : m.n_missed;
+		n_found += round < 50 ? 0 : rows->n - m.n_missed;
+		mb_memo_learn(&m, rows, fields, n_keys, numbers);
+		if (round == 20)
+			mb_memo_reset(&m);
+	}
+	/* There are at most 768, nearly all seen since the reset. */
+	if (n_keys == 1 && longest < 32)
+		assert_true(n_found > 4 * n_missed);
+	mb_keys_close(t);
+	mb_memo_release(&m);
+}
+
+static void
+test_memo(void **state)
+{
+	static struct mb_view view[N_FIELDS * MB_ROWS];
+	struct mb_rows rows = { .view = view };
+	struct mb_buf text = { 0 };
+
+	(void)state;
+	new_seed();
+	for (rows.isa = MB_ISA_PORTABLE; rows.isa <= MB_ISA_AVX512;
+	    rows.isa++) {
+		if (!mb_isa_is_there(rows.isa))
+			continue;
+		for (size_t n_keys = 1; n_keys <= N_FIELDS; n_keys++) {
+			check_memo(&rows, &text, n_keys, 2);
+			check_memo(&rows, &text, n_keys, 7);
+			check_memo(&rows, &text, n_keys, 15);
+			check_memo(&rows, &text, n_keys, 31);
+			check_memo(&rows, &text, n_keys, 40);
+		}
+	}
+	mb_buf_release(&text);
+}
+
+/*
+ * Totals.
+ */
+
+enum { N_GROUPS = 20 };
+
+/* A column of some kind, which changes seldom. */
+static void
+make_column(struct mb_column *c, size_t n, int kind)
+{
+	const int64_t most = kind / 8 % 4 == 3 ? (int64_t)1 << 58 :
+	    kind / 8 % 4 == 2 ? (int64_t)1 << 40 : 99999;
+	const unsigned scale = kind % 8 < 4 ? 2 : kind % 8 < 6 ? 0 : 5;
+	const bool is_mixed = kind / 32 % 2 != 0;
+
+	*c = (struct mb_column){ .scale = scale, .limit = (uint64_t)most,
+		.is_uniform = true };
+	for (size_t i = 0; i < n; i++) {
+		int64_t units = ((int64_t)rand() << 31 | rand()) % (2 * most) -
+		    most;
+		unsigned places = is_mixed && i > 0 ?
+		    (unsigned)rand() % (scale + 1) : scale;
+
+		if (is_mixed && rand() % 4 == 0) {
+			c->places[i] = MB_COLUMN_NULL;
+			c->is_uniform = false;
+			continue;
+		}
+		/* No more digits than places. */
+		units -= units % (int64_t)mb_power_of_ten(scale - places);
+		c->units[i] = units;
+		c->places[i] = (uint8_t)places;
+		c->is_uniform &= places == scale;
+		c->n_values++;
+	}
+}
+
+/* States of all groups: one value after the other, and by totals. */
+struct states {
+	const struct mb_query *q;
+	char *p;
+	struct mb_arena arena;
+};
+
+static void *
+state_in(struct states *s, size_t group, size_t slot)
+{
+	return s->p + group * s->q->state_size + s->q->slots[slot].off;
+}
+
+static void
+put_total(void *context, size_t group, size_t slot,
+    const struct mb_total *total)
+{
+	struct states *s = context;
+
+	mb_accum_add_total(s->q->slots[slot].kind, state_in(s, group, slot),
+	    total, &s->arena);
+}
+
+static void
+open_states(struct states *s, const struct mb_query *q)
+{
+	*s = (struct states){ .q = q, .p = mb_zalloc(N_GROUPS *
+	    q->state_size) };
+}
+
+static void
+close_states(struct states *s)
+{
+	free(s->p);
+	mb_arena_release(&s->arena);
+}
+
+static void
+check_states(struct states *a, struct states *b, size_t n_groups)
+{
+	struct mb_buf x = { 0 }, y = { 0 };
+	struct mb_err err = { 0 };
+
+	mb_buf_reserve(&x, MB_ACCUM_TEXT);
+	mb_buf_reserve(&y, MB_ACCUM_TEXT);
+	for (size_t g = 0; g < n_groups; g++)
+		for (size_t i = 0; i < a->q->n_aggs; i++) {
+			const struct mb_aggregate *agg = &a->q->aggs[i];
+			enum mb_slot_kind kind = a->q->slots[agg->slot].kind;
+			struct mb_value v, w;
+
+			mb_buf_reset(&x);
+			mb_buf_reset(&y);
+			assert_int_equal(mb_accum_result(agg->op, kind,
+			    state_in(a, g, agg->slot), &x, &v, &err), 0);
+			assert_int_equal(mb_accum_result(agg->op, kind,
+			    state_in(b, g, agg->slot), &y, &w, &err), 0);
+			if (v.len != w.len || memcmp(v.p, w.p, v.len) != 0)
+				fail_msg("%s of group %zu: %.*s, not %.*s",
+				    agg->name, g, (int)w.len, w.p, (int)v.len,
+				    v.p);
+		}
+	mb_buf_release(&x);
+	mb_buf_release(&y);
+}
+
+static void
+test_totals(void **state)
+{
+	static const char *const lists[] = { "count,sum:a,max:b",
+		"avg:a,min:a,max:a,count:b", "var:a,sum:b,min:b,count",
+		"stddev:a,sum:a,max:a,count:a", "max:a", "count" };
+	static struct mb_view view[3 * MB_ROWS];
+	static struct mb_column columns[2];
+	struct mb_rows rows = { .view = view };
+	struct mb_err err = { 0 };
+	size_t n_taken = 0, n_slots = 0;
+
+	(void)state;
+	new_seed();
+	for (int round = 0; round < 300; round++) {
+		struct states one, many;
+		struct mb_totals *t;
+		struct mb_query q = { 0 };
+		size_t n_groups = round % 5 == 0 ? 1 : 1 + (size_t)rand() % 3;
+		int kinds[2] = { rand() % 64, rand() % 64 };
+
+		if (mb_query_add_aggregates(&q, lists[round % 6], &err) < 0 ||
+		    mb_query_finish(&q, NULL, 0, &err) < 0)
+			fail_msg("%s", err.msg);
+		open_states(&one, &q);
+		open_states(&many, &q);
+		mb_totals_open(&t, &q);
+		for (int batch = 0; batch < 40; batch++) {
+			uint32_t numbers[MB_ROWS];
+			const bool *is_taken;
+
+			rows.n = (size_t)(1 + rand() % MB_ROWS);
+			if (round % 5 != 0 && rand() % 4 == 0 &&
+			    n_groups < N_GROUPS)
+				n_groups++;
+			for (size_t i = 0; i < q.n_numbers; i++) {
+				if (rand() % 8 == 0)
+					kinds[i] = rand() % 64;
+				make_column(&columns[i], rows.n, kinds[i]);
+			}
+			for (size_t i = 0; i < rows.n; i++) {
+				numbers[i] = (uint32_t)((size_t)rand() %
+				    n_groups);
+				for (size_t f = 0; f < q.fields.n; f++)
+					view[f * MB_ROWS + i].kind =
+					    batch % 3 == 0 && rand() % 3 == 0 ?
+					    MB_NULL : MB_TEXT;
+			}
+			while (!mb_totals_begin(t, &rows, columns, n_groups)) {
+				mb_totals_each(t, put_total, &many);
+				mb_totals_reset(t);
+			}
+			is_taken = mb_totals_add(t, &rows, columns, n_groups,
+			    numbers);
+			for (size_t s = 0; s < q.n_slots; s++) {
+				const struct mb_slot *slot = &q.slots[s];
+				const struct mb_column *c =
+				    &columns[slot->number];
+
+				n_slots++;
+				n_taken += is_taken[s];
+				for (size_t i = 0; i < rows.n; i++) {
+					struct mb_number x = {
+						.units = c->units[i] /
+						    (mb_int128)mb_power_of_ten(
+						    c->places[i] > c->scale ?
+						    0 : c->scale -
+						    c->places[i]),
+						.places = c->places[i] };
+					struct mb_value v = {
+						.p = "", .kind = view[
+						    slot->field * MB_ROWS + i].
+						    kind };
+
+					mb_accum_add(slot->kind, state_in(&one,
+					    numbers[i], s), v, c->places[i] ==
+					    MB_COLUMN_NULL ? NULL : &x, 0,
+					    &one.arena);
+					if (is_taken[s])
+						continue;
+					mb_accum_add(slot->kind, state_in(
+					    &many, numbers[i], s), v,
+					    c->places[i] == MB_COLUMN_NULL ?
+					    NULL : &x, 0, &many.arena);
+				}
+			}
+		}
+		mb_totals_each(t, put_total, &many);
+		check_states(&one, &many, n_groups);
+		mb_totals_close(t);
+		close_states(&one);
+		close_states(&many);
+		mb_query_release(&q);
+	}
+	/* It isn't that all was left to the states. */
+	assert_true(n_taken > n_slots / 2 && n_taken < n_slots);
+}
+
 int
 main(void)
 {
@@ -349,6 +621,8 @@ main(void)
 		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_key_words),
 		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_memo),
+		cmocka_unit_test(test_totals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

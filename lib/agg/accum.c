@@ -660,6 +660,28 @@ mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups, size_t off,
 }
 
 void
+mb_accum_add_total(enum mb_slot_kind kind, void *state,
+    const struct mb_total *total, struct mb_arena *arena)
+{
+	struct decimals one = { .head = (uint64_t)(total->scale + 1) << SCALE |
+		(uint64_t)total->places << MOST | total->n };
+
+	if (kind < MB_SLOT_SUM) {
+		((struct tally *)state)->n += total->n;
+		return;
+	}
+	if (kind == MB_SLOT_RANGE) {
+		one.range.least = total->least;
+		one.range.greatest = total->greatest;
+	} else {
+		set_sum(&one, total->sum);
+	}
+	if (kind == MB_SLOT_MOMENTS)
+		set_squares(&one, total->squares);
+	merge_decimals(kind, state, &one, arena);
+}
+
+void
 mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
     struct mb_arena *arena)
 {

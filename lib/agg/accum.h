@@ -40,6 +40,18 @@ void mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups,
     size_t off, const struct mb_rows *rows, const struct mb_view *view,
     const struct mb_column *column, uint64_t ordinal, struct mb_arena *arena);
 
+/* What n records, or values, come to; of numbers in units of 10^-scale. */
+struct mb_total {
+	uint64_t n;			/* > 0 */
+	unsigned scale, places;		/* the most seen, at most the scale */
+	mb_int128 sum, squares;		/* squares in units of 10^(-2 scale) */
+	int64_t least, greatest;
+};
+
+/* Add them at once; for the kinds of counts and numbers. */
+void mb_accum_add_total(enum mb_slot_kind kind, void *state,
+    const struct mb_total *total, struct mb_arena *arena);
+
 void mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
     struct mb_arena *arena);
 

@@ -8,7 +8,7 @@
 
 #include "base/number.h"
 
-enum { ODD = 254, MAX_DIGITS = 18 };
+enum { ODD = 254, MAX_DIGITS = 18, WORD_LIMIT = 99999999 };
 
 static const uint64_t ones = 0x0101010101010101;
 
@@ -93,6 +93,7 @@ widen(struct mb_column *c, size_t n, bool *odd)
 struct gist {
 	unsigned least, most;
 	size_t n_values;
+	uint64_t longest;	/* units of those longer than a word */
 	bool has_odd;
 };
 
@@ -110,8 +111,12 @@ read_value(struct mb_column *c, struct gist *gist, bool *odd, const char *p,
 	is_negative = *p == '-';
 	p += is_negative;
 	len -= is_negative;
-	places = len - 1 < 8 ? read_word(&units, p, len) :
-	    len == 0 ? ODD : read_long(&units, p, len);
+	if (len - 1 < 8) {
+		places = read_word(&units, p, len);
+	} else {
+		places = len == 0 ? ODD : read_long(&units, p, len);
+		gist->longest = units > gist->longest ? units : gist->longest;
+	}
 	c->units[i] = is_negative ? -(int64_t)units : (int64_t)units;
 	c->places[i] = (uint8_t)places;
 	if (places == ODD) {
@@ -248,6 +253,10 @@ mb_column_read_views(struct mb_column *c, enum mb_isa isa, const char *p,
 	(void)isa;
 	c->scale = gist.most;
 	c->n_values = gist.n_values;
+	c->limit = gist.longest > WORD_LIMIT ? gist.longest : WORD_LIMIT;
+	if (gist.least < gist.most && __builtin_mul_overflow(c->limit,
+	    (uint64_t)mb_power_of_ten(gist.most - gist.least), &c->limit))
+		c->limit = UINT64_MAX;
 	c->is_uniform = gist.n_values == n && !gist.has_odd &&
 	    gist.least == gist.most;
 	return (gist.least < gist.most && widen(c, n, odd)) || gist.has_odd;

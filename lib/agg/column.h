@@ -21,6 +21,7 @@ struct mb_column {
 	unsigned scale;			/* at most 18 */
 	bool is_uniform;		/* none is null, all of scale places */
 	size_t n_values;		/* that aren't null */
+	uint64_t limit;			/* no value has more units */
 };
 
 /*

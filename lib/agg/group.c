@@ -7,6 +7,7 @@
 #include "agg/column.h"
 #include "agg/distinct.h"
 #include "agg/keys.h"
+#include "agg/totals.h"
 #include "base/hash.h"
 #include "base/parse.h"
 
@@ -17,6 +18,7 @@ struct mb_groups {
 	size_t state_off;	/* in a group */
 	struct mb_distinct distinct;	/* MB_SLOT_DISTINCT */
 	struct mb_arena arena;	/* of states */
+	struct mb_totals *totals;	/* that aren't in the states yet */
 	uint32_t *order;	/* in which groups come out; NULL: as added */
 
 	struct mb_number *numbers;	/* of the record in hand */
@@ -50,6 +52,7 @@ mb_groups_open(struct mb_groups **out, const struct mb_query *q,
 	g->has_number = mb_realloc_array(NULL, n, sizeof *g->has_number);
 	g->counts = mb_zalloc(n * sizeof *g->counts);
 	g->columns = mb_realloc_array(NULL, n, sizeof *g->columns);
+	mb_totals_open(&g->totals, q);
 	*out = g;
 }
 
@@ -57,6 +60,7 @@ void
 mb_groups_reset(struct mb_groups *g)
 {
 	mb_keys_reset(g->keys);
+	mb_totals_reset(g->totals);
 	mb_distinct_reset(&g->distinct);
 	free(g->order);
 	g->order = NULL;
@@ -71,6 +75,7 @@ mb_groups_close(struct mb_groups *g)
 	if (g == NULL)
 		return;
 	mb_keys_close(g->keys);
+	mb_totals_close(g->totals);
 	mb_distinct_release(&g->distinct);
 	free(g->key_fields);
 	free(g->order);
@@ -188,11 +193,33 @@ read_columns(struct mb_groups *g, struct mb_rows *rows)
 		    view_of(rows, q->numbers[i]), odd);
 }
 
+static void
+put_total(void *context, size_t group, size_t slot,
+    const struct mb_total *total)
+{
+	struct mb_groups *g = context;
+
+	mb_accum_add_total(g->q->slots[slot].kind,
+	    state_of(g, mb_keys_group(g->keys, group), slot), total,
+	    &g->arena);
+}
+
+/* The totals into the states. */
+static void
+settle(struct mb_groups *g)
+{
+	mb_totals_each(g->totals, put_total, g);
+	mb_totals_reset(g->totals);
+}
+
 void
 mb_groups_add_rows(struct mb_groups *g, struct mb_rows *rows,
     uint64_t ordinal)
 {
 	const struct mb_query *q = g->q;
+	const bool *is_taken;
+	bool is_located = false;
+	size_t n_groups;
 
 	read_columns(g, rows);
 	if (rows->n == 0)
@@ -201,9 +228,15 @@ mb_groups_add_rows(struct mb_groups *g, struct mb_rows *rows,
 		g->counts[i].n_values += g->columns[i].n_values;
 		g->counts[i].n_numbers += g->columns[i].n_values;
 	}
-	mb_keys_find_rows(g->keys, rows, g->key_fields, ordinal, g->found,
-	    g->groups);
+	mb_keys_find_rows(g->keys, rows, g->key_fields, ordinal, g->found);
+	n_groups = mb_keys_count(g->keys);
+	while (!mb_totals_begin(g->totals, rows, g->columns, n_groups))
+		settle(g);
+	is_taken = mb_totals_add(g->totals, rows, g->columns, n_groups,
+	    g->found);
 	for (size_t i = 0; i < q->n_slots; i++) {
+		if (is_taken[i])
+			continue;
 		const struct mb_slot *s = &q->slots[i];
 		const struct mb_view *v = s->kind == MB_SLOT_RECORDS ? NULL :
 		    view_of(rows, s->field);
@@ -215,6 +248,9 @@ mb_groups_add_rows(struct mb_groups *g, struct mb_rows *rows,
 					    rows->p + v[k].start, v[k].len);
 			continue;
 		}
+		if (!is_located)
+			mb_keys_locate(g->keys, g->found, rows->n, g->groups);
+		is_located = true;
 		mb_accum_add_rows(s->kind, g->groups, g->state_off + s->off,
 		    rows, v, s->kind >= MB_SLOT_SUM ?
 		    &g->columns[s->number] : NULL, ordinal, &g->arena);
@@ -262,7 +298,11 @@ void
 mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 {
 	size_t n_from = mb_keys_count(from->keys);
-	uint32_t *merged = from->distinct.n == 0 ? NULL :
+	uint32_t *merged;
+
+	settle(g);
+	settle(from);
+	merged = from->distinct.n == 0 ? NULL :
 	    mb_realloc_array(NULL, n_from, sizeof *merged);
 
 	for (size_t begin = 0; begin < n_from; begin += MB_ROWS) {
@@ -412,6 +452,7 @@ mb_groups_finish(struct mb_groups *g, bool is_sorted)
 {
 	size_t i, n;
 
+	settle(g);
 	/* Without keys there is one group. */
 	if (g->q->n_keys == 0)
 		(void)mb_keys_find(g->keys, NULL, NULL, 0);

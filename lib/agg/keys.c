@@ -6,6 +6,7 @@
 
 #include "agg/cells.h"
 #include "agg/key_words.h"
+#include "agg/memo.h"
 #include "base/hash.h"
 
 enum {
@@ -32,6 +33,7 @@ struct mb_keys {
 	size_t group_size;
 	struct mb_arena arena;	/* of long texts */
 
+	struct mb_memo memo;	/* in front of the table */
 	struct mb_cells cells;
 	struct mb_region groups;
 	size_t n;
@@ -40,7 +42,8 @@ struct mb_keys {
 	struct probe *probes;
 	const struct column **columns;	/* by key */
 	uint64_t hashes[MB_ROWS];
-	bool is_missed[MB_ROWS];	/* the group isn't the first guess */
+	char *guesses[MB_ROWS];	/* groups */
+	bool is_missed[MB_ROWS];	/* the group isn't the guess */
 };
 
 void
@@ -60,6 +63,7 @@ mb_keys_open(struct mb_keys **out, size_t n_keys, size_t state_size,
 	t->probes = mb_realloc_array(NULL, n_keys * MB_ROWS,
 	    sizeof *t->probes);
 	t->columns = mb_realloc_array(NULL, n_keys, sizeof *t->columns);
+	mb_memo_init(&t->memo, seed);
 	*out = t;
 }
 
@@ -68,6 +72,7 @@ mb_keys_close(struct mb_keys *t)
 {
 	if (t == NULL)
 		return;
+	mb_memo_release(&t->memo);
 	mb_cells_release(&t->cells);
 	mb_region_release(&t->groups);
 	mb_arena_release(&t->arena);
@@ -79,6 +84,7 @@ mb_keys_close(struct mb_keys *t)
 void
 mb_keys_reset(struct mb_keys *t)
 {
+	mb_memo_reset(&t->memo);
 	mb_cells_reset(&t->cells);
 	if (t->groups.size > KEPT)
 		mb_region_release(&t->groups);
@@ -539,8 +545,7 @@ column_of(const struct mb_rows *rows, const struct mb_view *v)
  */
 MB_KEY_INLINE void
 guess_short(struct mb_keys *t, const struct mb_rows *rows,
-    const struct mb_view *a, const struct mb_view *b, uint32_t *numbers,
-    char **groups)
+    const struct mb_view *a, const struct mb_view *b, uint32_t *numbers)
 {
 	const char *base = rows->p;
 	const size_t n = rows->n;
@@ -571,8 +576,6 @@ guess_short(struct mb_keys *t, const struct mb_rows *rows,
 			    MB_WIDTH_SHORT);
 		t->is_missed[i] = is_missed;
 	}
-	for (size_t i = 0; i < n; i++)
-		groups[i] = (char *)mb_keys_group(t, numbers[i]);
 }
 
 /*
@@ -580,7 +583,7 @@ guess_short(struct mb_keys *t, const struct mb_rows *rows,
  * is fetched for many at once.
  */
 static void
-guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers, char **groups)
+guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers)
 {
 	const struct mb_cell *cells = mb_cells_of(&t->cells);
 
@@ -594,11 +597,11 @@ guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers, char **groups)
 		/* What no group has is compared with one, too, in vain. */
 		t->is_missed[i] = entry == 0;
 		numbers[i] = entry - (entry > 0);
-		groups[i] = (char *)mb_keys_group(t, numbers[i]);
+		t->guesses[i] = (char *)mb_keys_group(t, numbers[i]);
 	}
 	if (is_far(t))
 		for (size_t i = 0; i < n; i++)
-			__builtin_prefetch(groups[i]);
+			__builtin_prefetch(t->guesses[i]);
 }
 
 /* The group of row i, looked for alone, and added if there is none. */
@@ -632,7 +635,7 @@ find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
  */
 static bool
 guess_rows(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint32_t *numbers, char **groups)
+    const size_t *fields, uint32_t *numbers)
 {
 	const struct mb_view *a = view_of(rows, fields[0]);
 	bool is_short = t->n_keys <= 2 && !is_far(t);
@@ -642,47 +645,53 @@ guess_rows(struct mb_keys *t, const struct mb_rows *rows,
 		is_short &= t->columns[k] == &narrow;
 	}
 	if (is_short && t->n_keys == 1) {
-		guess_short(t, rows, a, NULL, numbers, groups);
+		guess_short(t, rows, a, NULL, numbers);
 		return false;
 	}
 	if (is_short) {
-		guess_short(t, rows, a, view_of(rows, fields[1]), numbers,
-		    groups);
+		guess_short(t, rows, a, view_of(rows, fields[1]), numbers);
 		return false;
 	}
 	for (size_t k = 0; k < t->n_keys; k++)
 		t->columns[k]->hash(t, rows, view_of(rows, fields[k]), k);
-	guess_groups(t, rows->n, numbers, groups);
+	guess_groups(t, rows->n, numbers);
 	for (size_t k = 0; k < t->n_keys; k++)
 		t->columns[k]->compare(t, rows, view_of(rows, fields[k]), k,
-		    groups);
+		    t->guesses);
 	return true;
 }
 
 void
 mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint64_t ordinal, uint32_t *numbers, char **groups)
+    const size_t *fields, uint64_t ordinal, uint32_t *numbers)
 {
-	const size_t n = rows->n, n_before = t->n;
-	bool has_hashes = false;
+	const size_t n = rows->n;
+	bool has_hashes = false, has_memo = false;
 
 	memset(t->is_missed, t->n == 0, n);
 	if (t->n > 0 && t->n_keys > 0) {
-		has_hashes = guess_rows(t, rows, fields, numbers, groups);
+		has_memo = mb_memo_find(&t->memo, rows, fields, t->n_keys,
+		    t->n, numbers);
+		if (has_memo && t->memo.n_missed <= n / 8)
+			memcpy(t->is_missed, t->memo.is_missed, n);
+		else
+			has_hashes = guess_rows(t, rows, fields, numbers);
 	} else if (t->n > 0) {
 		memset(numbers, 0, n * sizeof *numbers);
-		for (size_t i = 0; i < n; i++)
-			groups[i] = t->groups.p;
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (!t->is_missed[i])
-			continue;
-		numbers[i] = find_row(t, rows, fields, ordinal, i,
-		    has_hashes);
-		groups[i] = (char *)mb_keys_group(t, numbers[i]);
-	}
-	/* They may have moved. */
-	for (size_t i = 0; i < n && t->n > n_before; i++)
+	for (size_t i = 0; i < n; i++)
+		if (t->is_missed[i])
+			numbers[i] = find_row(t, rows, fields, ordinal, i,
+			    has_hashes);
+	if (has_memo)
+		mb_memo_learn(&t->memo, rows, fields, t->n_keys, numbers);
+}
+
+void
+mb_keys_locate(const struct mb_keys *t, const uint32_t *numbers, size_t n,
+    char **groups)
+{
+	for (size_t i = 0; i < n; i++)
 		groups[i] = (char *)mb_keys_group(t, numbers[i]);
 }
 

@@ -69,12 +69,14 @@ uint32_t mb_keys_find(struct mb_keys *t, const struct mb_value *values,
 
 /*
  * The same for rows, whose keys are the views of these fields: the numbers of
- * the groups, and where they are after all were found.  A new one gets
- * `ordinal` plus its record.
+ * the groups.  A new one gets `ordinal` plus its record.
  */
 void mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
-    const size_t *fields, uint64_t ordinal, uint32_t *numbers,
-    char **groups);
+    const size_t *fields, uint64_t ordinal, uint32_t *numbers);
+
+/* Where n groups are, until one is added. */
+void mb_keys_locate(const struct mb_keys *t, const uint32_t *numbers,
+    size_t n, char **groups);
 
 /*
  * Which of ours have the keys of the groups begin … begin + n - 1 of `from`,

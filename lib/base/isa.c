@@ -30,6 +30,7 @@ mb_isa_is_there(enum mb_isa isa)
 		return mb_isa_is_there(MB_ISA_AVX2) &&
 		    __builtin_cpu_supports("avx512f") &&
 		    __builtin_cpu_supports("avx512bw") &&
+		    __builtin_cpu_supports("avx512dq") &&
 		    __builtin_cpu_supports("avx512vl") &&
 		    __builtin_cpu_supports("avx512vbmi2");
 #else

@@ -18,7 +18,7 @@ enum mb_isa {
 	MB_ISA_PORTABLE,	/* C, eight bytes at a time */
 	MB_ISA_NEON,		/* every arm64 */
 	MB_ISA_AVX2,		/* with bmi, bmi2, lzcnt, popcnt, pclmul */
-	MB_ISA_AVX512,		/* f, bw, vl, vbmi2 */
+	MB_ISA_AVX512,		/* f, bw, dq, vl, vbmi2 */
 };
 
 bool mb_isa_is_there(enum mb_isa isa);
