@@ -37,7 +37,7 @@ endif
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/clock.o base/signals.o base/number.o base/exact.o \
 	base/count.o base/isa.o
-DURABLE = durable/lock.o durable/stage.o durable/tree.o
+DURABLE = durable/lock.o durable/sync.o durable/stage.o durable/tree.o
 JOURNAL = journal/state.o journal/fold.o journal/lines.o journal/scan.o \
 	journal/journal.o journal/retain.o journal/place.o journal/repair.o \
 	journal/mend.o journal/leftovers.o journal/outcome.o journal/rejects.o

@@ -469,6 +469,63 @@ check_crcs() { # TABLE
 		'p=%C3%A9 p=. p=..%252F..%252Fx p=__HIVE_DEFAULT_PARTITION__ p=a%2520b%2525'
 }
 
+# By the log of tests/fault.c: how many versions got their names, and that what
+# each of them leads to was durable before, and itself before its `commit`.
+check_order() { # LOG
+	python3 -B - "$BATS_TEST_DIRNAME/power" "$1" <<-'E'
+	import importlib.machinery, importlib.util, os, re, sys
+	sys.path.insert(0, os.path.dirname(sys.argv[1]))
+	loader = importlib.machinery.SourceFileLoader("power", sys.argv[1])
+	power = importlib.util.module_from_spec(
+	    importlib.util.spec_from_loader("power", loader))
+	loader.exec_module(power)
+	unsynced, names, places, log_dir, versions, commits = {}, {}, 0, None, 0, 0
+	for e in power.read_log(sys.argv[2]):
+	    if e.verb == "create" and not e.args[2].startswith(".mb-"):
+	        unsynced[e.args[0]] = e.args[2]
+	        names[e.args[1]] = e.args[2]
+	    elif e.verb == "write":
+	        name = names.get(e.args[0], "")
+	        if name == "j.mbj" and b'"mb":"commit"' in e.data:
+	            assert log_dir not in unsynced, "commit %d" % commits
+	            commits += 1
+	        unsynced[e.args[0]] = name or "a file"
+	        places += b'{"mb":"place"' in e.data
+	    elif e.verb == "sync":
+	        unsynced.pop(e.args[0], None)
+	    elif e.verb == "rename" and e.args[4].endswith((".crc", "_checkpoint")):
+	        unsynced.pop(e.args[2], None)   # not for ever needed
+	    elif e.verb == "rename":
+	        if re.fullmatch("[0-9]{20}.json", e.args[4]):
+	            left = {n for i, n in unsynced.items() if n != "j.mbj"}
+	            assert not left, (e.args[4], left)
+	            versions, log_dir = versions + 1, e.args[1]
+	        names[e.args[2]] = e.args[4]
+	        unsynced[e.args[1]] = "the name " + e.args[4]
+	print(versions, places, commits)
+	E
+}
+
+@test "delta: what a version leads to is durable before it has its name" {
+	so=$BATS_TEST_DIRNAME/../${MB_BUILD:-build}/tests/fault.so
+	# As they come; in partitions, and joined; in more files than are open at
+	# a time.
+	seq 60 | awk 'BEGIN { print "n,p" } { print $1 "," $1 % 3 }' >n.csv
+	seq 300 | awk 'BEGIN { print "n,p" } { print $1 "," $1 % 150 }' >m.csv
+	while read -r file records options; do
+		rm -rf t j.mbj* log
+		line "export LD_PRELOAD=$so ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 MB_FAULT_LOG=$PWD/log
+			mb-collect -j j.mbj --max-records $records $file | mb-commit $options delta:t"
+		is "$output" 'status 0 0'
+		n=$((($(wc -l <$file) - 1) / records))
+		is "$(check_order log)" "$(ls t/_delta_log/*[0-9].json | wc -l) $n $n"
+	done <<-'E'
+	n.csv 2
+	n.csv 1 --partition-by p --compact-to 1M
+	m.csv 150 --partition-by p
+	E
+}
+
 @test "delta: in-commit timestamps rise with every version, whatever the clock says" {
 	foreign t '{"name":"n","type":"long","nullable":true,"metadata":{}}' \
 		'"delta.enableInCommitTimestamps":"true","delta.checkpointInterval":"3"' \

@@ -140,14 +140,18 @@ test_a_version_is_written_once(void **state)
 {
 	struct mb_err err = { 0 };
 	struct mb_buf text = { 0 };
+	struct mb_stage *one, *two;
 	struct world w;
 
 	(void)state;
 	make_world(&w);
-	assert_int_equal(mb_delta_log_add(&w.log, 0, MB_STR("one\n"), &err),
-	    0);
-	assert_int_equal(mb_delta_log_add(&w.log, 0, MB_STR("two\n"), &err),
-	    -1);
+	assert_int_equal(mb_delta_log_stage(&one, &w.log, 0, MB_STR("one\n"),
+	    &err), 0);
+	assert_int_equal(mb_delta_log_stage(&two, &w.log, 0, MB_STR("two\n"),
+	    &err), 0);
+	assert_int_equal(mb_delta_log_has(&w.log, 0, NULL, &err), 0);
+	assert_int_equal(mb_delta_log_add(&w.log, one, &err), 0);
+	assert_int_equal(mb_delta_log_add(&w.log, two, &err), -1);
 	assert_int_equal(err.code, MB_EEXIST);
 	err = (struct mb_err){ 0 };
 	assert_int_equal(mb_delta_log_read(&w.log, "00000000000000000000.json",

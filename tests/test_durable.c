@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "durable/lock.h"
 #include "durable/stage.h"
+#include "durable/sync.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -268,6 +269,82 @@ test_lock_wait(void **state)
 	mb_lock_close(l);
 }
 
+/* ---- sync ---- */
+
+/*
+ * More than there are threads, in one order and awaited in another; what
+ * can't be synced (a pipe) fails, and nothing else does.
+ */
+static void
+test_sync(void **state)
+{
+	enum { N = 40, BAD = 17 };
+	struct mb_syncs *all[2] = { NULL, NULL };
+	int fd[N], ends[2];
+
+	(void)state;
+	mb_syncs_open(&all[0]);		/* the other: none */
+	assert_int_equal(pipe(ends), 0);
+	for (int i = 0; i < N; i++)
+		fd[i] = i == BAD ? ends[1] : i == 3 ? at :
+		    openat(at, ".", O_RDWR | O_TMPFILE, 0600);
+	for (int round = 0; round < 20; round++) {
+		struct mb_sync *sync[N];
+		int n_bad = 0;
+
+		for (int i = 0; i < N; i++)
+			sync[i] = mb_sync_begin(all[round % 2], fd[i], i == BAD ?
+			    "the pipe" : "a file");
+		for (int i = 0; i < N; i++) {
+			/* All of them, each in its turn. */
+			int at_once = (i * 7 + round) % N;
+			struct mb_err err = { 0 };
+
+			if (mb_sync_await(&sync[at_once], &err) < 0) {
+				assert_int_equal(at_once, BAD);
+				assert_int_equal(err.code, MB_EIO);
+				assert_non_null(strstr(err.msg, "the pipe"));
+				n_bad++;
+			} else {
+				assert_int_equal(err.code, MB_OK);
+			}
+			assert_null(sync[at_once]);
+			good(mb_sync_await(&sync[at_once], &err), &err);
+		}
+		assert_int_equal(n_bad, 1);
+	}
+	for (int i = 0; i < N; i++)
+		if (fd[i] != at)
+			close(fd[i]);
+	close(ends[0]);
+	mb_syncs_close(all[0]);
+	mb_syncs_close(NULL);
+}
+
+/* A failure that is not the first is not the cause. */
+static void
+test_sync_err(void **state)
+{
+	struct mb_err err = { 0 };
+	struct mb_syncs *all;
+	struct mb_sync *sync;
+	int ends[2];
+
+	(void)state;
+	mb_syncs_open(&all);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(mb_fail(&err, MB_EDATA, "the cause"), -1);
+	sync = mb_sync_begin(all, ends[0], "the pipe");
+	assert_int_equal(mb_sync_await(&sync, &err), -1);
+	assert_string_equal(err.msg, "the cause");
+	sync = mb_sync_begin(all, ends[0], "the pipe");
+	mb_sync_forget(&sync);
+	assert_null(sync);
+	close(ends[0]);
+	close(ends[1]);
+	mb_syncs_close(all);
+}
+
 /* ---- stage ---- */
 
 static struct mb_stage *
@@ -388,6 +465,46 @@ test_stage_close(void **state)
 	assert_int_equal(mb_stage_open(&s, -1, "file", 0666, &err), -1);
 	assert_int_equal(err.code, MB_EIO);
 	assert_null(s);
+}
+
+/* A sync that was begun is awaited by whatever needs it. */
+static void
+test_stage_sync_begin(void **state)
+{
+	struct mb_err err = { 0 };
+	struct mb_syncs *syncs;
+	struct mb_stage *s;
+
+	(void)state;
+	mb_syncs_open(&syncs);
+	s = start("file", "x");
+	good(mb_stage_sync_begin(s, syncs, &err), &err);
+	assert_int_equal(mb_stage_write(s, "y", 1, &err), -1);
+	assert_int_equal(err.code, MB_EBUG);
+	err = (struct mb_err){ 0 };
+	assert_int_equal(mb_stage_sync_begin(s, syncs, &err), -1);
+	assert_int_equal(err.code, MB_EBUG);
+	err = (struct mb_err){ 0 };
+	good(mb_stage_publish(s, &err), &err);
+	mb_stage_close(s);
+	holds("file", "x");
+
+	/* The name before the sync has ended. */
+	s = start("early", "z");
+	good(mb_stage_sync_begin(s, syncs, &err), &err);
+	good(mb_stage_offer(s, &err), &err);
+	holds("early", "z");
+	good(mb_stage_sync(s, &err), &err);
+	mb_stage_close(s);
+	holds("early", "z");
+
+	/* Nobody waits for it. */
+	s = start("never", "x");
+	good(mb_stage_sync_begin(s, syncs, &err), &err);
+	mb_stage_close(s);
+	assert_int_equal(faccessat(at, "never", F_OK, 0), -1);
+	assert_null(strstr(names(at), ".mb-"));
+	mb_syncs_close(syncs);
 }
 
 /* A file that is made first and named later. */
@@ -691,8 +808,11 @@ main(void)
 		TEST(test_lock_change),
 		TEST(test_lock_open_refused),
 		TEST(test_lock_wait),
+		TEST(test_sync),
+		TEST(test_sync_err),
 		TEST(test_stage_publish),
 		TEST(test_stage_close),
+		TEST(test_stage_sync_begin),
 		TEST(test_stage_prepare),
 		TEST(test_stage_size),
 		TEST(test_stage_mode),

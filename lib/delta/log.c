@@ -350,31 +350,44 @@ mb_delta_listing_release(struct mb_delta_listing *l)
  * Writing.
  */
 static int
-write_file(const struct mb_delta_log *l, const char *name,
-    struct mb_str text, bool replaces, struct mb_err *err)
+write_file(struct mb_stage **out, const struct mb_delta_log *l,
+    const char *name, struct mb_str text, struct mb_err *err)
 {
-	struct mb_stage *stage;
-	int rc;
+	*out = NULL;
+	if (mb_stage_open_in(out, l->tmpfd, l->dirfd, name, 0666, err) < 0)
+		return -1;
+	return mb_stage_write(*out, text.p, text.len, err);
+}
 
-	if (mb_stage_open_in(&stage, l->tmpfd, l->dirfd, name, 0666,
-	    err) < 0)
-		return mb_wrap(err, "%s: _delta_log", l->place);
-	rc = mb_stage_write(stage, text.p, text.len, err);
-	if (rc == 0)
-		rc = replaces ? mb_stage_replace(stage, err) :
-		    mb_stage_publish(stage, err);
+/* The end of every way to write: nothing is left open. */
+static int
+end(const struct mb_delta_log *l, struct mb_stage *stage, int rc,
+    struct mb_err *err)
+{
 	mb_stage_close(stage);
 	return rc < 0 ? mb_wrap(err, "%s: _delta_log", l->place) : 0;
 }
 
 int
-mb_delta_log_add(const struct mb_delta_log *l, int64_t version,
-    struct mb_str text, struct mb_err *err)
+mb_delta_log_stage(struct mb_stage **out, const struct mb_delta_log *l,
+    int64_t version, struct mb_str text, struct mb_err *err)
 {
 	char name[MB_DELTA_NAME];
 
 	mb_delta_commit_name(name, version);
-	return write_file(l, name, text, false, err);
+	if (write_file(out, l, name, text, err) == 0 &&
+	    mb_stage_sync(*out, err) == 0)
+		return 0;
+	(void)end(l, *out, -1, err);
+	*out = NULL;
+	return -1;
+}
+
+int
+mb_delta_log_add(const struct mb_delta_log *l, struct mb_stage *stage,
+    struct mb_err *err)
+{
+	return end(l, stage, mb_stage_publish(stage, err), err);
 }
 
 int
@@ -382,24 +395,24 @@ mb_delta_log_offer(const struct mb_delta_log *l, const char *name,
     struct mb_str text, struct mb_err *err)
 {
 	struct mb_stage *stage;
-	int rc;
+	int rc = write_file(&stage, l, name, text, err);
 
-	if (mb_stage_open_in(&stage, l->tmpfd, l->dirfd, name, 0666,
-	    err) < 0)
-		return mb_wrap(err, "%s: _delta_log", l->place);
-	rc = mb_stage_write(stage, text.p, text.len, err);
 	if (rc == 0 && mb_stage_offer(stage, err) < 0) {
 		rc = err->code == MB_EEXIST ? 0 : -1;
 		if (rc == 0)
 			*err = (struct mb_err){ 0 };
 	}
-	mb_stage_close(stage);
-	return rc < 0 ? mb_wrap(err, "%s: _delta_log", l->place) : 0;
+	return end(l, stage, rc, err);
 }
 
 int
 mb_delta_log_replace(const struct mb_delta_log *l, const char *name,
     struct mb_str text, struct mb_err *err)
 {
-	return write_file(l, name, text, true, err);
+	struct mb_stage *stage;
+	int rc = write_file(&stage, l, name, text, err);
+
+	if (rc == 0)
+		rc = mb_stage_replace(stage, err);
+	return end(l, stage, rc, err);
 }

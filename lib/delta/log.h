@@ -17,6 +17,7 @@
 #include <sys/types.h>
 
 #include "base/mem.h"
+#include "durable/stage.h"
 
 struct mb_delta_log {
 	int dirfd;		/* of _delta_log */
@@ -86,11 +87,19 @@ void mb_delta_checkpoint_name(char name[MB_DELTA_NAME],
     const struct mb_delta_checkpoint *c, uint32_t part);
 
 /*
- * Add a version (L1).  MB_EEXIST: somebody was faster.  MB_EIO: it may be
- * there or not; the log must be read to know.
+ * Add a version (L1), in two steps: its bytes are written, and durable; it
+ * gets its name, which is durable, too.  Whatever the version leads to must
+ * be durable in between.  The stage is closed by the second step, or by the
+ * caller instead of it.
+ *
+ * MB_EEXIST, of the second step: somebody was faster.  MB_EIO: it may be there
+ * or not; the log must be read to know.
  */
-MB_CHECK int mb_delta_log_add(const struct mb_delta_log *l, int64_t version,
-    struct mb_str text, struct mb_err *err);
+MB_CHECK int mb_delta_log_stage(struct mb_stage **out,
+    const struct mb_delta_log *l, int64_t version, struct mb_str text,
+    struct mb_err *err);
+MB_CHECK int mb_delta_log_add(const struct mb_delta_log *l,
+    struct mb_stage *stage, struct mb_err *err);
 
 /*
  * Add a file that others can do without, and that may be torn by a power cut:

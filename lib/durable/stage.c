@@ -1,7 +1,10 @@
 /*
+ *	WRITING -> SYNCING [mb_stage_sync_begin] -> SYNCED
  *	WRITING -> SYNCED [mb_stage_sync] -> VISIBLE [mb_stage_publish]
+ *	any -> VISIBLE [mb_stage_offer]
  *
- * I1. The name never leads to missing bytes: data is synced before the name.
+ * I1. The name never leads to missing bytes: data is synced before the name;
+ *     but for offer, where the name alone tells nobody anything.
  * I2. A visible name is durable before anyone is told: the directory is
  *     synced before publish returns.
  * I3. After a failed sync the descriptor is poisoned: the kernel may have
@@ -36,6 +39,7 @@ struct mb_stage {
 	int fd;
 	struct mb_buf pending;
 	uint64_t size;
+	struct mb_sync *sync;	/* that was begun */
 	bool is_synced, is_visible, is_poisoned;
 };
 
@@ -132,7 +136,7 @@ int
 mb_stage_write(struct mb_stage *s, const void *p, size_t len,
     struct mb_err *err)
 {
-	if (s->is_synced || s->is_poisoned)
+	if (s->is_synced || s->is_poisoned || s->sync != NULL)
 		return mb_fail(err, MB_EBUG, "%s: write after sync", s->name);
 	s->size += len;
 	if (s->pending.len + len < BUFFER) {
@@ -161,18 +165,33 @@ mb_stage_size(const struct mb_stage *s)
 int
 mb_stage_sync(struct mb_stage *s, struct mb_err *err)
 {
+	int rc;
+
 	if (s->is_poisoned)
 		return mb_fail(err, MB_EBUG, "%s: sync after a failure",
 		    s->name);
 	if (s->is_synced)
 		return 0;
+	if (s->sync != NULL)
+		rc = mb_sync_await(&s->sync, err);
+	else if (flush_pending(s, err) < 0)
+		return -1;
+	else
+		rc = mb_fsync(s->fd, s->name, err);
+	s->is_poisoned = rc < 0;	/* I3 */
+	s->is_synced = rc == 0;
+	return rc;
+}
+
+int
+mb_stage_sync_begin(struct mb_stage *s, struct mb_syncs *syncs,
+    struct mb_err *err)
+{
+	if (s->is_synced || s->is_poisoned || s->sync != NULL)
+		return mb_fail(err, MB_EBUG, "%s: a second sync", s->name);
 	if (flush_pending(s, err) < 0)
 		return -1;
-	if (mb_fsync(s->fd, s->name, err) < 0) {
-		s->is_poisoned = true;		/* I3 */
-		return -1;
-	}
-	s->is_synced = true;
+	s->sync = mb_sync_begin(syncs, s->fd, s->name);
 	return 0;
 }
 
@@ -252,6 +271,7 @@ mb_stage_close(struct mb_stage *s)
 {
 	if (s == NULL)
 		return;
+	mb_sync_forget(&s->sync);
 	/* Remove before close: the flock guards the name until it is gone. */
 	if (s->fd >= 0 && !s->is_visible)
 		unlinkat(s->tmp_dirfd, s->tmp, 0);

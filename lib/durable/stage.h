@@ -18,6 +18,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "durable/sync.h"
 
 struct mb_stage;
 
@@ -59,6 +60,13 @@ uint64_t mb_stage_size(const struct mb_stage *s);
 MB_CHECK int mb_stage_sync(struct mb_stage *s, struct mb_err *err);
 
 /*
+ * All is written: begin to make it durable, beside what else is to be done.
+ * sync then awaits it, and so does publish.
+ */
+MB_CHECK int mb_stage_sync_begin(struct mb_stage *s, struct mb_syncs *syncs,
+    struct mb_err *err);
+
+/*
  * Make the file visible without replacing; on success it survives power
  * loss.  Syncs the bytes first where mb_stage_sync has not.
  *
@@ -72,9 +80,11 @@ MB_CHECK int mb_stage_publish(struct mb_stage *s, struct mb_err *err);
 MB_CHECK int mb_stage_replace(struct mb_stage *s, struct mb_err *err);
 
 /*
- * The same as publish, but nothing is synced: for a file that everybody can do
- * without, and that nobody takes for whole when it is not.  After a power loss
- * it may be gone, empty or torn.
+ * The same as publish, but nothing is synced or awaited: for a file that
+ * everybody can do without, and that nobody takes for whole when it is not;
+ * or for one whose name leads nowhere before its bytes, and the directory,
+ * were synced by the caller.  After a power loss it may be gone, empty or
+ * torn.
  */
 MB_CHECK int mb_stage_offer(struct mb_stage *s, struct mb_err *err);
 

@@ -55,7 +55,7 @@ int
 mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
     unsigned number, const struct mb_datafile_column *columns, size_t n,
     enum mb_parquet_codec codec, const struct mb_datafile_size *size,
-    struct mb_err *err)
+    struct mb_syncs *syncs, struct mb_err *err)
 {
 	static const char *const endings[] = {
 		[MB_PARQUET_CODEC_NONE] = "", [MB_PARQUET_CODEC_SNAPPY] =
@@ -64,7 +64,8 @@ mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
 	};
 	char uuid[MB_UUID_LEN + 1];
 
-	*f = (struct mb_datafile){ .dirfd = dirfd, .n_columns = n };
+	*f = (struct mb_datafile){ .dirfd = dirfd, .n_columns = n,
+		.syncs = syncs };
 	f->shape = mb_realloc_array(NULL, n, sizeof *f->shape);
 	memcpy(f->shape, columns, n * sizeof *columns);
 	f->columns = mb_realloc_array(NULL, n,
@@ -99,31 +100,48 @@ mb_datafile_finish(struct mb_datafile *f, const struct mb_delta_meta *m,
 	free(columns);
 	mb_parquet_writer_close(f->writer);
 	f->writer = NULL;
-	return f->stage == NULL ? 0 : mb_stage_sync(f->stage, err);
+	return f->stage == NULL ? 0 : mb_stage_sync_begin(f->stage, f->syncs,
+	    err);
 }
 
 int
-mb_datafile_publish(struct mb_datafile *f, struct mb_err *err)
+mb_datafile_name(struct mb_datafile *f, struct mb_err *err)
 {
-	if (f->is_published || f->stage == NULL)
+	if (f->is_named || f->stage == NULL)
 		return 0;
-	if (mb_stage_publish(f->stage, err) < 0)
+	if (mb_stage_offer(f->stage, err) < 0)
 		return -1;
-	f->is_published = true;
+	f->is_named = true;
+	f->of_directory = mb_sync_begin(f->syncs, f->dirfd, "the directory");
 	return 0;
 }
 
-void
-mb_datafile_unpublish(struct mb_datafile *f)
+int
+mb_datafile_settle(struct mb_datafile *f, struct mb_err *err)
 {
-	if (f->is_published)
+	if (f->is_durable || f->stage == NULL)
+		return 0;
+	if (f->is_poisoned)
+		return mb_fail(err, MB_EBUG, "%s: sync after a failure",
+		    f->name);
+	f->is_poisoned = mb_sync_await(&f->of_directory, err) < 0 ||
+	    mb_stage_sync(f->stage, err) < 0;
+	f->is_durable = !f->is_poisoned;
+	return f->is_poisoned ? mb_wrap(err, "publish %s", f->name) : 0;
+}
+
+void
+mb_datafile_unname(struct mb_datafile *f)
+{
+	if (f->is_named)
 		unlinkat(f->dirfd, f->name, 0);
-	f->is_published = false;
+	f->is_named = false;
 }
 
 void
 mb_datafile_let_go(struct mb_datafile *f)
 {
+	mb_sync_forget(&f->of_directory);
 	mb_stage_close(f->stage);
 	f->stage = NULL;
 	f->dirfd = -1;
@@ -133,6 +151,7 @@ void
 mb_datafile_close(struct mb_datafile *f)
 {
 	mb_parquet_writer_close(f->writer);
+	mb_sync_forget(&f->of_directory);
 	mb_stage_close(f->stage);
 	free(f->columns);
 	free(f->shape);

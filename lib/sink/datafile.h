@@ -2,10 +2,12 @@
  * datafile.h - one Parquet file of a Delta table, from its first row to its
  * name.
  *
- *	WRITING -> FINISHED [finish: durable, without a name]
- *	FINISHED -> PUBLISHED [publish: named, durable]
+ *	WRITING -> FINISHED [finish: whole, without a name; its sync is begun]
+ *	FINISHED -> NAMED [name: the sync of its directory is begun]
+ *	NAMED -> DURABLE [settle: both have ended]
  *
- * Its name is random and leads nowhere until a commit names it.
+ * Its name is random and leads nowhere until a commit names it, so that it may
+ * be given before the bytes are durable.
  */
 #ifndef MB_SINK_DATAFILE_H
 #define MB_SINK_DATAFILE_H
@@ -32,6 +34,8 @@ struct mb_datafile {
 	char name[96];
 	int dirfd;		/* where it is; borrowed */
 	struct mb_stage *stage;
+	struct mb_syncs *syncs;	/* borrowed */
+	struct mb_sync *of_directory;
 	struct mb_parquet_writer *writer;
 	struct mb_parquet_column **columns;	/* to put values into */
 	struct mb_datafile_column *shape;
@@ -41,32 +45,35 @@ struct mb_datafile {
 	/* Once it is finished. */
 	char *stats;		/* JSON, for the log */
 	uint64_t size;
-	bool is_published;
+	bool is_named, is_durable, is_poisoned;
 };
 
 /*
- * tmpfd: for files without a name; number: of the file in its batch.  dirfd
- * MB_DATAFILE_NOWHERE: nothing is written, all else is as if.
+ * tmpfd: for files without a name; number: of the file in its batch; syncs may
+ * be NULL.  dirfd MB_DATAFILE_NOWHERE: nothing is written, all else is as if.
  */
 enum { MB_DATAFILE_NOWHERE = -2 };
 MB_CHECK int mb_datafile_open(struct mb_datafile *f, int dirfd, int tmpfd,
     unsigned number, const struct mb_datafile_column *columns, size_t n,
     enum mb_parquet_codec codec, const struct mb_datafile_size *size,
-    struct mb_err *err);
+    struct mb_syncs *syncs, struct mb_err *err);
 
 /* m: the table's properties choose the columns of the statistics. */
 MB_CHECK int mb_datafile_finish(struct mb_datafile *f,
     const struct mb_delta_meta *m, struct mb_err *err);
 
 /* Give it its name, unless it has it. */
-MB_CHECK int mb_datafile_publish(struct mb_datafile *f, struct mb_err *err);
+MB_CHECK int mb_datafile_name(struct mb_datafile *f, struct mb_err *err);
+
+/* Bytes and name are durable.  A failure is final: only close may follow. */
+MB_CHECK int mb_datafile_settle(struct mb_datafile *f, struct mb_err *err);
 
 /* Take the name back: no commit leads to it, for certain. */
-void mb_datafile_unpublish(struct mb_datafile *f);
+void mb_datafile_unname(struct mb_datafile *f);
 
 /*
- * It has its name: what was open for that is closed, and dirfd isn't needed
- * any more.  There is no taking back then.
+ * It is durable: what was open for that is closed, and dirfd isn't needed any
+ * more.  There is no taking back then.
  */
 void mb_datafile_let_go(struct mb_datafile *f);
 

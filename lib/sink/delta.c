@@ -3,7 +3,7 @@
  * log.
  *
  *	IDLE -> STAGING		[begin]
- *	STAGING -> STAGED	[stage: the data files are whole and durable]
+ *	STAGING -> STAGED	[stage: the data files are whole]
  *	STAGED -> STAGED	[commit, as often as it takes]
  *	any -> IDLE		[abort]
  *
@@ -11,7 +11,9 @@
  *     the marker that the log shows up to there is the one that the caller
  *     has seen: whoever adds a version in between makes the name taken, and
  *     everything is looked at again.
- * D2. Data files are durable under their names before a version names them.
+ * D2. What a version leads to, and its own bytes, are durable before it has its
+ *     name: data files under theirs, how far the sources were read.  In which
+ *     order doesn't matter, so these syncs run side by side.
  * D3. Whether a commit happened is told by the log alone: its txnId is in it.
  * D4. What we don't support is refused before anything is written.
  *
@@ -207,7 +209,7 @@ static void
 clear_batch(struct delta_sink *s)
 {
 	if (s->files != NULL && !s->is_unknown)
-		mb_deltafiles_unpublish(s->files);
+		mb_deltafiles_unname(s->files);
 	mb_deltafiles_close(s->files);
 	s->files = NULL;
 	mb_columns_reset(&s->columns);
@@ -579,10 +581,13 @@ put_commit(const struct delta_sink *s, struct mb_buf *out,
 	put_adds(s, out, now_ms);
 }
 
-/* How far the sources have been read, once for the batch. */
+/*
+ * How far the sources have been read, once for the batch; *sync is to be
+ * awaited.
+ */
 static int
 put_place(struct delta_sink *s, const struct mb_marker *was,
-    struct mb_err *err)
+    struct mb_sync **sync, struct mb_err *err)
 {
 	if (s->head.positions == NULL || s->has_place || s->home.is_dry)
 		return 0;
@@ -590,10 +595,29 @@ put_place(struct delta_sink *s, const struct mb_marker *was,
 		mb_deltaplace_open(&s->place_file, s->home.log.tmpfd,
 		    s->head.options->journal);
 	if (mb_deltaplace_put(s->place_file, s->batch, s->head.positions, was,
-	    err) < 0)
+	    s->home.syncs, sync, err) < 0)
 		return mb_wrap(err, "%s", s->place);
-	s->has_place = true;
 	return 0;
+}
+
+/*
+ * Write the version, and wait for all that it leads to (D2); mb_delta_log_add
+ * is the next step.
+ */
+static int
+stage_version(struct delta_sink *s, struct mb_stage **out, struct mb_str text,
+    struct mb_sync **place, struct mb_err *err)
+{
+	if (mb_delta_log_stage(out, &s->home.log, s->state.version + 1, text,
+	    err) < 0)
+		return -1;
+	if (mb_sync_await(place, err) == 0) {
+		s->has_place = true;
+		if (s->files == NULL || mb_deltafiles_settle(s->files, err) == 0)
+			return 0;
+	}
+	mb_stage_close(*out);
+	return -1;
 }
 
 /* What the commit does, for --dry-run. */
@@ -645,6 +669,8 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 	struct mb_marker current = { 0 };
 	struct mb_buf text = { 0 };
 	struct mb_err why = { 0 };
+	struct mb_stage *version;
+	struct mb_sync *place = NULL;
 	int rc = -1;
 
 	s->state.awaits = s->txn_id;
@@ -664,10 +690,11 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 		    "moved", s->place);
 		goto out;
 	}
-	if ((now != NULL ? put_place(s, was, err) : find_replaced(s, err)) < 0)
+	if ((now != NULL ? put_place(s, was, &place, err) :
+	    find_replaced(s, err)) < 0)
 		goto out;
-	if (s->files != NULL && mb_deltafiles_publish(s->files, err) < 0)
-		goto out;						/* D2 */
+	if (s->files != NULL && mb_deltafiles_name(s->files, err) < 0)
+		goto out;
 	put_commit(s, &text, was, now, mb_clock_wall_ms());
 	if (s->home.is_dry) {
 		explain(s);
@@ -680,9 +707,10 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 			rc = -1;
 		goto out;
 	}
-	/* D1 */
-	if (mb_delta_log_add(&s->home.log, s->state.version + 1,
-	    (struct mb_str){ text.p, text.len }, &why) == 0) {
+	if (stage_version(s, &version, (struct mb_str){ text.p, text.len },
+	    &place, err) < 0)
+		goto out;
+	if (mb_delta_log_add(&s->home.log, version, &why) == 0) {	/* D1 */
 		/* It has happened, whatever reading it again may say. */
 		s->is_fresh = mb_delta_state_apply(&s->state, &s->home.log,
 		    (struct mb_str){ text.p, text.len }, &why) == 0;
@@ -694,6 +722,7 @@ try_commit(struct delta_sink *s, const struct mb_marker *was,
 		*err = why;
 	}
 out:
+	mb_sync_forget(&place);
 	mb_marker_release(&current);
 	mb_buf_release(&text);
 	return rc;
@@ -719,7 +748,7 @@ take_care(struct delta_sink *s)
 	const struct mb_sink_options *o = s->head.options;
 	struct mb_deltatidy t = { .rootfd = s->home.rootfd,
 		.log = &s->home.log, .state = &s->state,
-		.journal = o->journal };
+		.journal = o->journal, .syncs = s->home.syncs };
 	struct mb_err err = { 0 };
 
 	if (choose_codec(s, &t.codec, &err) == 0)

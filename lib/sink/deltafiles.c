@@ -23,8 +23,8 @@ enum {
 	 * further ones wait, since each file that is written takes memory.
 	 */
 	AT_ONCE = 8,
-	/* So many files wait for the commit without a name; see finish. */
-	WITHOUT_NAME = 64,
+	/* So many files are open until the commit, their syncs under way. */
+	UNSETTLED = 64,
 };
 
 /* What a file takes when others are written beside it. */
@@ -199,7 +199,8 @@ begin_file(struct mb_deltafiles *f, size_t i,
 		rc = open_directory(f, file->dir, &file->dirfd, err);
 	if (rc == 0)
 		rc = mb_datafile_open(&file->data, file->dirfd, f->o.home->log.tmpfd,
-		    (unsigned)i, columns, f->n_data, f->o.codec, size, err);
+		    (unsigned)i, columns, f->n_data, f->o.codec, size,
+		    f->o.home->syncs, err);
 	free(columns);
 	mb_buf_reset(&f->value);
 	put_uri(&f->value, mb_str(file->dir));
@@ -492,7 +493,7 @@ mb_deltafiles_put_rows(struct mb_deltafiles *f,
 	return 1;
 }
 
-/* Descriptors of a file that has its name: there may be many such. */
+/* Descriptors of a file that is durable: there may be many such. */
 static void
 let_go(const struct mb_deltafiles *f, struct file *file)
 {
@@ -533,6 +534,17 @@ write_waiting(struct mb_deltafiles *f, size_t i, struct mb_err *err)
 	return rc;
 }
 
+/* One of more files than can be open until the commit. */
+static int
+settle_early(struct mb_deltafiles *f, struct file *file, struct mb_err *err)
+{
+	if (mb_datafile_name(&file->data, err) < 0 ||
+	    mb_datafile_settle(&file->data, err) < 0)
+		return mb_wrap(err, "%s", f->o.home->log.place);
+	let_go(f, file);
+	return 0;
+}
+
 static int
 finish_file(struct mb_deltafiles *f, size_t i, struct mb_err *err)
 {
@@ -542,12 +554,7 @@ finish_file(struct mb_deltafiles *f, size_t i, struct mb_err *err)
 		return -1;
 	if (mb_datafile_finish(&file->data, f->o.meta, err) < 0)
 		return mb_wrap(err, "%s", f->o.home->log.place);
-	if (i < WITHOUT_NAME)
-		return 0;
-	if (mb_datafile_publish(&file->data, err) < 0)
-		return mb_wrap(err, "%s", f->o.home->log.place);
-	let_go(f, file);
-	return 0;
+	return i < UNSETTLED ? 0 : settle_early(f, &f->v[i - UNSETTLED], err);
 }
 
 static bool
@@ -584,27 +591,36 @@ mb_deltafiles_finish(struct mb_deltafiles *f, struct mb_err *err)
 }
 
 int
-mb_deltafiles_publish(struct mb_deltafiles *f, struct mb_err *err)
+mb_deltafiles_name(struct mb_deltafiles *f, struct mb_err *err)
 {
 	for (size_t i = 0; i < f->n; i++)
-		if (mb_datafile_publish(&f->v[i].data, err) < 0)
+		if (mb_datafile_name(&f->v[i].data, err) < 0)
+			return mb_wrap(err, "%s", f->o.home->log.place);
+	return 0;
+}
+
+int
+mb_deltafiles_settle(struct mb_deltafiles *f, struct mb_err *err)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (mb_datafile_settle(&f->v[i].data, err) < 0)
 			return mb_wrap(err, "%s", f->o.home->log.place);
 	return 0;
 }
 
 void
-mb_deltafiles_unpublish(struct mb_deltafiles *f)
+mb_deltafiles_unname(struct mb_deltafiles *f)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		struct file *file = &f->v[i];
 
-		if (file->data.is_published && file->dirfd < 0) {
+		if (file->data.is_named && file->dirfd < 0) {
 			mb_buf_reset(&f->value);
 			mb_buf_addf(&f->value, "%s%s", file->dir,
 			    file->data.name);
 			unlinkat(f->o.home->rootfd, mb_buf_str(&f->value), 0);
 		} else {
-			mb_datafile_unpublish(&file->data);
+			mb_datafile_unname(&file->data);
 		}
 	}
 }

@@ -2,8 +2,9 @@
  * deltafiles.h - the rows of a batch as data files of a Delta table: one
  * Parquet file for each partition that they have.
  *
- *	WRITING -> FINISHED [finish: durable, without a name]
- *	FINISHED -> PUBLISHED [publish: named, durable]
+ *	WRITING -> FINISHED [finish: whole; their syncs are begun]
+ *	FINISHED -> NAMED [name: those of their directories, too]
+ *	NAMED -> DURABLE [settle: all have ended]
  *
  * The names are random, and lead nowhere until a commit names them.  Those of
  * partitions are in directories as in Hive.
@@ -60,16 +61,19 @@ MB_CHECK int mb_deltafiles_put(struct mb_deltafiles *f,
 MB_CHECK int mb_deltafiles_put_rows(struct mb_deltafiles *f,
     const struct mb_intake_rows *rows, struct mb_err *err);
 
-/* All rows are here: whole files, durable. */
+/* All rows are here: whole files. */
 MB_CHECK int mb_deltafiles_finish(struct mb_deltafiles *f,
     struct mb_err *err);
 
 /* Give them their names, unless they have them.  MB_EIO. */
-MB_CHECK int mb_deltafiles_publish(struct mb_deltafiles *f,
+MB_CHECK int mb_deltafiles_name(struct mb_deltafiles *f, struct mb_err *err);
+
+/* Bytes and names are durable.  MB_EIO: only close may follow. */
+MB_CHECK int mb_deltafiles_settle(struct mb_deltafiles *f,
     struct mb_err *err);
 
 /* Take the names back: no commit leads to them, for certain. */
-void mb_deltafiles_unpublish(struct mb_deltafiles *f);
+void mb_deltafiles_unname(struct mb_deltafiles *f);
 
 /* A finished file.  Borrowed. */
 struct mb_deltafile {

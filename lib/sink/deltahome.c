@@ -97,6 +97,8 @@ mb_deltahome_make(struct mb_deltahome *h, struct mb_err *err)
 {
 	if (h->is_dry)
 		return 0;
+	if (h->syncs == NULL)
+		mb_syncs_open(&h->syncs);
 	if (h->rootfd < 0)
 		h->rootfd = mb_dir_open(h->path, 0777, err);
 	if (h->rootfd < 0 ||
@@ -126,6 +128,7 @@ mb_deltahome_close(struct mb_deltahome *h)
 		close(h->log.tmpfd);
 	if (h->rootfd >= 0)
 		close(h->rootfd);
+	mb_syncs_close(h->syncs);
 	free(h->path);
 	mb_deltahome_init(h, NULL, NULL);
 }

@@ -9,11 +9,13 @@
 #define MB_SINK_DELTAHOME_H
 
 #include "delta/log.h"
+#include "durable/sync.h"
 
 struct mb_deltahome {
 	char *path;		/* absolute; owned */
 	int rootfd;		/* -1: not there yet, likewise in the log */
 	struct mb_delta_log log;
+	struct mb_syncs *syncs;	/* of a batch; from make on */
 	bool is_dry;		/* set by the caller: nothing is made */
 };
 

@@ -132,7 +132,8 @@ open_target(struct joining *g, struct mb_err *err)
 	if (rc == 0)
 		rc = mb_datafile_open(&j->file, j->file_dirfd, j->tmpfd, 0,
 		    columns, g->n_columns, j->codec,
-		    &(struct mb_datafile_size){ MB_DATAFILE_GROUP, 0 }, err);
+		    &(struct mb_datafile_size){ MB_DATAFILE_GROUP, 0 },
+		    j->syncs, err);
 	free(columns);
 	mb_buf_addf(&path, "%s%s", j->path, j->file.name);
 	free(j->path);

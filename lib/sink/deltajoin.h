@@ -11,6 +11,7 @@
 struct mb_deltajoin {
 	int dirfd;		/* of the table; borrowed, likewise below */
 	int tmpfd;
+	struct mb_syncs *syncs;
 	enum mb_parquet_codec codec;
 	const struct mb_delta_schema *schema;
 	const struct mb_delta_meta *meta;

@@ -221,7 +221,7 @@ shrink(struct mb_deltaplace *p, const struct mb_marker *marker, uint64_t end)
 int
 mb_deltaplace_put(struct mb_deltaplace *p, uint64_t batch,
     const struct mb_positions *positions, const struct mb_marker *marker,
-    struct mb_err *err)
+    struct mb_syncs *syncs, struct mb_sync **sync, struct mb_err *err)
 {
 	struct mb_buf line = { 0 };
 	uint64_t end = 0;
@@ -244,7 +244,7 @@ mb_deltaplace_put(struct mb_deltaplace *p, uint64_t batch,
 	mb_line_seal(&line, start);
 	rc = mb_pwrite_all(p->fd, line.p, line.len, end, p->name, err);
 	if (rc == 0)
-		rc = mb_fdatasync(p->fd, p->name, err);
+		*sync = mb_sync_begin(syncs, p->fd, p->name);
 out:
 	mb_buf_release(&line);
 	return rc < 0 ? mb_wrap(err, "_mb/%s", p->name) : 0;

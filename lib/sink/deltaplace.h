@@ -19,6 +19,7 @@
 #ifndef MB_SINK_DELTAPLACE_H
 #define MB_SINK_DELTAPLACE_H
 
+#include "durable/sync.h"
 #include "sink/sink.h"
 
 struct mb_deltaplace;
@@ -29,12 +30,13 @@ void mb_deltaplace_open(struct mb_deltaplace **out, int dirfd,
 void mb_deltaplace_close(struct mb_deltaplace *p);
 
 /*
- * Append a line, and sync it.  From some size on, lines but the newest are
- * made one, by the marker as it is before the batch.
+ * Append a line, and begin to sync it: *sync is to be awaited before anything
+ * else is done here.  From some size on, lines but the newest are made one, by
+ * the marker as it is before the batch.
  */
 MB_CHECK int mb_deltaplace_put(struct mb_deltaplace *p, uint64_t batch,
     const struct mb_positions *positions, const struct mb_marker *marker,
-    struct mb_err *err);
+    struct mb_syncs *syncs, struct mb_sync **sync, struct mb_err *err);
 
 /*
  * Gather what the file of this journal says, by out->marker.  MB_EUSAGE: it

@@ -84,6 +84,7 @@ commit_join(struct mb_deltatidy *t, const struct mb_deltasmall_file *v,
 		return -1;
 	for (int i = 0; rc == 0 && i < MAX_RACES; i++) {
 		struct mb_err why = { 0 };
+		struct mb_stage *stage;
 
 		t->state->awaits = txn_id;
 		t->state->has_seen = false;
@@ -93,13 +94,20 @@ commit_join(struct mb_deltatidy *t, const struct mb_deltasmall_file *v,
 		else if (rc == 0 && !is_as_before(t, v, n, meta))
 			break;
 		if (rc == 0)
-			rc = mb_datafile_publish(&j->file, err);
+			rc = mb_datafile_name(&j->file, err);
 		if (rc != 0)
 			break;
 		mb_buf_reset(&text);
 		put_join(t, &text, v, n, j, txn_id, now_ms);
-		if (mb_delta_log_add(t->log, t->state->version + 1,
-		    (struct mb_str){ text.p, text.len }, &why) == 0) {
+		rc = mb_delta_log_stage(&stage, t->log, t->state->version + 1,
+		    (struct mb_str){ text.p, text.len }, err);
+		if (rc == 0 && mb_datafile_settle(&j->file, err) < 0) {
+			mb_stage_close(stage);
+			rc = -1;
+		}
+		if (rc < 0)
+			break;
+		if (mb_delta_log_add(t->log, stage, &why) == 0) {
 			rc = mb_delta_state_apply(t->state, t->log,
 			    (struct mb_str){ text.p, text.len }, err) < 0 ?
 			    -1 : 1;
@@ -122,7 +130,7 @@ mb_deltatidy_join(struct mb_deltatidy *t, uint64_t budget, int64_t now_ms,
 {
 	struct mb_deltasmall_file v[MB_DELTA_JOIN];
 	struct mb_deltajoin j = { .dirfd = t->rootfd,
-		.tmpfd = t->log->tmpfd, .codec = t->codec,
+		.tmpfd = t->log->tmpfd, .syncs = t->syncs, .codec = t->codec,
 		.schema = &t->state->schema, .meta = &t->state->meta };
 	struct mb_arena arena = { 0 };
 	size_t n = mb_deltasmall_choose(t->small, budget, v);
@@ -146,7 +154,7 @@ mb_deltatidy_join(struct mb_deltatidy *t, uint64_t budget, int64_t now_ms,
 	if (rc > 0) {
 		rc = commit_join(t, v, n, &j, meta, now_ms, err);
 		if (rc <= 0 && !t->is_unknown)
-			mb_datafile_unpublish(&j.file);
+			mb_datafile_unname(&j.file);
 	} else if (rc == 0) {
 		rc = mb_fail(err, MB_EDATA, "%s: its small files can't be "
 		    "joined: their columns aren't the table's", t->log->place);

@@ -19,6 +19,7 @@ struct mb_deltatidy {
 	struct mb_delta_state *state;
 	struct mb_deltasmall *small;	/* the state's observer */
 	const char *journal;
+	struct mb_syncs *syncs;
 	enum mb_parquet_codec codec;
 
 	/* Set by join: a commit was tried, and nobody knows whether it came
