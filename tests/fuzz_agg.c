@@ -387,6 +387,16 @@ draw(unsigned below)
 	return draw_from(&state, below);
 }
 
+/* Now and then, and in some inputs hardly ever. */
+static unsigned rarity = 1;
+static bool is_fancy;		/* strings of ndjson */
+
+static bool
+is_rare(unsigned one_in)
+{
+	return draw(one_in * rarity) == 0;
+}
+
 static const char *
 pick(const char *const *texts, unsigned n)
 {
@@ -406,10 +416,10 @@ put_number(struct mb_buf *out, bool is_json)
 		"999999999999999999" };
 	static const char *const odd_json[] = { "1e3", "-1.5E-2", "-0",
 		"12345678901234567890", "0.8444218515250481", "true", "false",
-		"null", "01", "1.", "-", "12345678.12345678", "\"7\"", "\"\"",
+		"null", "01", "1.", "-", ".5", "-.5", "1.2.3", "1-2", "12345678.12345678", "\"7\"", "\"\"",
 		"1E+2", "0e1", "tru", "nul", "-01", "123456789" };
 
-	switch (draw(12)) {
+	switch (draw(rarity > 1 ? 48 : 12)) {
 	case 0:
 		mb_buf_adds(out, is_json ? PICK(odd_json) : PICK(odd));
 		break;
@@ -490,11 +500,16 @@ put_json_value(struct mb_buf *out, bool is_number)
 		"\"\\ud83d\\ude00\"", "\"\\ud83d\"", "\"\t\"", "\"\xff\"",
 		"\"\xc3\xa9\"", "\"\x7f\"", "\"a\\\\\"", "[[[]]]", "nan", "",
 		"{\"c\":{\"c\":1}}", "\"\\/\"", "\"unclosed", "\"\\udE00\"", "\"\\\\\\u00e9\\\\\"",
-		"\"\xe2\x82\xac\xf0\x9f\x98\x80\"", "\"\xe2\x82\"", "\"\\x\"", "\"\\u12g4\"" };
+		"\"\xe2\x82\"", "\"\\x\"", "\"\\u12g4\"" };
+	static const char *const fancy[] = { "\"say \\\"hi\\\"\"", "\"\\\\\"",
+		"\"caf\\u00e9\"", "\"\\/x\"", "\"\\uD83D\\ude00\"", "null",
+		"\"\xe2\x82\xac\xf0\x9f\x98\x80\"", "true" };
 
-	if (draw(25) == 0) {
+	if (is_rare(25)) {
 		mb_buf_adds(out, PICK(odd));
-	} else if (is_number && draw(10) > 0) {
+	} else if (is_fancy && !is_number && draw(20) == 0) {
+		mb_buf_adds(out, PICK(fancy));
+	} else if (is_number && !is_rare(10)) {
 		put_number(out, true);
 	} else {
 		mb_buf_addc(out, '"');
@@ -531,7 +546,7 @@ put_json_row(struct mb_buf *out, uint64_t form)
 
 		if (i > 0)
 			mb_buf_addf(out, ",%s", blank);
-		if (draw(200) == 0)
+		if (is_rare(200))
 			mb_buf_adds(out, PICK(blanks));
 		mb_buf_addf(out, "\"%s\":%s", key, blank);
 		if (*key == 'o' && draw_from(&form, 3) > 0) {
@@ -553,10 +568,10 @@ put_json_row(struct mb_buf *out, uint64_t form)
 			put_json_value(out, *key == 'b' || *key == 'd');
 		}
 	}
-	mb_buf_addf(out, "%s}", draw(100) == 0 ? "," : "");
-	if (draw(80) == 0)
+	mb_buf_addf(out, "%s}", is_rare(100) ? "," : "");
+	if (is_rare(80))
 		mb_buf_adds(out, draw(2) == 0 ? " x" : "\n \t");
-	mb_buf_adds(out, draw(20) == 0 ? "\r\n" : "\n");
+	mb_buf_adds(out, is_rare(20) ? "\r\n" : "\n");
 }
 
 static void
@@ -573,6 +588,9 @@ make_input(struct mb_buf *out, enum mb_format format)
 	unsigned n = draw(4) == 0 ? draw(600) : draw(40);
 	unsigned n_forms = draw(3) == 0 ? UINT32_MAX : 1 + draw(5);
 	uint64_t forms = state;
+
+	rarity = draw(3) == 0 ? 60 : 1;
+	is_fancy = draw(3) == 0;
 
 	mb_buf_reset(out);
 	mb_buf_addc(out, (char)(draw(64) * 4 + (unsigned)format));

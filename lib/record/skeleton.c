@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "record/bare.h"
 #include "record/json.h"
 
@@ -13,6 +17,8 @@ enum {
 	MAX_FIELDS = 64,
 	GUESS_BITS = 8,
 	PIECE = 16,
+	RUN = 16,		/* records that are taken at once */
+	STREAK = 8,		/* after so many that were alike */
 };
 
 _Static_assert((int)MAX_SHIFT + PIECE <= (int)MB_MARKS_SLACK, "can be read");
@@ -35,9 +41,13 @@ struct place {
 	int16_t shift;
 };
 
-/* A value that must be looked at; other strings are good as they are. */
+/*
+ * A value that must be looked at; other strings are good as they are.  It
+ * stands between two marks that follow each other.
+ */
 struct bone {
-	struct place start, end;
+	uint16_t mark;		/* the first of the two */
+	int16_t start, end;	/* bytes behind the first, and the second */
 	uint8_t field;		/* NO_FIELD: it must only be good */
 	bool is_string;
 };
@@ -60,7 +70,8 @@ struct mb_skeletons {
 	unsigned n, next_victim;
 	uint8_t guess[1 << GUESS_BITS];	/* a number from 1; 0: none */
 	uint8_t *guessed;	/* where the record in hand has its guess */
-	uint8_t before;		/* the skeleton of the record before */
+	uint8_t before;		/* the skeleton of the record before … */
+	unsigned streak;	/* … and of so many */
 	uint64_t once[256];	/* keys that were seen, by their last bits */
 	uint64_t n_rows, n_made;
 };
@@ -110,22 +121,19 @@ has_text(const struct skeleton *k, const char *begin, const char *base,
 	return (differs[0] | differs[1]) == 0;
 }
 
+/* Behind a value without quotes that begins at p, or NULL. */
 static inline const char *
-find_place(struct place place, const char *base, const uint16_t *mark)
-{
-	return base + mark[place.mark] + place.shift;
-}
-
-/* A number with an exponent, or what isn't good.  False: look closer. */
-static bool
-take_odd_value(const char *p, const char *end, enum mb_kind *kind)
+find_end(const char *p, const char *limit, enum mb_kind *kind)
 {
 	struct mb_json value;
+	const char *end = mb_bare_value(p, kind);
 
-	if (mb_json_scalar(&value, p, end) != end)
-		return false;
+	if (end != NULL)
+		return end;
+	/* A number with an exponent, or what isn't good. */
+	end = mb_json_scalar(&value, p, limit);
 	*kind = value.kind;
-	return true;
+	return end;
 }
 
 /* The values into a row, unless it is odd. */
@@ -135,14 +143,13 @@ take_values(const struct skeleton *k, const struct mb_marks *m,
 {
 	for (unsigned i = 0; i < k->n_bones; i++) {
 		const struct bone *bone = &k->bones[i];
-		const char *p = find_place(bone->start, base, mark);
-		const char *end = find_place(bone->end, base, mark);
+		const char *p = base + mark[bone->mark] + bone->start;
+		const char *end = base + mark[bone->mark + 1] + bone->end;
 		enum mb_kind kind = MB_TEXT;
 		struct mb_view *view;
 
-		if (!bone->is_string && (p >= end ||
-		    (mb_bare_value(p, &kind) != end &&
-		    !take_odd_value(p, end, &kind))))
+		if (!bone->is_string &&
+		    (p >= end || find_end(p, end, &kind) != end))
 			return false;
 		if (bone->field == NO_FIELD)
 			continue;
@@ -160,12 +167,263 @@ take_values(const struct skeleton *k, const struct mb_marks *m,
 }
 
 static void
-clear_row(const struct skeleton *k, struct mb_view *row)
+clear_rows(const struct skeleton *k, struct mb_view *row, size_t n)
 {
 	for (unsigned i = 0; i < k->n_bones; i++)
 		if (k->bones[i].field != NO_FIELD)
-			row[k->bones[i].field * MB_ROWS] = (struct mb_view){
-				.start = 0 };
+			memset(&row[k->bones[i].field * MB_ROWS], 0,
+			    n * sizeof *row);
+}
+
+/*
+ * The same for RUN records at once that may all have one skeleton: text by
+ * text and value by value, each of all records.
+ */
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* Is the text of all of them there? */
+INLINE bool
+have_text(const struct skeleton *k, const char *base, const uint16_t *mark)
+{
+	const size_t width = k->n_marks;
+	piece_bytes differs = { 0 };
+
+	for (unsigned i = 0; i <= k->n_pieces; i++) {
+		/* The first bytes are behind the last mark before. */
+		const struct piece *piece = i > 0 ? &k->pieces[i - 1] : NULL;
+		const piece_bytes text = i > 0 ? piece->text : k->text;
+		const piece_bytes mask = i > 0 ? piece->mask : k->mask;
+		const char *p = base + (i > 0 ? piece->shift : 1);
+		const uint16_t *at = i > 0 ? mark + piece->mark : mark - 1;
+		piece_bytes other = { 0 };
+
+		for (unsigned n = 0; n < RUN; n += 4, at += 4 * width) {
+			differs |= (load_piece(p + at[0]) ^ text) & mask;
+			other |= (load_piece(p + at[width]) ^ text) & mask;
+			differs |= (load_piece(p + at[2 * width]) ^ text) &
+			    mask;
+			other |= (load_piece(p + at[3 * width]) ^ text) &
+			    mask;
+		}
+		differs |= other;
+	}
+	return (differs[0] | differs[1]) == 0;
+}
+
+/* Where a value of all of them is. */
+INLINE void
+set_views(const struct bone *bone, const uint16_t *mark, size_t width,
+    struct mb_view *view)
+{
+	mark += bone->mark;
+	for (unsigned n = 0; n < RUN; n++, mark += width) {
+		uint32_t start = (uint32_t)(mark[0] + bone->start);
+
+		view[n] = (struct mb_view){ .start = start,
+			.len = (uint16_t)((uint32_t)(mark[1] + bone->end) -
+			    start),
+			.kind = bone->is_string ? MB_TEXT : MB_NUMBER };
+	}
+}
+
+/* A bit for each that is surely a number. */
+INLINE uint32_t
+find_numbers(const char *base, const struct mb_view *view)
+{
+	uint32_t good = 0;
+
+	for (unsigned n = 0; n < RUN; n++) {
+		const char *p = base + view[n].start;
+
+		good |= (uint32_t)(view[n].len > 0 &&
+		    mb_bare_number(p) == p + view[n].len) << n;
+	}
+	return good;
+}
+
+#if defined(__x86_64__)
+#define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f," \
+    "avx512bw,avx512vl,avx512vbmi2")))
+
+AVX512 INLINE void
+set_views_avx512(const struct bone *bone, const uint16_t *mark, size_t width,
+    struct mb_view *view)
+{
+	const __m512i low = _mm512_set1_epi32(0xffff);
+	const __m512i step = _mm512_mullo_epi32(_mm512_set1_epi32((int)width),
+	    _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
+	    26, 28, 30));
+	__m512i both = _mm512_i32gather_epi32(step, mark + bone->mark, 1);
+	__m512i start = _mm512_add_epi32(_mm512_and_epi32(both, low),
+	    _mm512_set1_epi32(bone->start));
+	__m512i end = _mm512_add_epi32(_mm512_srli_epi32(both, 16),
+	    _mm512_set1_epi32(bone->end));
+	__m512i len = _mm512_or_epi32(_mm512_and_epi32(low,
+	    _mm512_sub_epi32(end, start)), _mm512_set1_epi32(
+	    (bone->is_string ? MB_TEXT : MB_NUMBER) << 16));
+	__m512i a = _mm512_unpacklo_epi32(start, len);
+	__m512i b = _mm512_unpackhi_epi32(start, len);
+
+	_mm512_storeu_si512(view, _mm512_permutex2var_epi64(a,
+	    _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), b));
+	_mm512_storeu_si512(view + 8, _mm512_permutex2var_epi64(a,
+	    _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), b));
+}
+
+/* Of eight, and of up to eight bytes. */
+AVX512 INLINE __mmask8
+find_short_numbers(const char *base, const struct mb_view *view)
+{
+	const __m512i zero = _mm512_setzero_si512();
+	const __m512i one = _mm512_set1_epi64(1);
+	const __m512i eight = _mm512_set1_epi64(8);
+	const __m512i byte = _mm512_set1_epi64(0xff);
+	__m512i v = _mm512_loadu_si512(view);
+	__m512i len = _mm512_and_epi64(_mm512_srli_epi64(v, 32),
+	    _mm512_set1_epi64(0xffff));
+	__mmask8 good = _mm512_cmple_epu64_mask(len, eight), negative, bad,
+	    is_zero;
+	/* What is longer may have its first byte where none can be read. */
+	__m512i t = _mm512_mask_i64gather_epi64(zero, good,
+	    _mm512_and_epi64(v, _mm512_set1_epi64(0xffffffff)), base, 1);
+	__m512i other, other_byte, left;
+
+	negative = _mm512_cmpeq_epi64_mask(_mm512_and_epi64(t, byte),
+	    _mm512_set1_epi64('-'));
+	t = _mm512_mask_srli_epi64(t, negative, t, 8);
+	len = _mm512_mask_sub_epi64(len, negative, len, one);
+	good &= _mm512_test_epi64_mask(len, len);
+	/* Zeros behind the last byte. */
+	left = _mm512_slli_epi64(_mm512_sub_epi64(eight, len), 3);
+	t = _mm512_srlv_epi64(_mm512_sllv_epi64(_mm512_xor_epi64(t,
+	    _mm512_set1_epi8('0')), left), left);
+	/* 0x80 where there is no digit. */
+	other = _mm512_and_epi64(_mm512_or_epi64(t, _mm512_add_epi8(t,
+	    _mm512_set1_epi8(0x76))), _mm512_set1_epi8((char)0x80));
+	/* At most one, which is a point, and neither first nor last. */
+	bad = _mm512_test_epi64_mask(other, _mm512_sub_epi64(other, one)) |
+	    _mm512_test_epi64_mask(other, byte) | _mm512_test_epi64_mask(
+	    _mm512_sllv_epi64(other, left), _mm512_set1_epi64(INT64_MIN));
+	other_byte = _mm512_sub_epi64(_mm512_slli_epi64(other, 1),
+	    _mm512_srli_epi64(other, 7));
+	bad |= _mm512_cmpneq_epi64_mask(_mm512_and_epi64(t, other_byte),
+	    _mm512_and_epi64(_mm512_set1_epi8('.' ^ '0'), other_byte));
+	/* No zero in front of another digit. */
+	is_zero = _mm512_testn_epi64_mask(t, byte);
+	bad |= _mm512_mask_testn_epi64_mask(is_zero & _mm512_cmpgt_epu64_mask(
+	    len, one), other, _mm512_set1_epi64(0x8000));
+	return good & (__mmask8)~bad;
+}
+
+AVX512 INLINE uint32_t
+find_numbers_avx512(const char *base, const struct mb_view *view)
+{
+	return find_short_numbers(base, view) |
+	    (uint32_t)find_short_numbers(base, view + 8) << 8;
+}
+#endif
+
+/* How one set of instructions does it. */
+struct way {
+	void (*set_views)(const struct bone *, const uint16_t *, size_t,
+	    struct mb_view *);
+	uint32_t (*find_numbers)(const char *, const struct mb_view *);
+};
+
+INLINE bool
+take_run(const struct skeleton *k, const struct mb_marks *m,
+    const char *base, const uint16_t *mark, struct mb_view *row,
+    const struct way way)
+{
+	struct mb_view others[RUN];
+
+	if (!have_text(k, base, mark))
+		return false;
+	for (unsigned i = 0; i < k->n_bones; i++) {
+		const struct bone *bone = &k->bones[i];
+		struct mb_view *view = bone->field == NO_FIELD ? others :
+		    &row[bone->field * MB_ROWS];
+		uint32_t odd;
+
+		way.set_views(bone, mark, k->n_marks, view);
+		for (unsigned n = 0; bone->is_string && m->has_escapes &&
+		    n < RUN; n++)
+			if (mb_marks_has_slash(m, view[n].start, view[n].len))
+				return false;
+		odd = bone->is_string ? 0 : way.find_numbers(base, view) ^
+		    ((1u << RUN) - 1);
+		for (; odd != 0; odd &= odd - 1) {
+			struct mb_view *v = &view[__builtin_ctz(odd)];
+			const char *p = base + v->start;
+			enum mb_kind kind;
+
+			/* Below 0 it is a large number. */
+			if (v->len == 0 || v->len > MB_MARKS_REACH ||
+			    find_end(p, p + v->len, &kind) != p + v->len)
+				return false;
+			v->kind = (uint8_t)kind;
+			if (kind == MB_NULL)
+				*v = (struct mb_view){ .start = 0 };
+		}
+	}
+	return true;
+}
+
+static bool
+run_plain(const struct skeleton *k, const struct mb_marks *m,
+    const char *base, const uint16_t *mark, struct mb_view *row)
+{
+	return take_run(k, m, base, mark, row, (struct way){ set_views,
+	    find_numbers });
+}
+
+#if defined(__x86_64__)
+AVX512 static bool
+run_avx512(const struct skeleton *k, const struct mb_marks *m,
+    const char *base, const uint16_t *mark, struct mb_view *row)
+{
+	return take_run(k, m, base, mark, row, (struct way){
+	    set_views_avx512, find_numbers_avx512 });
+}
+#endif
+
+/* RUN rows, if the records are all as the one before. */
+static bool
+add_run(struct mb_skeletons *s, const struct mb_marks *m, uint32_t at,
+    const char *base, struct mb_rows *rows)
+{
+	const uint16_t *mark = m->mark + MB_MARKS_FIRST + at;
+	const struct skeleton *k = s->v[s->before - 1];
+	struct mb_view *row = rows->view + rows->n;
+	bool (*run)(const struct skeleton *, const struct mb_marks *,
+	    const char *, const uint16_t *, struct mb_view *) = run_plain;
+
+#if defined(__x86_64__)
+	if (rows->isa == MB_ISA_AVX512)
+		run = run_avx512;
+#endif
+	if (!run(k, m, base, mark, row)) {
+		clear_rows(k, row, RUN);
+		return false;
+	}
+	for (unsigned i = 0; i < RUN; i++) {
+		rows->record[rows->n++] = (uint16_t)rows->n_records++;
+		mark += k->n_marks;
+		rows->start[rows->n_records] = mark[-1] + 1u;
+	}
+	return true;
+}
+
+/* Could the next RUN records be as the one before? */
+static inline bool
+may_run(const struct mb_skeletons *s, const struct mb_marks *m, uint32_t at,
+    const struct mb_rows *rows)
+{
+	return s->streak >= STREAK && rows->n_records <= MB_ROWS - RUN &&
+	    at > 0 && m->mark[MB_MARKS_FIRST + at - 1] + 1u ==
+	    rows->start[rows->n_records] &&
+	    (m->n_marks - at) / RUN >= s->v[s->before - 1]->n_marks;
 }
 
 unsigned
@@ -174,14 +432,25 @@ mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
     unsigned before)
 {
 	const uint16_t *marks = m->mark + MB_MARKS_FIRST;
+	const struct skeleton *k;
 
 	s->guessed = NULL;
 	while (rows->n_records < MB_ROWS && *at < m->n_marks) {
 		const char *begin = base + rows->start[rows->n_records];
 		const uint16_t *mark = marks + *at;
 		struct mb_view *row = rows->view + rows->n;
-		const struct skeleton *k;
 
+		if (may_run(s, m, *at, rows)) {
+			k = s->v[s->before - 1];
+			if (add_run(s, m, *at, base, rows)) {
+				*at += RUN * k->n_marks;
+				*seen |= k->seen;
+				before = k->last;
+				s->n_rows += RUN;
+				continue;
+			}
+			s->streak = 0;
+		}
 		s->guessed = &s->guess[(mb_bare_load(begin) ^ s->before) *
 		    0x9e3779b97f4a7c15u >> (64 - GUESS_BITS)];
 		if (*s->guessed == 0)
@@ -191,9 +460,10 @@ mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
 		    !has_text(k, begin, base, mark))
 			break;
 		if (!take_values(k, m, base, mark, row)) {
-			clear_row(k, row);
+			clear_rows(k, row, 1);
 			break;
 		}
+		s->streak = s->before == *s->guessed ? s->streak + 1 : 0;
 		s->before = *s->guessed;
 		*at += k->n_marks;
 		*seen |= k->seen;
@@ -236,37 +506,26 @@ put_text(struct skeleton *k, struct mb_str text, const struct place *place)
 	return true;
 }
 
-/* So many bytes in front of the first mark; -1: there is none. */
-static int
-find_mark(struct mb_str text)
+static bool
+is_mark(char c)
 {
-	for (size_t i = 0; i < text.len; i++)
-		if (text.p[i] == '"' || (unsigned char)text.p[i] < 0x20)
-			return (int)i;
-	return -1;
-}
-
-static unsigned
-count_marks(struct mb_str text)
-{
-	unsigned n = 0;
-
-	for (size_t i = 0; i < text.len; i++)
-		n += text.p[i] == '"' || (unsigned char)text.p[i] < 0x20;
-	return n;
+	return c == '"' || (unsigned char)c < 0x20;
 }
 
 /*
- * The text of bone i, with the quotes of the strings around it, stands at
- * the mark `at`.  Sets where it begins and ends.
+ * The text of bone i, with the quotes of the strings around it: all in front
+ * of its first mark is less than 0 bytes behind it, the value before ends
+ * `before` bytes behind it, and the next begins `behind` bytes behind the last
+ * mark.
  */
 static bool
 add_text(struct skeleton *k, struct mb_buf *text, const struct mb_bone *bones,
-    size_t i, struct place *begin, struct place *end)
+    size_t i, int *before, int *behind)
 {
 	bool is_first = i == 0;
-	int first;
+	struct place begin;
 	struct mb_str all;
+	int first = -1;
 
 	mb_buf_reset(text);
 	if (!is_first && bones[i - 1].is_string)
@@ -275,43 +534,53 @@ add_text(struct skeleton *k, struct mb_buf *text, const struct mb_bone *bones,
 	if (bones[i].is_string)
 		mb_buf_addc(text, '"');
 	all = (struct mb_str){ text->p, text->len };
-	/* A value before it that is no string ends where a mark says so. */
-	first = find_mark(all);
-	if (first < 0 || first > MAX_SHIFT || all.len > MAX_SHIFT)
+	begin.mark = (uint16_t)k->n_marks;
+	for (size_t n = 0; n < all.len; n++) {
+		if (!is_mark(all.p[n]))
+			continue;
+		if (first < 0)
+			first = (int)n;
+		*behind = (int)(all.len - n);
+		k->n_marks++;
+	}
+	/* Between two numbers there may be none, and no way to tell them. */
+	if (first < 0)
 		return false;
-	*begin = (struct place){ (uint16_t)k->n_marks, (int16_t)-first };
-	*end = (struct place){ (uint16_t)k->n_marks,
-		(int16_t)((int)all.len - first) };
-	k->n_marks += count_marks(all);
+	*before = -first;
+	begin.shift = (int16_t)-first;
 	if (!is_first)
-		return put_text(k, all, begin);
+		return put_text(k, all, &begin);
 	memcpy(&k->text, all.p, all.len < PIECE ? all.len : PIECE);
 	memset(&k->mask, 0xff, all.len < PIECE ? all.len : PIECE);
 	if (all.len <= PIECE)
 		return true;
-	begin->shift = (int16_t)(PIECE - first);
+	begin.shift = (int16_t)(PIECE - first);
 	return put_text(k, (struct mb_str){ all.p + PIECE, all.len - PIECE },
-	    begin);
+	    &begin);
 }
 
 static bool
 make_skeleton(struct skeleton *k, const struct mb_bone *bones, size_t n)
 {
 	int owner[MAX_FIELDS];	/* which value a field is, at last */
-	struct place start[MB_BONES], end[MB_BONES], behind[MB_BONES];
+	struct bone all[MB_BONES];
 	struct mb_buf text = { 0 };
 	bool is_possible = n <= MB_BONES;
+	int before, behind;
 
 	for (int f = 0; f < MAX_FIELDS; f++)
 		owner[f] = -1;
 	for (size_t i = 0; i < n && is_possible; i++) {
 		uint64_t r = bones[i].resets;
 
-		/* The value i ends where the text i + 1 begins. */
-		is_possible = add_text(k, &text, bones, i, &behind[i],
-		    &start[i]);
+		is_possible = add_text(k, &text, bones, i, &before, &behind);
+		if (!is_possible)
+			break;
 		if (i > 0)
-			end[i - 1] = behind[i];
+			all[i - 1].end = (int16_t)before;
+		all[i] = (struct bone){ .mark = (uint16_t)(k->n_marks - 1),
+			.start = (int16_t)behind, .field = NO_FIELD,
+			.is_string = bones[i].is_string };
 		for (; r != 0; r &= r - 1)
 			owner[__builtin_ctzll(r)] = -1;
 		if (bones[i].field >= 0)
@@ -320,17 +589,14 @@ make_skeleton(struct skeleton *k, const struct mb_bone *bones, size_t n)
 	mb_buf_release(&text);
 	for (size_t i = 0; i + 1 < n && is_possible; i++) {
 		int field = bones[i].field;
-		bool is_wanted = field >= 0 && owner[field] == (int)i;
 
-		if (bones[i].is_string && !is_wanted)
-			continue;
-		if (is_wanted)
+		if (field >= 0 && owner[field] == (int)i) {
+			all[i].field = (uint8_t)field;
 			k->seen |= (uint64_t)1 << field;
-		k->bones[k->n_bones++] = (struct bone){
-			.start = start[i], .end = end[i],
-			.is_string = bones[i].is_string,
-			.field = is_wanted ? (uint8_t)field : NO_FIELD,
-		};
+		} else if (bones[i].is_string) {
+			continue;
+		}
+		k->bones[k->n_bones++] = all[i];
 	}
 	return is_possible;
 }
@@ -352,6 +618,7 @@ mb_skeletons_wants(struct mb_skeletons *s, uint64_t key)
 	uint64_t *once = &s->once[key % 256];
 
 	s->before = i;
+	s->streak = 0;
 	if (i > 0) {
 		if (s->guessed != NULL)
 			*s->guessed = i;
