@@ -62,7 +62,10 @@ generation_of(const struct mb_pipe *p, uint64_t spool)
 	return NULL;
 }
 
-/* The offset from which on batches beyond `settled` or parked need it. */
+/*
+ * The offset from which on batches beyond `settled` or parked need it, by the
+ * state that said `settled`: what is unparked later was parked then.
+ */
 static uint64_t
 needed_from(const struct mb_pipe *p, const struct mb_generation *g,
     uint64_t settled)
@@ -73,7 +76,6 @@ needed_from(const struct mb_pipe *p, const struct mb_generation *g,
 	for (size_t i = 0; i < s->n_batches; i++) {
 		const struct mb_batch *b = &s->batches[i];
 
-		/* One that was unparked since may be planned below it. */
 		if (settled != MB_NONE && b->number <= settled &&
 		    (b->state == MB_COMMITTED || b->state == MB_VOID))
 			continue;

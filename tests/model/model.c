@@ -90,8 +90,6 @@ const struct rule_text rules[N_RULES] = {
 	    "what isn't synced" },
 	[R_GREET_EACH] = { "greet-each", "marker and journal are compared at "
 	    "hello only, not for each batch" },
-	[R_SPOOL_UNPARKED] = { "spool-unparked", "what is unparked below "
-	    "`settled` loses its spool" },
 	[R_REQUEUE_FORMER] = { "requeue-former", "a requeued batch is looked up "
 	    "under its new number only" },
 	[R_REQUEUE_AS] = { "requeue-as", "a requeued batch that was found counts "

@@ -215,8 +215,7 @@ note_spare(const struct world *w, struct proc *p, uint64_t settled)
 	for (size_t i = 0; i < j->state.n_batches; i++) {
 		const struct mb_batch *b = &j->state.batches[i];
 
-		if (b->number > settled ||
-		    (b->state == MB_PLANNED && !breaks(w, R_SPOOL_UNPARKED)) ||
+		if (b->number > settled || b->state == MB_PLANNED ||
 		    (b->state == MB_PARKED && !breaks(w, R_SPOOL_PARKED)))
 			p->spare &= ~j->plan[b->number];
 	}
