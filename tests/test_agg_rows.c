@@ -1,4 +1,5 @@
 /* Rows at once, by each set of instructions, against one value at a time. */
+#include "agg/cells.h"
 #include "agg/column.h"
 #include "agg/key_words.h"
 #include "agg/keys.h"
@@ -617,6 +618,118 @@ test_totals(void **state)
 	assert_true(n_taken > n_slots / 2 && n_taken < n_slots);
 }
 
+/* A search for each hash comes to its number before it comes to a free cell. */
+static void
+check_cells(const struct mb_cells *t, const uint64_t *hashes, size_t n)
+{
+	const struct mb_cell *cells = mb_cells_of(t);
+
+	for (size_t i = 0; i < n; i++) {
+		size_t at = mb_cells_begin(t, hashes[i]);
+
+		for (; cells[at].entry != i + 1; at = (at + 1) & (t->size - 1))
+			if (cells[at].entry == 0)
+				fail_msg("%zu of %zu in %zu cells: not found",
+				    i, n, t->size);
+		assert_int_equal(cells[at].tag, mb_cells_tag(hashes[i]));
+	}
+}
+
+/* Tables that grow, also where many hashes are alike or near the end. */
+static void
+test_cells(void **state)
+{
+	enum { N = 30000 };
+	static uint64_t hashes[N];
+	struct mb_cells t = { 0 };
+
+	(void)state;
+	new_seed();
+	for (int kind = 0; kind < 5; kind++) {
+		size_t size = 0;
+
+		for (size_t i = 0; i < N; i++) {
+			uint64_t hash = (uint64_t)rand() << 33 ^
+			    (uint64_t)rand() << 20 ^ (uint64_t)rand();
+
+			if (kind == 1)		/* at the end, and round it */
+				hash = i % 2 ? hash | UINT64_MAX << 48 :
+				    hash >> 20;
+			if (kind == 2)		/* few begin a search */
+				hash &= ~(uint64_t)0 >> 3 | 0x3 << 20;
+			if (kind == 3 && i % 20 != 0)
+				hash = hashes[i - 1];
+			if (kind == 4)		/* one piece, far too full */
+				hash = (hash >> 20) + ((uint64_t)3 << 60);
+			hashes[i] = hash;
+			mb_cells_reserve(&t, i, 1);
+			if (t.size != size && i > 0)
+				check_cells(&t, hashes, i);
+			size = t.size;
+			/* The last two would take minutes. */
+			if ((kind == 1 || kind == 4) && i > 6000)
+				break;
+			mb_cells_place(&t, hash, i);
+		}
+		mb_cells_reset(&t);
+	}
+	mb_cells_release(&t);
+}
+
+/*
+ * So many keys that some have another's tag: each gets the next number, and
+ * is found again.
+ */
+static void
+test_many_keys(void **state)
+{
+	enum { N = 400000 };
+	static struct mb_view view[MB_ROWS];
+	static const size_t field = 0;
+	struct mb_rows rows = { .view = view };
+	uint32_t numbers[MB_ROWS];
+	char *groups[MB_ROWS];
+	struct mb_buf text = { 0 };
+	struct mb_keys *t;
+
+	(void)state;
+	new_seed();
+	for (rows.isa = MB_ISA_PORTABLE; rows.isa <= MB_ISA_AVX512;
+	    rows.isa++) {
+		if (!mb_isa_is_there(rows.isa))
+			continue;
+		mb_keys_open(&t, 1, 8, (uint64_t)rand());
+		for (size_t begin = 0; begin < 2 * N; begin += MB_ROWS) {
+			mb_buf_reset(&text);
+			rows.n = MB_ROWS;
+			for (size_t i = 0; i < rows.n; i++) {
+				size_t start = text.len;
+
+				mb_buf_addf(&text, "k%zu", (begin + i) % N);
+				view[i] = (struct mb_view){ (uint32_t)start,
+					(uint16_t)(text.len - start),
+					MB_PLAIN };
+				rows.record[i] = (uint16_t)i;
+			}
+			mb_buf_reserve(&text, MB_VIEW_SLACK);
+			rows.p = text.p;
+			mb_keys_find_rows(t, &rows, &field, begin, numbers);
+			mb_keys_locate(t, numbers, rows.n, groups);
+			for (size_t i = 0; i < rows.n; i++) {
+				struct mb_group *group = (void *)groups[i];
+
+				assert_int_equal(numbers[i], (begin + i) % N);
+				assert_int_equal(group->ordinal,
+				    (begin + i) % N);
+			}
+		}
+		assert_int_equal(mb_keys_count(t), N);
+		assert_true(mb_keys_probes(t) < 8 * N);
+		mb_keys_close(t);
+	}
+	mb_buf_release(&text);
+}
+
 int
 main(void)
 {
@@ -624,6 +737,8 @@ main(void)
 		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_key_words),
 		cmocka_unit_test(test_keys),
+		cmocka_unit_test(test_cells),
+		cmocka_unit_test(test_many_keys),
 		cmocka_unit_test(test_memo),
 		cmocka_unit_test(test_totals),
 	};

@@ -4,45 +4,102 @@
 #include <string.h>
 
 enum {
+	LEAST = 64,
 	SMALL = 4096,		/* cells that fit the first-level cache */
 	KEPT = 64 * 1024,	/* bytes */
 };
 
 /*
  * A small table is at most a quarter full, so that nearly all is found in the
- * first cell, and foreseen; of a large one three of five cells, as what isn't
- * in the cache costs more than a second look.
+ * first cell, and foreseen; of a large one three of four cells, as what isn't
+ * in the cache, and memory that is new, cost more than a second look.
  */
 static size_t
 most_of(size_t size)
 {
-	return size <= SMALL ? size / 4 : size / 5 * 3;
+	return size <= SMALL ? size / 4 : size / 4 * 3;
 }
 
-bool
-mb_cells_reserve(struct mb_cells *t, size_t n)
+static void
+set_size(struct mb_cells *t, size_t size)
 {
-	if (n + 1 <= most_of(t->size))
-		return false;
-	assert(n < UINT32_MAX);
-	/* What is there is used again: fresh memory costs more than filling. */
-	if (t->size > 0)
-		memset(t->region.p, 0, t->size * sizeof(struct mb_cell));
-	t->size = t->size == 0 ? 64 : t->size * 2;
-	mb_region_grow(&t->region, t->size * sizeof(struct mb_cell));
-	return true;
+	t->size = size;
+	t->shift = 64 - (unsigned)__builtin_ctzll(size);
+	t->mask = size <= SMALL ? SIZE_MAX : ~(size_t)(MB_CELLS_LINE - 1);
+	mb_region_grow(&t->region, size * sizeof(struct mb_cell));
+}
+
+static size_t
+place(struct mb_cells *t, struct mb_cell cell)
+{
+	struct mb_cell *cells = mb_cells_of(t);
+	size_t i = mb_cells_begin(t, (uint64_t)cell.tag << 32);
+
+	while (cells[i].entry != 0)
+		i = (i + 1) & (t->size - 1);
+	cells[i] = cell;
+	return i;
+}
+
+/*
+ * Twice the size, where it stands, block by block from its end: a cell's new
+ * place is at about twice the old one, where all has been taken away already.
+ * A cell that lay far behind its place, or that finds the end full, may meet
+ * some that are still to be taken away, and has to wait until that is done.
+ */
+static void
+grow(struct mb_cells *t)
+{
+	enum { BLOCK = 512 };
+	struct mb_cell block[BLOCK], *cells;
+	struct mb_buf waiting = { 0 };
+	size_t begin = t->size, n = begin < BLOCK ? begin : BLOCK;
+
+	set_size(t, 2 * t->size);
+	cells = mb_cells_of(t);
+	while (begin > 0) {
+		begin -= n;
+		memcpy(block, cells + begin, n * sizeof *block);
+		memset(cells + begin, 0, n * sizeof *block);
+		for (size_t i = 0; i < n; i++) {
+			size_t home = mb_cells_begin(t,
+			    (uint64_t)block[i].tag << 32), at;
+
+			if (block[i].entry == 0)
+				continue;
+			if (home >= begin) {
+				at = place(t, block[i]);
+				if (at >= home)
+					continue;
+				cells[at] = (struct mb_cell){ 0 };
+			}
+			mb_buf_add(&waiting, &block[i], sizeof *block);
+		}
+	}
+	for (size_t i = 0; i < waiting.len; i += sizeof *block) {
+		memcpy(block, waiting.p + i, sizeof *block);
+		(void)place(t, *block);
+	}
+	mb_buf_release(&waiting);
+}
+
+void
+mb_cells_reserve(struct mb_cells *t, size_t n, size_t more)
+{
+	if (n + more <= most_of(t->size))
+		return;
+	assert(n + more <= most_of((size_t)1 << 32));
+	if (t->size == 0)
+		set_size(t, LEAST);
+	while (n + more > most_of(t->size))
+		grow(t);
 }
 
 void
 mb_cells_place(struct mb_cells *t, uint64_t hash, size_t number)
 {
-	struct mb_cell *cells = mb_cells_of(t);
-	size_t i = mb_cells_begin(t, hash);
-
-	while (cells[i].entry != 0)
-		i = (i + 1) & (t->size - 1);
-	cells[i] = (struct mb_cell){ mb_cells_tag(hash),
-		(uint32_t)number + 1 };
+	(void)place(t, (struct mb_cell){ mb_cells_tag(hash),
+		(uint32_t)number + 1 });
 }
 
 void

@@ -46,9 +46,7 @@ mb_distinct_see(struct mb_distinct *d, uint32_t group, uint32_t slot,
 		d->cap = d->cap == 0 ? 64 : d->cap * 2;
 		d->seen = mb_realloc_array(d->seen, d->cap, sizeof *d->seen);
 	}
-	if (mb_cells_reserve(&d->cells, d->n))
-		for (size_t i = 0; i < d->n; i++)
-			mb_cells_place(&d->cells, d->seen[i]->hash, i);
+	mb_cells_reserve(&d->cells, d->n, 1);
 	mb_cells_place(&d->cells, s->hash, d->n);
 	d->seen[d->n++] = s;
 	return true;

@@ -11,7 +11,7 @@
 
 enum {
 	KEPT = 64 * 1024,	/* bytes */
-	FAR = 512 * 1024,	/* more isn't near the processor */
+	NEAR = 512 * 1024,	/* the processor; more isn't */
 };
 
 /* A key that is looked for. */
@@ -44,6 +44,8 @@ struct mb_keys {
 	uint64_t hashes[MB_ROWS];
 	char *guesses[MB_ROWS];	/* groups */
 	bool is_missed[MB_ROWS];	/* the group isn't the guess */
+	uint32_t at[MB_ROWS];		/* the cell where looking ended */
+	uint16_t first[MB_ROWS];	/* rows whose groups are to be made */
 };
 
 void
@@ -203,24 +205,6 @@ hash_probes(const struct mb_keys *t, size_t i)
 	return finish(hash);
 }
 
-/* Of a group that is in the table, to be placed in another one. */
-static uint64_t
-hash_group(const struct mb_keys *t, const struct mb_group *group)
-{
-	uint64_t hash = t->seeds.word[0];
-
-	for (size_t k = 0; k < t->n_keys; k++) {
-		const struct mb_group_key *key = &group->key[k];
-		struct probe probe = { .word = { load_8((const char *)key) &
-		    MB_KEY_BUT_KIND, load_8(key->rest) } };
-
-		if (is_long(key))
-			set_probe_of_key(t, &probe, key);
-		hash = hash_words(&t->seeds, hash, probe.word, MB_WIDTH_ANY);
-	}
-	return finish(hash);
-}
-
 static bool
 is_key(const struct mb_group_key *key, const struct probe *probe)
 {
@@ -263,59 +247,48 @@ look_up(const struct mb_keys *t, size_t i)
 	return 0;
 }
 
-/* Place all groups; their cells are fetched some rounds ahead. */
+/* Room for n more groups, which are all zeros. */
 static void
-fill_table(struct mb_keys *t)
-{
-	enum { AHEAD = 16 };
-	const struct mb_cell *cells = mb_cells_of(&t->cells);
-	uint64_t hashes[AHEAD];
-
-	for (size_t i = 0; i < t->n + AHEAD; i++) {
-		if (i >= AHEAD)
-			mb_cells_place(&t->cells, hashes[i % AHEAD],
-			    i - AHEAD);
-		if (i < t->n) {
-			hashes[i % AHEAD] = hash_group(t,
-			    mb_keys_group(t, i));
-			__builtin_prefetch(&cells[mb_cells_begin(&t->cells,
-			    hashes[i % AHEAD])], 1);
-		}
-	}
-}
-
-/* A new group with this hash, in the table, all zeros; its entry. */
-static uint32_t
-append_group(struct mb_keys *t, uint64_t hash)
+reserve(struct mb_keys *t, size_t n)
 {
 	/* A key at the end is looked at with what would be behind it. */
-	size_t size = (t->n + 1) * t->group_size + MB_KEY_MIDDLE;
+	size_t size = (t->n + n) * t->group_size + MB_KEY_MIDDLE;
 
 	if (size > t->groups.size)
 		mb_region_grow(&t->groups, 2 * size);
-	if (mb_cells_reserve(&t->cells, t->n))
-		fill_table(t);
+	mb_cells_reserve(&t->cells, t->n, n);
+}
+
+/* A new group with this hash, in the table, all zeros; its number. */
+static uint32_t
+append_group(struct mb_keys *t, uint64_t hash)
+{
+	reserve(t, 1);
 	mb_cells_place(&t->cells, hash, t->n);
-	return (uint32_t)++t->n;
+	return (uint32_t)t->n++;
+}
+
+static const struct mb_long_key *
+keep_long(struct mb_keys *t, const char *p, size_t len)
+{
+	struct mb_long_key *whole = mb_arena_alloc(&t->arena, sizeof *whole +
+	    (len > MB_KEY_MIDDLE ? len : MB_KEY_MIDDLE));
+
+	whole->len = len;
+	memcpy(whole->p, p, len);
+	if (len < MB_KEY_MIDDLE)
+		memset(whole->p + len, 0, MB_KEY_MIDDLE - len);
+	return whole;
 }
 
 static void
 set_key(struct mb_keys *t, struct mb_group_key *key, const struct probe *probe,
     enum mb_kind kind)
 {
-	struct mb_long_key *whole;
-
 	memcpy(key, probe->word, sizeof *key);
 	mb_group_key_set_kind(key, kind);
-	if (!is_long(key))
-		return;
-	whole = mb_arena_alloc(&t->arena, sizeof *whole +
-	    (probe->len > MB_KEY_MIDDLE ? probe->len : MB_KEY_MIDDLE));
-	whole->len = probe->len;
-	memcpy(whole->p, probe->p, probe->len);
-	if (probe->len < MB_KEY_MIDDLE)
-		memset(whole->p + probe->len, 0, MB_KEY_MIDDLE - probe->len);
-	key->whole = whole;
+	if (is_long(key))
+		key->whole = keep_long(t, probe->p, probe->len);
 }
 
 uint32_t
@@ -336,12 +309,12 @@ mb_keys_find(struct mb_keys *t, const struct mb_value *values,
 	if (entry != 0)
 		return entry - 1;
 	entry = append_group(t, t->hashes[0]);
-	group = mb_keys_group(t, entry - 1);
+	group = mb_keys_group(t, entry);
 	group->ordinal = ordinal;
 	for (size_t k = 0; k < t->n_keys; k++)
 		set_key(t, &group->key[k], &t->probes[k * MB_ROWS],
 		    values[fields[k]].kind);
-	return entry - 1;
+	return entry;
 }
 
 /*
@@ -354,12 +327,12 @@ view_of(const struct mb_rows *rows, size_t field)
 	return rows->view + field * MB_ROWS;
 }
 
-/* Isn't all of the table near the processor? */
+/* Is all of the table near the processor? */
 static bool
-is_far(const struct mb_keys *t)
+is_near(const struct mb_keys *t)
 {
 	return t->cells.size * sizeof(struct mb_cell) +
-	    t->n * t->group_size > FAR;
+	    t->n * t->group_size <= NEAR;
 }
 
 /* The first entry with this hash's tag, or 0. */
@@ -422,9 +395,31 @@ compare_column(struct mb_keys *t, const struct mb_rows *rows,
 	}
 }
 
+/* Key k of the groups that the rows have made. */
+MB_KEY_INLINE void
+fill_column(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, size_t n_before,
+    const struct mb_key_way way)
+{
+	for (size_t i = n_before; i < t->n; i++) {
+		const struct mb_view *from = &v[t->first[i - n_before]];
+		struct mb_group_key *key = &mb_keys_group(t, i)->key[k];
+		const char *p = rows->p + from->start;
+		uint64_t word[4];
+
+		way.set(word, p, from->len, from->kind == MB_NULL, way.width);
+		memcpy(key, word, sizeof *key);
+		mb_group_key_set_kind(key, (enum mb_kind)from->kind);
+		if (way.width != MB_WIDTH_SHORT && is_long(key))
+			key->whole = keep_long(t, p, from->len);
+	}
+}
+
 struct column {
 	void (*hash)(struct mb_keys *, const struct mb_rows *,
 	    const struct mb_view *, size_t k);
+	void (*fill)(struct mb_keys *, const struct mb_rows *,
+	    const struct mb_view *, size_t k, size_t n_before);
 	void (*compare)(struct mb_keys *, const struct mb_rows *,
 	    const struct mb_view *, size_t k, char *const *groups);
 };
@@ -434,6 +429,13 @@ hash_short(struct mb_keys *t, const struct mb_rows *rows,
     const struct mb_view *v, size_t k)
 {
 	hash_column(t, rows, v, k, mb_key_short);
+}
+
+static void
+fill_short(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, size_t n_before)
+{
+	fill_column(t, rows, v, k, n_before, mb_key_short);
 }
 
 static void
@@ -448,6 +450,13 @@ hash_middle(struct mb_keys *t, const struct mb_rows *rows,
     const struct mb_view *v, size_t k)
 {
 	hash_column(t, rows, v, k, mb_key_middle);
+}
+
+static void
+fill_middle(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, size_t n_before)
+{
+	fill_column(t, rows, v, k, n_before, mb_key_middle);
 }
 
 static void
@@ -495,6 +504,20 @@ hash_any(struct mb_keys *t, const struct mb_rows *rows,
 }
 
 static void
+fill_any(struct mb_keys *t, const struct mb_rows *rows,
+    const struct mb_view *v, size_t k, size_t n_before)
+{
+	for (size_t i = n_before; i < t->n; i++) {
+		const struct mb_view *from = &v[t->first[i - n_before]];
+		struct probe probe;
+
+		set_row_probe(t, &probe, rows, from);
+		set_key(t, &mb_keys_group(t, i)->key[k], &probe,
+		    (enum mb_kind)from->kind);
+	}
+}
+
+static void
 compare_any(struct mb_keys *t, const struct mb_rows *rows,
     const struct mb_view *v, size_t k, char *const *groups)
 {
@@ -507,14 +530,16 @@ compare_any(struct mb_keys *t, const struct mb_rows *rows,
 	}
 }
 
-static const struct column narrow = { hash_short, compare_short };
+static const struct column narrow = { hash_short, fill_short,
+	compare_short };
 
 /* How the keys of a column are looked at. */
 static const struct column *
 column_of(const struct mb_rows *rows, const struct mb_view *v)
 {
-	static const struct column middle = { hash_middle, compare_middle };
-	static const struct column any = { hash_any, compare_any };
+	static const struct column middle = { hash_middle, fill_middle,
+		compare_middle };
+	static const struct column any = { hash_any, fill_any, compare_any };
 	size_t longest = 0;
 
 	/* Bits of all are quickly had, and nearly always enough. */
@@ -531,7 +556,7 @@ column_of(const struct mb_rows *rows, const struct mb_view *v)
 		return &narrow;
 #if defined(__x86_64__)
 	static const struct column middle_avx512 = { hash_middle_avx512,
-		compare_middle_avx512 };
+		fill_middle, compare_middle_avx512 };
 
 	if (rows->isa == MB_ISA_AVX512)
 		return &middle_avx512;
@@ -579,30 +604,88 @@ guess_short(struct mb_keys *t, const struct mb_rows *rows,
 }
 
 /*
- * The first group with the tag of each row, if there is one; what isn't near
- * is fetched for many at once.
+ * Where the first cell with the tag is, or the first free one.
  */
-static void
-guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers)
+MB_KEY_INLINE size_t
+look_at_cells(const struct mb_cell *cells, size_t last, size_t at,
+    uint32_t tag)
+{
+	while (cells[at].entry != 0 && cells[at].tag != tag)
+		at = (at + 1) & last;
+	return at;
+}
+
+#if defined(__x86_64__)
+/* The same in a large table, a line at a time. */
+MB_AVX512 MB_KEY_INLINE size_t
+look_at_lines(const struct mb_cell *cells, size_t last, size_t at,
+    uint32_t tag)
+{
+	const __m512i want = _mm512_set1_epi32((int)tag);
+
+	for (;; at = (at + MB_CELLS_LINE) & last) {
+		__m512i line = _mm512_loadu_si512(&cells[at]);
+		unsigned used = _mm512_test_epi32_mask(line, line) >> 1 &
+		    0x5555;
+		unsigned same = _mm512_cmpeq_epi32_mask(line, want) & used;
+
+		if (same != 0)
+			return at + (unsigned)__builtin_ctz(same) / 2;
+		if (used != 0x5555)
+			return at + (unsigned)__builtin_popcount(used);
+	}
+}
+#endif
+
+/*
+ * The first group with the tag of each row; if there is none, it is missed,
+ * and t->at is where a new one's cell may be.  What isn't near is fetched for
+ * many at once.  How many have one?
+ */
+MB_KEY_INLINE size_t
+guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers,
+    size_t (*look)(const struct mb_cell *cells, size_t last, size_t at,
+    uint32_t tag))
 {
 	const struct mb_cell *cells = mb_cells_of(&t->cells);
+	const size_t last = t->cells.size - 1;
+	const bool is_far = !is_near(t);
+	size_t n_found = 0;
 
-	if (is_far(t))
+	if (is_far)
 		for (size_t i = 0; i < n; i++)
 			__builtin_prefetch(&cells[mb_cells_begin(&t->cells,
-			    t->hashes[i])]);
+			    t->hashes[i])], 1);
 	for (size_t i = 0; i < n; i++) {
-		uint32_t entry = first_entry(t, t->hashes[i]);
+		size_t at = look(cells, last, mb_cells_begin(&t->cells,
+		    t->hashes[i]), mb_cells_tag(t->hashes[i]));
+		uint32_t entry = cells[at].entry;
 
-		/* What no group has is compared with one, too, in vain. */
+		t->at[i] = (uint32_t)at;
 		t->is_missed[i] = entry == 0;
+		n_found += entry > 0;
+		/* What no group has is compared with one, too, in vain. */
 		numbers[i] = entry - (entry > 0);
 		t->guesses[i] = (char *)mb_keys_group(t, numbers[i]);
+		if (is_far)
+			__builtin_prefetch(t->guesses[i], 1);
 	}
-	if (is_far(t))
-		for (size_t i = 0; i < n; i++)
-			__builtin_prefetch(t->guesses[i]);
+	return n_found;
 }
+
+static size_t
+guess_by_cells(struct mb_keys *t, size_t n, uint32_t *numbers)
+{
+	return guess_groups(t, n, numbers, look_at_cells);
+}
+
+#if defined(__x86_64__)
+MB_AVX512 static size_t
+guess_by_lines(struct mb_keys *t, size_t n, uint32_t *numbers)
+{
+	return guess_groups(t, n, numbers, look_at_lines);
+}
+#endif
 
 /* The group of row i, looked for alone, and added if there is none. */
 static uint32_t
@@ -621,68 +704,126 @@ find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
 	if (entry != 0)
 		return entry - 1;
 	entry = append_group(t, t->hashes[i]);
-	group = mb_keys_group(t, entry - 1);
+	group = mb_keys_group(t, entry);
 	group->ordinal = ordinal + rows->record[i];
 	for (size_t k = 0; k < t->n_keys; k++)
 		set_key(t, &group->key[k], &t->probes[k * MB_ROWS + i],
 		    (enum mb_kind)view_of(rows, fields[k])[i].kind);
-	return entry - 1;
+	return entry;
+}
+
+/* The keys of the groups from `begin` on, of rows first[0] and so on. */
+static void
+make_groups(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint64_t ordinal, size_t begin)
+{
+	for (size_t i = begin; i < t->n; i++)
+		mb_keys_group(t, i)->ordinal = ordinal +
+		    rows->record[t->first[i - begin]];
+	for (size_t k = 0; k < t->n_keys; k++)
+		t->columns[k]->fill(t, rows, view_of(rows, fields[k]), k,
+		    begin);
 }
 
 /*
- * The group of each row, if it is one with the first tag; or it is missed.
- * True if the rows' hashes are there.
+ * The groups of rows that are missed.  Where there are many groups most are
+ * new: they get their numbers at once, and their keys later all together.
+ * What has the tag of another, or what a row before has made, is looked for.
+ */
+static void
+find_missed(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint64_t ordinal, uint32_t *numbers)
+{
+	struct mb_cell *cells = mb_cells_of(&t->cells);
+	size_t n_made = t->n;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		struct mb_cell *cell = &cells[t->at[i]];
+
+		if (!t->is_missed[i])
+			continue;
+		if (cell->entry == 0) {
+			numbers[i] = (uint32_t)t->n;
+			t->first[t->n - n_made] = (uint16_t)i;
+			*cell = (struct mb_cell){ mb_cells_tag(t->hashes[i]),
+				(uint32_t)++t->n };
+			continue;
+		}
+		make_groups(t, rows, fields, ordinal, n_made);
+		numbers[i] = find_row(t, rows, fields, ordinal, i, true);
+		n_made = t->n;
+	}
+	make_groups(t, rows, fields, ordinal, n_made);
+}
+
+/* Rows of a table that may be large, or that have long keys. */
+static void
+find_by_steps(struct mb_keys *t, const struct mb_rows *rows,
+    const size_t *fields, uint64_t ordinal, uint32_t *numbers)
+{
+	size_t n_found;
+
+	for (size_t k = 0; k < t->n_keys; k++)
+		t->columns[k]->hash(t, rows, view_of(rows, fields[k]), k);
+	/* From here on nothing moves. */
+	reserve(t, rows->n);
+#if defined(__x86_64__)
+	if (rows->isa == MB_ISA_AVX512 && t->cells.mask != SIZE_MAX)
+		n_found = guess_by_lines(t, rows->n, numbers);
+	else
+#endif
+		n_found = guess_by_cells(t, rows->n, numbers);
+	for (size_t k = 0; k < t->n_keys && n_found > 0; k++)
+		t->columns[k]->compare(t, rows, view_of(rows, fields[k]), k,
+		    t->guesses);
+	find_missed(t, rows, fields, ordinal, numbers);
+}
+
+/*
+ * Rows of short keys in a table that is near: true, and numbers, but of those
+ * missed.
  */
 static bool
-guess_rows(struct mb_keys *t, const struct mb_rows *rows,
+guess_at_one_go(struct mb_keys *t, const struct mb_rows *rows,
     const size_t *fields, uint32_t *numbers)
 {
-	const struct mb_view *a = view_of(rows, fields[0]);
-	bool is_short = t->n_keys <= 2 && !is_far(t);
+	bool is_short = t->n_keys <= 2 && t->n > 0 && is_near(t);
 
 	for (size_t k = 0; k < t->n_keys; k++) {
 		t->columns[k] = column_of(rows, view_of(rows, fields[k]));
 		is_short &= t->columns[k] == &narrow;
 	}
-	if (is_short && t->n_keys == 1) {
-		guess_short(t, rows, a, NULL, numbers);
-		return false;
-	}
-	if (is_short) {
-		guess_short(t, rows, a, view_of(rows, fields[1]), numbers);
-		return false;
-	}
-	for (size_t k = 0; k < t->n_keys; k++)
-		t->columns[k]->hash(t, rows, view_of(rows, fields[k]), k);
-	guess_groups(t, rows->n, numbers);
-	for (size_t k = 0; k < t->n_keys; k++)
-		t->columns[k]->compare(t, rows, view_of(rows, fields[k]), k,
-		    t->guesses);
-	return true;
+	if (is_short && t->n_keys == 1)
+		guess_short(t, rows, view_of(rows, fields[0]), NULL, numbers);
+	else if (is_short)
+		guess_short(t, rows, view_of(rows, fields[0]),
+		    view_of(rows, fields[1]), numbers);
+	return is_short;
 }
 
 void
 mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
     const size_t *fields, uint64_t ordinal, uint32_t *numbers)
 {
-	const size_t n = rows->n;
-	bool has_hashes = false, has_memo = false;
+	bool has_memo = false;
 
-	memset(t->is_missed, t->n == 0, n);
-	if (t->n > 0 && t->n_keys > 0) {
-		has_memo = mb_memo_find(&t->memo, rows, fields, t->n_keys,
-		    t->n, numbers);
-		if (has_memo && t->memo.n_missed <= n / 8)
-			memcpy(t->is_missed, t->memo.is_missed, n);
-		else
-			has_hashes = guess_rows(t, rows, fields, numbers);
-	} else if (t->n > 0) {
-		memset(numbers, 0, n * sizeof *numbers);
+	if (t->n_keys == 0) {
+		memset(numbers, 0, rows->n * sizeof *numbers);
+		memset(t->is_missed, t->n == 0, rows->n);
+	} else {
+		has_memo = t->n > 0 && mb_memo_find(&t->memo, rows, fields,
+		    t->n_keys, t->n, numbers);
+		if (has_memo && t->memo.n_missed <= rows->n / 8) {
+			memcpy(t->is_missed, t->memo.is_missed, rows->n);
+		} else if (!guess_at_one_go(t, rows, fields, numbers)) {
+			find_by_steps(t, rows, fields, ordinal, numbers);
+			memset(t->is_missed, 0, rows->n);
+		}
 	}
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < rows->n; i++)
 		if (t->is_missed[i])
 			numbers[i] = find_row(t, rows, fields, ordinal, i,
-			    has_hashes);
+			    false);
 	if (has_memo)
 		mb_memo_learn(&t->memo, rows, fields, t->n_keys, numbers);
 }
@@ -738,11 +879,30 @@ mb_keys_merge(struct mb_keys *t, const struct mb_keys *from, size_t begin,
 		is_new[i] = numbers[i] == 0;
 		if (is_new[i]) {
 			numbers[i] = append_group(t, t->hashes[i]);
-			memcpy(mb_keys_group(t, numbers[i] - 1),
+			memcpy(mb_keys_group(t, numbers[i]),
 			    mb_keys_group(from, begin + i), t->group_size);
+		} else {
+			numbers[i]--;
 		}
-		numbers[i]--;
 	}
+}
+
+/* Of a group that is in the table. */
+static uint64_t
+hash_group(const struct mb_keys *t, const struct mb_group *group)
+{
+	uint64_t hash = t->seeds.word[0];
+
+	for (size_t k = 0; k < t->n_keys; k++) {
+		const struct mb_group_key *key = &group->key[k];
+		struct probe probe = { .word = { load_8((const char *)key) &
+		    MB_KEY_BUT_KIND, load_8(key->rest) } };
+
+		if (is_long(key))
+			set_probe_of_key(t, &probe, key);
+		hash = hash_words(&t->seeds, hash, probe.word, MB_WIDTH_ANY);
+	}
+	return finish(hash);
 }
 
 uint64_t
@@ -753,7 +913,8 @@ mb_keys_probes(const struct mb_keys *t)
 
 	for (size_t i = 0; i < t->cells.size; i++)
 		if (cells[i].entry != 0)
-			n += ((i - hash_group(t, mb_keys_group(t,
-			    cells[i].entry - 1))) & (t->cells.size - 1)) + 1;
+			n += ((i - mb_cells_begin(&t->cells, hash_group(t,
+			    mb_keys_group(t, cells[i].entry - 1)))) &
+			    (t->cells.size - 1)) + 1;
 	return n;
 }
