@@ -23,11 +23,27 @@ enum { BLOCKS = 64, SLOTS = 5 };
 /* What the threads took, block by block. */
 struct taken {
 	struct mb_reading *reading;
+	enum mb_format format;
+	bool is_alone;
 	struct mb_reading_block slot[SLOTS];
 	struct mb_buf records[BLOCKS];
 	uint64_t pos[BLOCKS], end[BLOCKS];	/* end: of the block */
 	size_t n;
 };
+
+/* What one that is alone has to find out: how many bytes are whole records. */
+static size_t
+whole(enum mb_format format, struct mb_str bytes)
+{
+	struct mb_split split;
+	uint64_t n;
+
+	mb_split_init(&split, format, ',', 0, 0);
+	while (split.off < bytes.len)
+		(void)mb_split_scan(&split, bytes.p + split.off,
+		    bytes.len - (size_t)split.off, UINT64_MAX, &n);
+	return (size_t)split.complete;
+}
 
 static void
 take(void *context, unsigned worker, unsigned job)
@@ -42,27 +58,35 @@ take(void *context, unsigned worker, unsigned job)
 	if (mb_reading_take(t->reading, b, &buf, &records,
 	    &t->pos[b->number], &err) < 0)
 		abort();
+	if (t->is_alone) {
+		size_t len = whole(t->format, records);
+
+		mb_reading_leave(t->reading, records.len - len);
+		records.len = len;
+	}
 	mb_buf_add(&t->records[b->number], records.p, records.len);
 	mb_buf_release(&buf);
 }
 
-/* Read [pos, end) of data as a file, by three threads; where it ended. */
+/* Read [pos, end) of data as a file; where it ended. */
 static uint64_t
-read_all(struct taken *t, struct mb_str data, enum mb_format format,
-    uint64_t pos, uint64_t end)
+read_all(struct taken *t, unsigned n_threads, struct mb_str data,
+    enum mb_format format, uint64_t pos, uint64_t end)
 {
 	struct mb_span span = { .name = "x", .pos = pos, .end = end };
 	struct mb_reading_block b;
 	struct mb_err err = { 0 };
 	struct mb_crew *crew;
 
-	*t = (struct taken){ .reading = mb_reading_open() };
+	*t = (struct taken){ .reading = mb_reading_open(), .format = format,
+		.is_alone = n_threads == 1 };
 	span.fd = memfd_create("test_reading", MFD_CLOEXEC);
 	if (span.fd < 0 ||
 	    mb_write_all(span.fd, data.p, data.len, "memfd", &err) < 0 ||
-	    mb_crew_open(&crew, 3, SLOTS, take, t, &err) < 0)
+	    mb_crew_open(&crew, n_threads, SLOTS, take, t,
+	    &err) < 0)
 		fail_msg("%s", err.msg);
-	mb_reading_begin(t->reading, &span, format, ',', 0);
+	mb_reading_begin(t->reading, &span, t->is_alone, format, ',', 0);
 	while (mb_reading_next(t->reading, &b)) {
 		assert_int_equal(b.number, t->n);
 		assert_in_range(t->n, 0, BLOCKS - 1);
@@ -159,19 +183,20 @@ test_blocks(void **state)
 
 	(void)state;
 	new_seed();
-	for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
-		enum mb_format format = cases[i / 2].format;
+	for (size_t i = 0; i < 4 * sizeof cases / sizeof *cases; i++) {
+		enum mb_format format = cases[i / 4].format;
 		struct mb_buf b = { 0 };
 		struct mb_str data;
 		struct taken t;
 		uint64_t first, end;
 
-		random_lines(&b, 3 << 20, cases[i / 2].has_quotes);
+		random_lines(&b, 3 << 20, cases[i / 4].has_quotes);
 		data = (struct mb_str){ b.p, b.len };
 		/* From the start, or from the middle of a block. */
 		first = i % 2 == 0 ? 0 : (uint64_t)(strstr(b.p, "\nx") + 1 -
 		    b.p);
-		end = read_all(&t, data, format, first, data.len);
+		end = read_all(&t, i % 4 < 2 ? 1 : 3, data, format, first,
+		    data.len);
 		/* Behind the end may be half a line, or an open quote. */
 		assert_true(end + 1000000 > data.len);
 		assert_true(t.n >= 12);
@@ -203,7 +228,8 @@ test_stops(void **state)
 
 	(void)state;
 	new_seed();
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (size_t k = 0; k < 2 * sizeof cases / sizeof *cases; k++) {
+		const size_t i = k / 2;
 		struct mb_buf b = { 0 };
 		struct taken t;
 		size_t odd, all;
@@ -216,8 +242,8 @@ test_stops(void **state)
 		mb_buf_addc(&b, '\n');
 		random_lines(&b, b.len + (2 << 20), false);
 		all = b.len - cases[i].missing;
-		end = read_all(&t, (struct mb_str){ b.p, all }, MB_CSV, 0,
-		    b.len);
+		end = read_all(&t, k % 2 == 0 ? 1 : 3,
+		    (struct mb_str){ b.p, all }, MB_CSV, 0, b.len);
 		check(&t, (struct mb_str){ b.p, b.len }, MB_CSV, 0, end);
 		if (!cases[i].stops)
 			assert_int_equal(end, all);

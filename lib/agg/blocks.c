@@ -43,6 +43,13 @@ find_bytes(struct mb_work *w, struct worker *worker, struct job *job,
 	return 0;
 }
 
+/* The crew is one thread. */
+static bool
+is_alone(const struct mb_work *w)
+{
+	return w->cfg.n_threads == 1;
+}
+
 /* Runs in a thread of the crew. */
 static void
 run_job(void *context, unsigned number, unsigned slot)
@@ -51,14 +58,22 @@ run_job(void *context, unsigned number, unsigned slot)
 	struct worker *worker = &w->workers[number];
 	struct job *job = &w->jobs[1 + slot];
 	struct mb_str data;
+	uint64_t end;
 
 	reset_job(job);
 	/* The bytes first, if it isn't well equipped: others wait for them. */
-	if (find_bytes(w, worker, job, &data) == 0 &&
-	    mb_work_equip(w, worker, &job->err) == 0 &&
+	if (find_bytes(w, worker, job, &data) < 0)
+		return;
+	job->end = job->off;
+	end = job->off + data.len;
+	if (mb_work_equip(w, worker, &job->err) == 0 &&
 	    mb_reader_begin(worker->reader, header_of(w), job->off,
 	    &job->err) == 0)
-		(void)mb_work_take(w, worker, job, &data, true);
+		(void)mb_work_take(w, worker, job, &data,
+		    !job->is_read || !is_alone(w));
+	/* Of a line that is too long some is gone from the data. */
+	if (job->is_read && is_alone(w))
+		mb_reading_leave(w->reading, (size_t)(end - job->end));
 }
 
 /* Put a job's results behind those of the jobs before. */
@@ -342,8 +357,9 @@ mb_work_read(struct mb_work *w, struct mb_span *span, struct mb_err *err)
 			return -1;
 		w->is_reading = true;
 		w->shift = w->off - span->pos;
-		mb_reading_begin(w->reading, span, w->stream.format,
-		    w->stream.delimiter, w->stream.record_limit);
+		mb_reading_begin(w->reading, span, is_alone(w),
+		    w->stream.format, w->stream.delimiter,
+		    w->stream.record_limit);
 	}
 	while (mb_reading_next(w->reading, &b)) {
 		if (post_block(w, &b, err) < 0)

@@ -16,6 +16,7 @@ enum {
 
 struct mb_reading {
 	struct mb_span span;
+	bool is_alone;
 	enum mb_format format;
 	char delimiter;
 	uint64_t record_limit;
@@ -50,9 +51,11 @@ mb_reading_close(struct mb_reading *r)
 
 void
 mb_reading_begin(struct mb_reading *r, const struct mb_span *span,
-    enum mb_format format, char delimiter, uint64_t record_limit)
+    bool is_alone, enum mb_format format, char delimiter,
+    uint64_t record_limit)
 {
 	r->span = *span;
+	r->is_alone = is_alone;
 	r->format = format;
 	r->delimiter = delimiter;
 	r->record_limit = record_limit;
@@ -198,8 +201,27 @@ find_records(const struct mb_reading *r, const struct mb_reading_block *b,
 	return !looks_like_control(records->p, records->len);
 }
 
-int
-mb_reading_take(struct mb_reading *r, const struct mb_reading_block *b,
+/* All bytes up to the block's end: 1, or 0: stop here. */
+static int
+take_alone(struct mb_reading *r, const struct mb_reading_block *b,
+    struct mb_buf *buf, struct mb_str *records, uint64_t *pos,
+    struct mb_err *err)
+{
+	int rc;
+
+	if (!wait_for_turn(r, b->number, pos) ||
+	    b->end - *pos > MAX_RECORD + BLOCK)
+		return 0;
+	rc = read_bytes(r, buf, *pos, b->end, err);
+	if (rc <= 0)
+		return rc;
+	*records = (struct mb_str){ buf->p, buf->len };
+	return !looks_like_control(records->p, records->len);
+}
+
+/* The records only, as others wait for where they end. */
+static int
+take_beside(struct mb_reading *r, const struct mb_reading_block *b,
     struct mb_buf *buf, struct mb_str *records, uint64_t *pos,
     struct mb_err *err)
 {
@@ -213,14 +235,31 @@ mb_reading_take(struct mb_reading *r, const struct mb_reading_block *b,
 	if (rc > 0)
 		has_quotes = may_have_quotes(r, buf->p, buf->len);
 	if (!wait_for_turn(r, b->number, pos))
-		rc = 0;
-	if (rc > 0)
-		rc = find_records(r, b, buf, from, has_quotes, *pos, records,
-		    err);
+		return 0;
+	return rc <= 0 ? rc : find_records(r, b, buf, from, has_quotes, *pos,
+	    records, err);
+}
+
+int
+mb_reading_take(struct mb_reading *r, const struct mb_reading_block *b,
+    struct mb_buf *buf, struct mb_str *records, uint64_t *pos,
+    struct mb_err *err)
+{
+	int rc = (r->is_alone ? take_alone : take_beside)(r, b, buf, records,
+	    pos, err);
+
 	if (rc <= 0)
 		*records = MB_STR("");
 	pass_turn(r, *pos + records->len, rc <= 0);
 	return rc < 0 ? -1 : 0;
+}
+
+void
+mb_reading_leave(struct mb_reading *r, size_t len)
+{
+	pthread_mutex_lock(&r->mutex);
+	r->pos -= len;
+	pthread_mutex_unlock(&r->mutex);
 }
 
 uint64_t
