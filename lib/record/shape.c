@@ -89,6 +89,8 @@ mb_shape_close(struct mb_shape *s)
  * Finding.
  */
 
+#define INLINE static inline __attribute__((always_inline))
+
 static inline uint64_t
 load(const char *p)
 {
@@ -98,7 +100,7 @@ load(const char *p)
 	return word;
 }
 
-static inline bool
+INLINE bool
 is_at(const struct joint *j, const char *p)
 {
 	uint64_t differs = ((load(p) & j->mask[0]) ^ j->word[0]) |
@@ -122,15 +124,26 @@ struct walk {
 	uint64_t key;		/* a hash of them */
 };
 
+/* A number with an exponent, true, false or null: behind it, or NULL. */
+static const char *
+skip_odd_value(const struct walk *w, const char *p, enum mb_kind *kind)
+{
+	struct mb_json value;
+
+	p = mb_json_scalar(&value, p, w->p + w->mark[w->n_marks - 1]);
+	*kind = value.kind;
+	return p;
+}
+
 /* Behind the joint at p: where the scalar begins and goes on; NULL. */
-static inline const char *
+INLINE const char *
 take_value(struct walk *w, const char *p, unsigned field)
 {
 	const char *start = p, *end;
-	enum mb_kind kind = MB_TEXT;
-	struct mb_json value;
+	enum mb_kind kind;
 
 	if (*p == '"') {
+		kind = MB_TEXT;
 		start++;
 		end = w->p + w->mark[w->at + 1];
 		if (*end != '"')
@@ -138,14 +151,11 @@ take_value(struct walk *w, const char *p, unsigned field)
 		p = end + 1;
 		w->at += 2;
 	} else {
-		end = p = mb_bare_value(start, &kind);
-		if (p == NULL) {
-			end = p = mb_json_scalar(&value, start,
-			    w->p + w->mark[w->n_marks - 1]);
-			if (p == NULL)
-				return NULL;
-			kind = value.kind;
-		}
+		kind = MB_NUMBER;
+		p = mb_bare_number(start);
+		if (p == NULL && (p = skip_odd_value(w, start, &kind)) == NULL)
+			return NULL;
+		end = p;
 	}
 	if (field == NO_FIELD)
 		return p;
@@ -161,7 +171,17 @@ take_value(struct walk *w, const char *p, unsigned field)
 	return p;
 }
 
-static inline void
+/* What the fields were isn't so any more. */
+static void
+reset_fields(struct walk *w, uint64_t fields)
+{
+	w->seen &= ~fields;
+	for (; fields != 0; fields &= fields - 1)
+		w->view[__builtin_ctzll(fields) * MB_ROWS] =
+		    (struct mb_view){ .start = 0 };
+}
+
+INLINE void
 leave_trail(struct walk *w, unsigned joint, bool is_string)
 {
 	unsigned step = joint * 2 + is_string;
@@ -176,17 +196,15 @@ leave_trail(struct walk *w, unsigned joint, bool is_string)
 enum outcome { ORDINARY, ODD, PARTIAL };
 
 /* The record at *p; if it is ordinary, *p moves behind it. */
-static inline enum outcome
-walk_record(struct mb_shape *s, struct walk *w, const char **begin,
-    uint16_t *last)
+INLINE enum outcome
+walk(struct mb_shape *s, struct walk *w, const char **begin, uint16_t *last,
+    const bool leaves_trail)
 {
 	struct joint *joints = s->joints, *j;
 	const char *p = *begin;
 	uint16_t before = *last, at;
 
 	w->seen = 0;
-	w->n_joints = 0;
-	w->key = 0;
 	for (;;) {
 		/* The same as last time, mostly. */
 		at = joints[before].guess;
@@ -203,14 +221,13 @@ walk_record(struct mb_shape *s, struct walk *w, const char **begin,
 		before = at;
 		p += j->len;
 		w->at += j->n_marks;
-		w->seen &= ~j->resets;
-		for (uint64_t r = j->resets; r != 0; r &= r - 1)
-			w->view[__builtin_ctzll(r) * MB_ROWS] =
-			    (struct mb_view){ .start = 0 };
+		if (j->resets != 0)
+			reset_fields(w, j->resets);
 		if (j->is_end) {
 			if (w->at > w->n_marks)
 				return PARTIAL;
-			leave_trail(w, at, false);
+			if (leaves_trail)
+				leave_trail(w, at, false);
 			*last = before;
 			*begin = p;
 			return ORDINARY;
@@ -219,11 +236,28 @@ walk_record(struct mb_shape *s, struct walk *w, const char **begin,
 		if (w->at + 1 >= w->n_marks && (w->at >= w->n_marks ||
 		    *p == '"'))
 			return PARTIAL;
-		leave_trail(w, at, *p == '"');
+		if (leaves_trail)
+			leave_trail(w, at, *p == '"');
 		p = take_value(w, p, j->field);
 		if (p == NULL)
 			return ODD;
 	}
+}
+
+static enum outcome
+walk_record(struct mb_shape *s, struct walk *w, const char **begin,
+    uint16_t *last)
+{
+	return walk(s, w, begin, last, false);
+}
+
+static enum outcome
+walk_with_trail(struct mb_shape *s, struct walk *w, const char **begin,
+    uint16_t *last)
+{
+	w->n_joints = 0;
+	w->key = 0;
+	return walk(s, w, begin, last, true);
 }
 
 /* The end of the line with the mark *at, which moves behind it; NULL. */
@@ -263,6 +297,7 @@ mb_shape_rows(struct mb_shape *s, const struct mb_marks *m, uint32_t *at,
 	struct walk w = { .m = m, .p = base,
 		.mark = m->mark + MB_MARKS_FIRST, .at = *at,
 		.n_marks = m->n_marks };
+	const bool has_skeletons = mb_skeletons_begin(s->skeletons);
 	const char *p;
 	uint16_t last = 0;	/* joint 0 ends in state 0 */
 
@@ -272,19 +307,22 @@ mb_shape_rows(struct mb_shape *s, const struct mb_marks *m, uint32_t *at,
 		uint32_t begin;
 		enum outcome outcome;
 
-		last = (uint16_t)mb_skeletons_rows(s->skeletons, m, &w.at,
-		    base, rows, seen, last);
+		if (has_skeletons)
+			last = (uint16_t)mb_skeletons_rows(s->skeletons, m,
+			    &w.at, base, rows, seen, last);
 		if (rows->n_records == MB_ROWS || w.at == w.n_marks)
 			break;
 		begin = w.at;
 		p = base + rows->start[rows->n_records];
 		w.view = rows->view + rows->n;
 		outcome = s->n_joints == 0 ? ODD :
+		    has_skeletons ? walk_with_trail(s, &w, &p, &last) :
 		    walk_record(s, &w, &p, &last);
 		if (outcome == ORDINARY) {
 			rows->record[rows->n++] = (uint16_t)rows->n_records;
 			*seen |= w.seen;
-			offer_skeleton(s, &w, last);
+			if (has_skeletons)
+				offer_skeleton(s, &w, last);
 		} else {
 			/* The row is taken back. */
 			for (size_t f = 0; f < s->n_fields; f++)

@@ -19,6 +19,8 @@ enum {
 	PIECE = 16,
 	RUN = 16,		/* records that are taken at once */
 	STREAK = 8,		/* after so many that were alike */
+	TRIAL = 1024,		/* records that tell if it is worth it */
+	MAX_IDLE = 1024,
 };
 
 _Static_assert((int)MAX_SHIFT + PIECE <= (int)MB_MARKS_SLACK, "can be read");
@@ -74,12 +76,16 @@ struct mb_skeletons {
 	unsigned streak;	/* … and of so many */
 	uint64_t once[256];	/* keys that were seen, by their last bits */
 	uint64_t n_rows, n_made;
+	/* Since the trial began; what has no skeleton has missed. */
+	unsigned n_taken, n_missed;
+	unsigned n_idle, next_idle;	/* times that nothing is looked for */
 };
 
 void
 mb_skeletons_open(struct mb_skeletons **out)
 {
 	*out = mb_zalloc(sizeof **out);
+	(*out)->next_idle = 1;
 }
 
 void
@@ -426,6 +432,28 @@ may_run(const struct mb_skeletons *s, const struct mb_marks *m, uint32_t at,
 	    (m->n_marks - at) / RUN >= s->v[s->before - 1]->n_marks;
 }
 
+bool
+mb_skeletons_begin(struct mb_skeletons *s)
+{
+	if (s->n_idle > 0) {
+		s->n_idle--;
+		return false;
+	}
+	if (s->n_taken + s->n_missed < TRIAL)
+		return true;
+	/* One that is missed costs about as much as one saves. */
+	if (s->n_missed <= s->n_taken) {
+		s->next_idle = 1;
+	} else {
+		s->n_idle = s->next_idle;
+		if (s->next_idle < MAX_IDLE)
+			s->next_idle *= 2;
+		s->streak = 0;
+	}
+	s->n_taken = s->n_missed = 0;
+	return true;
+}
+
 unsigned
 mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
     uint32_t *at, const char *base, struct mb_rows *rows, uint64_t *seen,
@@ -447,6 +475,7 @@ mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
 				*seen |= k->seen;
 				before = k->last;
 				s->n_rows += RUN;
+				s->n_taken += RUN;
 				continue;
 			}
 			s->streak = 0;
@@ -469,6 +498,7 @@ mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
 		*seen |= k->seen;
 		before = k->last;
 		s->n_rows++;
+		s->n_taken++;
 		rows->record[rows->n++] = (uint16_t)rows->n_records;
 		rows->start[++rows->n_records] = mark[k->n_marks - 1] + 1u;
 	}
@@ -617,6 +647,7 @@ mb_skeletons_wants(struct mb_skeletons *s, uint64_t key)
 	uint8_t i = find_skeleton(s, key);
 	uint64_t *once = &s->once[key % 256];
 
+	s->n_missed++;
 	s->before = i;
 	s->streak = 0;
 	if (i > 0) {

@@ -35,6 +35,12 @@ void mb_skeletons_open(struct mb_skeletons **out);
 void mb_skeletons_close(struct mb_skeletons *s);
 
 /*
+ * Before rows, once for many.  False: not these; lately most of what was
+ * looked for wasn't there, and looking costs more than it saves.
+ */
+bool mb_skeletons_begin(struct mb_skeletons *s);
+
+/*
  * Add rows for records from p + rows->start[rows->n_records] on as long as
  * they have a skeleton that is known, as mb_shape_rows does.  Returns `last`
  * of the last one's, and `before` if there is none.
