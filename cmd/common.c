@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 #include "base/line.h"
+#include "base/parse.h"
+#include "journal/journal.h"
 
 struct mb_progress {
 	struct mb_common common;
@@ -90,6 +92,20 @@ mb_progress_say(struct mb_progress *p, const char *text)
 {
 	clear_line(p);
 	fprintf(stderr, "%s: %s\n", p->name, text);
+}
+
+void
+mb_progress_wait(struct mb_progress *p, const char *journal, int flags)
+{
+	struct mb_buf text = { 0 };
+
+	if (mb_journal_is_free(journal, flags, 2000000))
+		return;
+	mb_show(&text, mb_str(journal));
+	mb_buf_addf(&text, ": waiting for another process that writes there, or "
+	    "was stopped while it did; fuser %s.d/lock names them", journal);
+	mb_progress_say(p, mb_buf_str(&text));
+	mb_buf_release(&text);
 }
 
 /* The first batch that isn't settled; MB_NONE. */

@@ -53,6 +53,13 @@ void mb_progress_close(struct mb_progress *p);
 /* One line to the user, "name: text". */
 void mb_progress_say(struct mb_progress *p, const char *text);
 
+/*
+ * Before a journal is opened: another process, perhaps one that was stopped,
+ * may be in the middle of a line; this says so if it takes two seconds.  (The
+ * kernel doesn't tell which one has such a lock.)
+ */
+void mb_progress_wait(struct mb_progress *p, const char *journal, int flags);
+
 /* A batch has gone through this tool. */
 void mb_progress_batch(struct mb_progress *p, const struct mb_state *s,
     const struct mb_batch *b, const struct mb_report *r);

@@ -879,6 +879,7 @@ open_journal(struct collector *c, struct mb_err *err)
 
 	if (c->cfg->adopt != NULL)
 		return adopt(c, flags, err);
+	mb_progress_wait(c->progress, c->cfg->journal, flags);
 	return mb_journal_open(&c->journal, c->cfg->journal, flags, err);
 }
 

@@ -835,6 +835,7 @@ repair(const struct config *cfg, char **argv, struct mb_err *err)
 static int
 run(const struct config *cfg, char **argv, struct mb_err *err)
 {
+	int flags = MB_JOURNAL_ALL | (cfg->is_shared ? MB_JOURNAL_SHARED : 0);
 	struct replay r = { .cfg = cfg };
 	const char *notice;
 	int rc = -1;
@@ -842,8 +843,8 @@ run(const struct config *cfg, char **argv, struct mb_err *err)
 	if (cfg->repairs)
 		return repair(cfg, argv, err);
 	r.progress = mb_progress_open(&cfg->common, cmd.name);
-	if (mb_journal_open(&r.journal, cfg->journal, MB_JOURNAL_ALL |
-	    (cfg->is_shared ? MB_JOURNAL_SHARED : 0), err) < 0)
+	mb_progress_wait(r.progress, cfg->journal, flags);
+	if (mb_journal_open(&r.journal, cfg->journal, flags, err) < 0)
 		goto out;
 	while ((notice = mb_journal_notice(r.journal)) != NULL)
 		mb_progress_say(r.progress, notice);

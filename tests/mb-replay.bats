@@ -550,3 +550,23 @@ status 65"
 	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
 	is "$output" "status 0 0"
 }
+
+@test "who waits for another process says so" {
+	printf '1\n2\n' >x.log
+	mb-collect -j j.mbj x.log >/dev/null
+	mkfifo go
+	# What a stopped process holds: the append lock, byte 3.
+	start 'python3 -c "
+import fcntl, struct
+f = open(\"j.mbj.d/lock\", \"r+b\")
+fcntl.fcntl(f, 37, struct.pack(\"hhqqi4x\", fcntl.F_WRLCK, 0, 3, 1, 0))
+open(\"held\", \"w\").close()
+open(\"go\").read()"'
+	eventually test -e held
+	start 'mb-replay -j j.mbj'
+	eventually grep -qx 'mb-replay: j.mbj: waiting for another process that writes there, or was stopped while it did; fuser j.mbj.d/lock names them' err
+	[ ! -s said ]
+	echo >go
+	finished
+	has "$(cat said)" " planned "
+}

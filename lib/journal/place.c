@@ -323,6 +323,21 @@ mb_journal_open(struct mb_journal **out, const char *path, int flags,
 	return open_journal(out, path, flags, NULL, err);
 }
 
+bool
+mb_journal_is_free(const char *path, int flags, int64_t wait_us)
+{
+	struct mb_err ignored = { 0 };
+	struct mb_journal *j;
+	int rc;
+
+	if (mb_journal_reach(&j, path, flags & ~MB_JOURNAL_CREATE, &ignored) <
+	    0)
+		return true;
+	rc = mb_lock_take(j->lock, MB_LOCK_APPEND, false, wait_us, &ignored);
+	mb_journal_close(j);
+	return rc != 0;
+}
+
 int
 mb_journal_adopt(struct mb_journal **out, const char *path, int flags,
     const struct mb_state *s, struct mb_err *err)
