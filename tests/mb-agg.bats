@@ -211,7 +211,7 @@ a,2,4'
 status 65'
 	# Not every record is looked at.
 	is "$(agg -k k -a count,sum:x --where "k = 'a'" --on-bad fail x.csv)" \
-'mb-agg: x.csv: record 3, byte 13: 1 fields, the header has 2
+'mb-agg: x.csv: record 3, byte 13: 1 field, the header has 2
 status 65'
 }
 
@@ -227,7 +227,7 @@ status 65'
 a,4'
 	is "$(cat rejects)" \
 '{"source":"x.csv","offset":8,"record":2,"length":5,"reason":"x: not a number: \"NA\"","data":"b,NA\n"}
-{"source":"x.csv","offset":13,"record":3,"length":2,"reason":"1 fields, the header has 2","data":"c\n"}
+{"source":"x.csv","offset":13,"record":3,"length":2,"reason":"1 field, the header has 2","data":"c\n"}
 {"source":"x.csv","offset":19,"record":5,"length":4,"reason":"x: not a number: \"\\xff\"","data_hex":"642cff0a"}'
 	agg -k k -a count --where "k = 'a'" --rejects rejects x.csv
 	is "$(wc -l <rejects)" 1
@@ -246,6 +246,12 @@ a,4'
 'mb-agg: 1 bad record skipped; the first: x.csv: record 1, byte 4: x: not a number: "yes"
 mb-agg: x: there were values, but none is a number
 status 65'
+	# A number in a record that is bad for another field is one.
+	printf 'x,y\nno,5\n3,no\n' >x.csv
+	is "$(agg -a count,sum:x,sum:y --on-bad skip x.csv)" \
+'mb-agg: 2 bad records skipped; the first: x.csv: record 1, byte 4: x: not a number: "no"
+count,x_sum,y_sum
+0,,'
 	# Without values nothing is wrong.
 	printf 'k,x\na,\nb,""\n' >x.csv
 	is "$(agg -a count,sum:x x.csv)" "count,x_sum
@@ -625,7 +631,7 @@ status 64"
 	frames 2 x.csv | mb-agg -k k -a sum:x >out 2>err
 	is "$(sed "s|$PWD/||" err)" \
 'mb-agg: batch 0: 1 bad record rejected; the first: x.csv: byte 8: x: not a number: "NA"
-mb-agg: batch 1: 1 bad record rejected; the first: x.csv: byte 13: 1 fields, the header has 2'
+mb-agg: batch 1: 1 bad record rejected; the first: x.csv: byte 13: 1 field, the header has 2'
 	is "$(ls j.mbj.d/rejects | sed 's/-[0-9a-f]\{8\}-/-STAGE-/')" \
 "agg-STAGE-000000000.ndjson
 agg-STAGE-000000001.ndjson"

@@ -338,7 +338,7 @@ fields_are_read_as_the_rules_say(void **state)
 		  "!a quote inside an unquoted field\n"
 		  "P(\") P(\") P(\") P(1)\n" },
 		{ { MB_CSV, "a|b", "a", 0, 0 }, "1\n1,2,3\n\n1,2\n",
-		  "!1 fields, the header has 2\n!3 fields, the header has 2\n"
+		  "!1 field, the header has 2\n!3 fields, the header has 2\n"
 		  "P(1)\n" },
 		{ { MB_CSV, "a|b", NULL, 0, 0 }, "x,\"1\n2\"\r\"a\"b,c\n",
 		  "a:P(x) b:P(1\\x0a2)\n!text behind a closing quote\n" },
@@ -347,7 +347,7 @@ fields_are_read_as_the_rules_say(void **state)
 		/* without header the first whole record gives the number */
 		{ { MB_CSV, NULL, "2|1", 0, 0 }, "a\"\n1,2\n1\n3,4\n",
 		  "!a quote inside an unquoted field\nP(2) P(1)\n"
-		  "!1 fields, the first record has 2\nP(4) P(3)\n" },
+		  "!1 field, the first record has 2\nP(4) P(3)\n" },
 		{ { MB_CSV, NULL, NULL, 0, 0 }, "1,2", "P(1) P(2)\n" },
 		/* --null */
 		{ { MB_CSV, "a|b", NULL, "NA|\\N|-", 0 }, "NA,\"NA\"\n\\N,--\n\"-\",\"\"\n",
@@ -360,7 +360,7 @@ fields_are_read_as_the_rules_say(void **state)
 		  "a:P(\"x) b:P(c:\\d\\x09e\\x0af\\x0dg)\na:~ b:~\na:~ b:~\n"
 		  "a:~ b:P(x\\)\n" },
 		{ { MB_TSV, "a|b", "b", 0, 0 }, "1\n1\t2\n1\t2\t3\n\\q\t\\q\n",
-		  "!1 fields, the header has 2\nP(2)\n"
+		  "!1 field, the header has 2\nP(2)\n"
 		  "!3 fields, the header has 2\nP(\\q)\n" },
 		/* lines */
 		{ { MB_LINES, NULL, "line|1", "-", 0 }, "a,b\r\n\n-\n\r\n c",

@@ -107,11 +107,16 @@ see(struct mb_groups *g, uint32_t i, size_t slot, const char *p, size_t len)
  * Records.
  */
 
-/* Before anything is added: a bad record counts nowhere. */
+/*
+ * Before anything is added: a bad record counts nowhere.  But its numbers are
+ * seen: a field that has some is not one without any.
+ */
 static bool
 read_numbers(struct mb_groups *g, const struct mb_value *values,
     size_t *culprit)
 {
+	bool is_good = true;
+
 	for (size_t i = 0; i < g->q->n_numbers; i++) {
 		const struct mb_value *v = &values[g->q->numbers[i]];
 
@@ -119,14 +124,15 @@ read_numbers(struct mb_groups *g, const struct mb_value *values,
 		if (v->len == 0)
 			continue;	/* null, or as good as */
 		g->counts[i].n_values++;
-		if (!mb_number_parse(&g->numbers[i], mb_value_str(*v))) {
+		if (mb_number_parse(&g->numbers[i], mb_value_str(*v))) {
+			g->has_number[i] = true;
+			g->counts[i].n_numbers++;
+		} else if (is_good) {
 			*culprit = g->q->numbers[i];
-			return false;
+			is_good = false;
 		}
-		g->has_number[i] = true;
-		g->counts[i].n_numbers++;
 	}
-	return true;
+	return is_good;
 }
 
 bool

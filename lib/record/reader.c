@@ -412,10 +412,9 @@ read_csv(struct mb_reader *r, struct mb_row *row, struct mb_err *err)
 		r->width = n;
 	}
 	if (n != r->width) {
-		snprintf(r->reason, sizeof r->reason, r->header != NULL ?
-		    "%zu fields, the header has %zu" :
-		    "%zu fields, the first record has %zu", n,
-		    r->width);
+		snprintf(r->reason, sizeof r->reason,
+		    "%zu field%s, the %s has %zu", n, n == 1 ? "" : "s",
+		    r->header != NULL ? "header" : "first record", r->width);
 		row->bad = r->reason;
 		return 0;
 	}
