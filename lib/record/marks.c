@@ -32,6 +32,8 @@ struct json_masks {
 struct way {
 	void (*masks)(struct masks *, const char *, char delimiter, char quote);
 	void (*json)(struct json_masks *, const char *);
+	/* Those that make a good escape of two; may leave some out. */
+	uint64_t (*escapes)(const char *);
 	/* Write base + the place of each bit; may write 64 numbers. */
 	void (*put)(uint16_t *out, uint64_t mask, unsigned base);
 	/* Bit i: the i-th bit of `mask` that is set is in `of`, too. */
@@ -98,6 +100,13 @@ json_portable(struct json_masks *m, const char *p)
 		m->control |= zeros(word & all((char)0xe0)) << i;
 		m->high |= zeros(~word & all((char)0x80)) << i;
 	}
+}
+
+INLINE uint64_t
+escapes_portable(const char *p)
+{
+	(void)p;
+	return 0;
 }
 
 INLINE void
@@ -175,6 +184,33 @@ json_avx2(struct json_masks *m, const char *p)
 	    _mm256_cmpgt_epi8(low, b)) & ~m->high;
 }
 
+/*
+ * For each half of a byte: which upper halves, a bit for each of 2, 5, 6 and
+ * 7, go with it in one of `"/`, `\`, `bfn` and `rt`.
+ */
+#define LOWER_HALVES 0, 0, 1 | 4 | 8, 0, 8, 0, 4, 0, 0, 0, 0, 0, 2, 0, 4, 1
+#define UPPER_HALVES 0, 0, 1, 0, 0, 2, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0
+
+AVX2 INLINE uint64_t
+escapes_avx2(const char *p)
+{
+	const __m256i lower = _mm256_setr_epi8(LOWER_HALVES, LOWER_HALVES);
+	const __m256i upper = _mm256_setr_epi8(UPPER_HALVES, UPPER_HALVES);
+	const __m256i half = _mm256_set1_epi8(0x0f);
+	uint64_t others = 0;
+
+	for (int i = 0; i < STEP; i += 32) {
+		__m256i v = _mm256_loadu_si256((const __m256i *)(p + i));
+		__m256i both = _mm256_and_si256(_mm256_shuffle_epi8(lower,
+		    _mm256_and_si256(v, half)), _mm256_shuffle_epi8(upper,
+		    _mm256_and_si256(_mm256_srli_epi16(v, 4), half)));
+
+		others |= (uint64_t)(uint32_t)_mm256_movemask_epi8(
+		    _mm256_cmpeq_epi8(both, _mm256_setzero_si256())) << i;
+	}
+	return ~others;
+}
+
 /* Eight at a time: most branches are then foreseen. */
 AVX2 INLINE void
 put_avx2(uint16_t *out, uint64_t mask, unsigned base)
@@ -222,6 +258,21 @@ json_avx512(struct json_masks *m, const char *p)
 	m->slash = _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
 	m->control = _mm512_cmplt_epu8_mask(v, _mm512_set1_epi8(0x20));
 	m->high = _mm512_movepi8_mask(v);
+}
+
+AVX512 INLINE uint64_t
+escapes_avx512(const char *p)
+{
+	const __m512i lower = _mm512_broadcast_i32x4(
+	    _mm_setr_epi8(LOWER_HALVES));
+	const __m512i upper = _mm512_broadcast_i32x4(
+	    _mm_setr_epi8(UPPER_HALVES));
+	const __m512i half = _mm512_set1_epi8(0x0f);
+	__m512i v = _mm512_loadu_si512(p);
+
+	return _mm512_test_epi8_mask(_mm512_shuffle_epi8(lower,
+	    _mm512_and_si512(v, half)), _mm512_shuffle_epi8(upper,
+	    _mm512_and_si512(_mm512_srli_epi16(v, 4), half)));
 }
 
 AVX512 INLINE void
@@ -567,10 +618,14 @@ look_json(struct mb_marks *out, const char *p, size_t len,
 		way.json(&m, p + at);
 		slashes |= out->slashes[at / STEP] = m.slash;
 		marks = m.quote | m.control;
-		if ((m.slash | s.is_escaped) != 0) {
+		/* Where there are some, which step has one can't be foreseen. */
+		if (slashes != 0) {
 			escaped = find_escaped(&s, m.slash);
-			marks = (m.quote & ~escaped) | m.control |
-			    find_bad_escapes(&s, p + at, escaped);
+			marks &= ~(escaped & m.quote);
+			escaped &= ~way.escapes(p + at);
+			if (escaped != 0)
+				marks |= find_bad_escapes(&s, p + at,
+				    escaped);
 		}
 		if ((m.high | s.n_inside) != 0)
 			marks |= find_bad_utf8(&s, p + at, m.high);
@@ -607,7 +662,7 @@ look_portable(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_portable,
-	    json_portable, put_portable, extract_portable,
+	    json_portable, escapes_portable, put_portable, extract_portable,
 	    xor_before_portable });
 }
 
@@ -617,7 +672,7 @@ look_avx2(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_avx2,
-	    json_avx2, put_avx2, extract_avx2, xor_before_avx2 });
+	    json_avx2, escapes_avx2, put_avx2, extract_avx2, xor_before_avx2 });
 }
 
 AVX512 static void
@@ -625,7 +680,7 @@ look_avx512(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_avx512,
-	    json_avx512, put_avx512, extract_avx2, xor_before_avx2 });
+	    json_avx512, escapes_avx512, put_avx512, extract_avx2, xor_before_avx2 });
 }
 #elif defined(__aarch64__)
 static void
@@ -633,7 +688,7 @@ look_neon(struct mb_marks *m, enum mb_format format, char delimiter,
     const char *p, size_t len)
 {
 	look(m, format, delimiter, p, len, (struct way){ masks_neon,
-	    json_neon, put_portable, extract_portable,
+	    json_neon, escapes_portable, put_portable, extract_portable,
 	    xor_before_portable });
 }
 #endif
