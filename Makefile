@@ -36,7 +36,7 @@ endif
 # Rooms, in the order in which they may include each other.
 BASE = base/err.o base/mem.o base/opt.o base/hash.o base/parse.o base/line.o \
 	base/io.o base/clock.o base/signals.o base/number.o base/exact.o \
-	base/count.o base/isa.o
+	base/count.o base/isa.o base/calendar.o
 DURABLE = durable/lock.o durable/sync.o durable/stage.o durable/tree.o
 JOURNAL = journal/state.o journal/fold.o journal/lines.o journal/scan.o \
 	journal/journal.o journal/retain.o journal/place.o journal/repair.o \
@@ -63,7 +63,7 @@ PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \
 	parquet/reader.o
 DELTA = delta/fields.o delta/meta.o delta/schema.o delta/gate.o delta/log.o \
 	delta/checkpoint.o delta/state.o delta/stats.o delta/commit.o \
-	delta/crc.o delta/files.o delta/rows.o delta/save.o
+	delta/crc.o delta/files.o delta/parsed.o delta/rows.o delta/save.o
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/parts.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/cells.o sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \

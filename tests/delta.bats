@@ -338,6 +338,37 @@ foreign() { # TABLE [SCHEMA-FIELDS [CONFIGURATION [PROTOCOL]]]
 	has "$("$dump" --state t)" "from $last"
 }
 
+@test "delta: checkpoints have statistics and partition values in types where that is asked for" {
+	foreign t '{"name":"a","type":"integer","nullable":true,"metadata":{}},{"name":"b","type":"boolean","nullable":true,"metadata":{}},{"name":"p","type":"timestamp","nullable":true,"metadata":{}}' \
+		'"delta.checkpoint.writeStatsAsStruct":"true","delta.checkpointInterval":"2"'
+	sed -i 's/"partitionColumns":\[\]/"partitionColumns":["p"]/' t/_delta_log/*0.json
+	printf 'a,b,p\n7,true,2026-01-01T00:00:00Z\n-7,,\n' >p.csv
+	line 'mb-collect -j j.mbj p.csv | mb-commit delta:t'
+	is "$output" 'status 0 0'
+	"$BATS_TEST_DIRNAME/../${MB_BUILD:-build}/tests/parquet" dump t/_delta_log/*1.checkpoint.parquet >dumped
+	is "$(sed '/^$/,$d' dumped | jq -r '.path | join(".") | select(test("_parsed"))' | sed 's/^add\.//' | paste -sd' ')" \
+		'stats_parsed.numRecords stats_parsed.minValues.a stats_parsed.maxValues.a stats_parsed.nullCount.a stats_parsed.nullCount.b stats_parsed.tightBounds partitionValues_parsed.p'
+	# Time of a partition without its zone: nobody knows when that was.  The
+	# rows are there, and a checkpoint isn't.
+	jq -c 'select(.add) | .add.partitionValues.p = "2026-01-01 00:00:00" | .add.path += "x"' \
+		t/_delta_log/*1.json | head -1 | version t 2
+	printf '9,,\n' >>p.csv
+	line 'mb-collect -j j.mbj p.csv | mb-commit delta:t'
+	ended 0 'checkpoint: the value of partition column "p" is not of its type'
+	is "$(ls t/_delta_log/*.checkpoint.parquet | wc -l)" 1
+	# Nor is there one where not all of it could be in types, or no text.
+	for what in '"delta.checkpoint.writeStatsAsStruct":"true"' \
+		'"delta.checkpoint.writeStatsAsJson":"false"'; do
+		rm -rf u k.mbj*
+		foreign u '{"name":"a","type":"integer","nullable":true,"metadata":{}},{"name":"l","type":{"type":"array","elementType":"long","containsNull":true},"nullable":true,"metadata":{}}' \
+			"$what,\"delta.checkpointInterval\":\"2\""
+		seq 5 | sed '1i a' >u.csv
+		line 'mb-collect -j k.mbj --max-records 1 u.csv | mb-commit delta:u'
+		is "$output" 'status 0 0'
+		[ ! -e u/_delta_log/_last_checkpoint ]
+	done
+}
+
 @test "delta: a checkpoint that can't be written is told, and nothing else fails" {
 	seq 25 | sed '1i n' >n.csv
 	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
@@ -813,11 +844,16 @@ batch 1: 2 rows: version 1, 1 file, N bytes'
 	seq 42 70 | sed 's/.*/&,x/' >>n.csv
 	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
 	last=$(jq .version t/_delta_log/_last_checkpoint)
+	# Compacted logs go with their first version.
+	for first in $((last - 5)) "$last" $((last + 1)); do
+		echo '{"add":"is not read"}' >"t/_delta_log/$(printf '%020d.%020d' "$first" $((last + 3))).compacted.json"
+	done
 	touch -d '31 days ago' t/_delta_log/*
 	seq 71 75 | sed 's/.*/&,x/' >>n.csv
 	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --vacuum delta:t'
 	is "$output" 'status 0 0'
 	is "$(ls t/_delta_log/*.json | head -1)" "t/_delta_log/$(printf %020d "$last").json"
+	is "$(cd t/_delta_log && ls *compacted*)" "$(printf '%020d.%020d' $((last + 1)) $((last + 3))).compacted.json"
 	is "$("$dump" t | jq .n | sort -n | md5sum)" "$(seq 75 | md5sum)"
 	line 'mb-collect -j j.mbj n.csv | mb-commit --vacuum dir:d'
 	ended 64 '--vacuum: not for dir:'

@@ -424,7 +424,7 @@ test_when_a_checkpoint_is_due(void **state)
 		{ "\"delta.checkpointInterval\":\"3\"", 12, 10, 9, 99, false },
 		{ "\"delta.checkpointInterval\":\"3\"", 13, 10, 9, 0, true },
 		{ "\"delta.checkpoint.writeStatsAsStruct\":\"true\"", 999, -1,
-		    0, 99, false },
+		    0, 99, true },
 		{ "\"delta.checkpoint.writeStatsAsJson\":\"false\"", 999, -1,
 		    0, 99, false },
 	};

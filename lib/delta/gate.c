@@ -2,6 +2,8 @@
 
 #include <strings.h>
 
+#include "delta/parsed.h"
+
 /*
  * Features under which an append is an append.  Some mean something only
  * where a property or a column's metadata makes them active; check_active
@@ -135,12 +137,13 @@ mb_delta_gate_append(const struct mb_delta_protocol *p,
 }
 
 bool
-mb_delta_gate_checkpoint(const struct mb_delta_meta *m)
+mb_delta_gate_checkpoint(const struct mb_delta_meta *m,
+    const struct mb_delta_schema *s)
 {
 	const char *json = mb_delta_property(m,
 	    "delta.checkpoint.writeStatsAsJson");
 
-	return !mb_delta_property_is_true(m,
-	    "delta.checkpoint.writeStatsAsStruct") &&
-	    (json == NULL || strcasecmp(json, "false") != 0);
+	return (json == NULL || strcasecmp(json, "false") != 0) &&
+	    (!mb_delta_property_is_true(m,
+	    "delta.checkpoint.writeStatsAsStruct") || mb_delta_parsed_fits(s));
 }

@@ -20,6 +20,7 @@ MB_CHECK int mb_delta_gate_append(const struct mb_delta_protocol *p,
  * May we write a checkpoint?  One that the table's properties ask more of
  * than we write is left to others: false.
  */
-bool mb_delta_gate_checkpoint(const struct mb_delta_meta *m);
+bool mb_delta_gate_checkpoint(const struct mb_delta_meta *m,
+    const struct mb_delta_schema *s);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/opt.h"
 #include "delta/fields.h"
+#include "delta/parsed.h"
 
 /* MAP and LIST are of text; a map is two columns. */
 enum kind { TEXT, INT, INT32, BOOL, MAP, LIST };
@@ -65,12 +66,12 @@ static const struct member {
 
 enum {
 	N_MEMBERS = sizeof members / sizeof *members,
-	MAX_NODES = 6 * N_MEMBERS,
 	GROUP_BYTES = 32 * 1024 * 1024,
 };
 
 struct mb_delta_rows {
 	struct mb_parquet_writer *writer;
+	struct mb_delta_parsed *parsed;		/* NULL: without */
 	/* The column of a member, the keys' of a map, whose values follow. */
 	struct mb_parquet_column *columns[N_MEMBERS], *values[N_MEMBERS];
 	uint64_t n;
@@ -88,16 +89,21 @@ is_same(const char *a, const char *b)
  * The schema as nodes.
  */
 struct tree {
-	struct mb_parquet_node v[MAX_NODES];
-	size_t n;
+	struct mb_parquet_node *v;
+	size_t n, cap;
 };
 
 static struct mb_parquet_node *
 add_node(struct tree *t, const char *name,
     enum mb_parquet_repetition repetition)
 {
-	struct mb_parquet_node *node = &t->v[t->n++];
+	struct mb_parquet_node *node;
 
+	if (t->n == t->cap) {
+		t->cap = t->cap * 2 + 64;
+		t->v = mb_realloc_array(t->v, t->cap, sizeof *t->v);
+	}
+	node = &t->v[t->n++];
 	*node = (struct mb_parquet_node){ .name = name,
 		.repetition = repetition };
 	return node;
@@ -158,12 +164,32 @@ count_inner(size_t i)
 	return n;
 }
 
+/* Is member i the last of the adds?  What is parsed comes behind it. */
+static bool
+ends_add(size_t i)
+{
+	return strcmp(members[i].action, "add") == 0 &&
+	    !is_same(members[i].action, members[i + 1].action);
+}
+
 static void
-make_tree(struct tree *t)
+add_parsed(struct tree *t, size_t top, const struct mb_delta_parsed *p)
+{
+	uint32_t n_children;
+	size_t n;
+	const struct mb_parquet_node *v = mb_delta_parsed_nodes(p, &n,
+	    &n_children);
+
+	for (size_t i = 0; i < n; i++)
+		*add_node(t, v[i].name, v[i].repetition) = v[i];
+	t->v[top].n_children += n_children;
+}
+
+static void
+make_tree(struct tree *t, const struct mb_delta_parsed *parsed)
 {
 	size_t top = 0, inner;
 
-	t->n = 0;
 	for (size_t i = 0; i < N_MEMBERS; i++) {
 		if (i == 0 || !is_same(members[i].action,
 		    members[i - 1].action)) {
@@ -174,6 +200,8 @@ make_tree(struct tree *t)
 		t->v[top].n_children++;
 		if (members[i].parent == NULL) {
 			add_member(t, &members[i]);
+			if (parsed != NULL && ends_add(i))
+				add_parsed(t, top, parsed);
 			continue;
 		}
 		inner = count_inner(i);
@@ -186,23 +214,26 @@ make_tree(struct tree *t)
 }
 
 int
-mb_delta_rows_open(struct mb_delta_rows **out, mb_parquet_write_fn *write,
+mb_delta_rows_open(struct mb_delta_rows **out,
+    const struct mb_delta_schema *parsed, mb_parquet_write_fn *write,
     void *arg, struct mb_err *err)
 {
 	struct mb_delta_rows *r = mb_zalloc(sizeof *r);
-	struct tree *t = mb_alloc(sizeof *t);
+	struct tree t = { 0 };
 	struct mb_parquet_options o = { .codec = mb_parquet_best_codec(),
 		.group_bytes = GROUP_BYTES, .version = MB_VERSION };
 	size_t leaf = 0;
 	int rc;
 
-	make_tree(t);
-	o.schema = t->v;
-	o.n_schema = t->n;
+	if (parsed != NULL)
+		mb_delta_parsed_open(&r->parsed, parsed);
+	make_tree(&t, r->parsed);
+	o.schema = t.v;
+	o.n_schema = t.n;
 	rc = mb_random(&o.seed, sizeof o.seed, err);
 	if (rc == 0)
 		rc = mb_parquet_writer_open(&r->writer, &o, write, arg, err);
-	free(t);
+	free(t.v);
 	if (rc < 0) {
 		mb_delta_rows_close(r);
 		return -1;
@@ -211,6 +242,8 @@ mb_delta_rows_open(struct mb_delta_rows **out, mb_parquet_write_fn *write,
 		r->columns[i] = mb_parquet_column(r->writer, leaf++);
 		if (members[i].kind == MAP)
 			r->values[i] = mb_parquet_column(r->writer, leaf++);
+		if (r->parsed != NULL && ends_add(i))
+			mb_delta_parsed_bind(r->parsed, r->writer, &leaf);
 	}
 	*out = r;
 	return 0;
@@ -222,6 +255,7 @@ mb_delta_rows_close(struct mb_delta_rows *r)
 	if (r == NULL)
 		return;
 	mb_parquet_writer_close(r->writer);
+	mb_delta_parsed_close(r->parsed);
 	mb_fields_release(&r->fields);
 	mb_fields_release(&r->inner);
 	mb_buf_release(&r->text);
@@ -379,6 +413,9 @@ mb_delta_rows_put(struct mb_delta_rows *r, const char *name,
 		else
 			put_absent(r, i, 1);
 	}
+	if (r->parsed != NULL && mb_delta_parsed_put(r->parsed,
+	    strcmp(name, "add") == 0 ? &r->fields : NULL, err) < 0)
+		return -1;
 	r->n++;
 	return mb_parquet_end_row(r->writer, err);
 }

@@ -4,13 +4,18 @@
 #ifndef MB_DELTA_ROWS_H
 #define MB_DELTA_ROWS_H
 
+#include "delta/schema.h"
 #include "parquet/writer.h"
 
 struct mb_delta_rows;
 
-/* Begin a checkpoint file; see writer.h for `write`. */
+/*
+ * Begin a checkpoint file; see writer.h for `write`.  parsed: the columns of
+ * the table, borrowed, if there are to be those of parsed.h; else NULL.
+ */
 MB_CHECK int mb_delta_rows_open(struct mb_delta_rows **out,
-    mb_parquet_write_fn *write, void *arg, struct mb_err *err);
+    const struct mb_delta_schema *parsed, mb_parquet_write_fn *write,
+    void *arg, struct mb_err *err);
 void mb_delta_rows_close(struct mb_delta_rows *r);
 
 /*

@@ -63,7 +63,7 @@ mb_delta_save_is_due(const struct mb_delta_state *s)
 	long interval = text == NULL ? 0 : strtol(text, NULL, 10);
 	int64_t n = s->version - s->checkpoint.version;
 
-	if (!mb_delta_gate_checkpoint(&s->meta))
+	if (!mb_delta_gate_checkpoint(&s->meta, &s->schema))
 		return false;
 	if (interval > 0)
 		return n >= interval;
@@ -220,7 +220,9 @@ mb_delta_save(struct mb_delta_state *state, const struct mb_delta_log *l,
 	    .version = state->version }, 0);
 	if (mb_delta_files_read_tail(&s.tail, state, l, err) < 0 ||
 	    mb_stage_open_in(&stage, l->tmpfd, l->dirfd, name, 0666, err) < 0
-	    || mb_delta_rows_open(&s.rows, write_stage, stage, err) < 0)
+	    || mb_delta_rows_open(&s.rows, mb_delta_property_is_true(
+	    &state->meta, "delta.checkpoint.writeStatsAsStruct") ?
+	    &state->schema : NULL, write_stage, stage, err) < 0)
 		goto out;
 	if (put_state(&s, state, err) < 0 ||
 	    put_former(&s, state, l, err) < 0 || put_tail(&s, err) < 0 ||

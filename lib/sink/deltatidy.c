@@ -359,6 +359,14 @@ version_of(const char *name)
 	return name[20] == '.' ? v : -1;
 }
 
+/* X.Y.compacted.json: whoever begins at X needs it no more. */
+static bool
+is_compacted(const char *name)
+{
+	return version_of(name) >= 0 && version_of(name + 21) >= 0 &&
+	    strcmp(name + 41, ".compacted.json") == 0;
+}
+
 static bool
 is_older(const struct mb_delta_log *l, const char *name, int64_t before_ms)
 {
@@ -424,7 +432,8 @@ vacuum_log(const struct mb_deltatidy *t, int64_t now_ms, uint64_t *n,
 	while ((e = readdir(d)) != NULL) {
 		int64_t version = version_of(e->d_name);
 
-		if (version >= 0 && version < cutoff)
+		if (version >= 0 && (version < cutoff ||
+		    (version == cutoff && is_compacted(e->d_name))))
 			mb_names_add(&names, mb_str(e->d_name));
 	}
 	/*
