@@ -851,3 +851,37 @@ status 75"
 	mb-collect -j j.mbj --max-records 3 web.csv >again
 	is "$(grep -ac '"mb":"end"' again)" 2
 }
+
+@test "the same answer with 1, 2, 7 threads, from files, pipes and frames, by any instructions" {
+	# Enough for many blocks; quotes with newlines, bad records, long keys.
+	awk 'BEGIN {
+		print "k,n,x"
+		for (i = 0; i < 60000; i++) {
+			k = (i % 7 ? "k" i % 41 : "k,\n" i % 5) \
+			    (i % 3 ? "" : "-with-a-long-name-of-its-own")
+			printf "%s,%s,%s\n", i % 7 ? k : "\"" k "\"",
+			    i % 10007 ? i * 37 % 1000 / 4 : "no", i % 11 ? i : ""
+		}
+	}' >in.csv
+	query=(-F csv -k k -a count,sum:n,avg:n,stddev:n,distinct:x,first:x,last:x)
+	mb-agg -T 1 "${query[@]}" in.csv >expected 2>/dev/null
+	[ "$(wc -l <expected)" -gt 80 ]
+	for threads in 1 2 7; do
+		for isa in none portable neon avx2 avx512; do
+			status=0
+			MB_ISA=$isa mb-agg -T $threads "${query[@]}" in.csv \
+				>out 2>err || status=$?
+			# Not every processor has all of them.
+			[ "$status" -ne 64 ] || continue
+			echo "-T $threads, $isa"
+			cmp out expected
+		done
+		for size in 4093 300001; do
+			dd if=in.csv bs=$size status=none |
+				mb-agg -T $threads "${query[@]}" 2>err | cmp - expected
+		done
+		rm -rf j.mbj*
+		mb-collect -j j.mbj in.csv 2>>err |
+			mb-agg -T $threads --plain "${query[@]}" 2>>err | cmp - expected
+	done
+}
