@@ -878,7 +878,6 @@ test_small_files(void **state)
 	    "\"u\"},\"tags\":{\"mb.batch\":"
 	    "\"0123456789abcdef0123456789abcdef/7\"}");
 	tell(s, "add", 104, "10", joined);	/* of another level */
-	assert_int_equal(mb_deltasmall_n(s), 16);
 	assert_int_equal(mb_deltasmall_choose(s, 1000, v), 0);
 	tell(s, "add", 15, "10", batch);
 	assert_int_equal(mb_deltasmall_choose(s, 1000, v), 16);
@@ -903,12 +902,11 @@ test_small_files(void **state)
 		tell(s, "remove", i, "10", "");
 	assert_int_equal(mb_deltasmall_choose(s, 2000, v), 3);
 	assert_int_equal(v[0].level, 2);
-	/* Memory is that of what is there. */
+	/* Many come and go, and change nothing. */
 	for (int i = 1000; i < 9000; i++) {
 		tell(s, "add", i, "10", batch);
 		tell(s, "remove", i, "10", "");
 	}
-	assert_int_equal(mb_deltasmall_n(s), 4);
 	assert_int_equal(mb_deltasmall_choose(s, 2000, v), 3);
 	mb_deltasmall_close(s);
 }

@@ -193,12 +193,6 @@ mb_deltasmall_observer(struct mb_deltasmall *s)
 	return &s->observer;
 }
 
-size_t
-mb_deltasmall_n(const struct mb_deltasmall *s)
-{
-	return s->n_live;
-}
-
 /* Files of the level and partition of v[first], from there on. */
 static size_t
 gather(const struct mb_deltasmall *s, size_t first, uint64_t budget,

@@ -49,7 +49,4 @@ size_t mb_deltasmall_choose(const struct mb_deltasmall *s, uint64_t budget,
 /* Is a file of this add still there? */
 bool mb_deltasmall_has(const struct mb_deltasmall *s, struct mb_str action);
 
-/* How many are known; for tests. */
-size_t mb_deltasmall_n(const struct mb_deltasmall *s);
-
 #endif

@@ -74,18 +74,6 @@ mb_type_parse(struct mb_type *out, const char *text, struct mb_err *err)
 	    "decimal(p,s))", text);
 }
 
-void
-mb_type_format(struct mb_buf *out, struct mb_type t)
-{
-	if (t.kind == MB_TYPE_ANY)
-		mb_buf_adds(out, "any");
-	for (size_t i = 0; i < N_TYPES; i++)
-		if (types[i].kind == t.kind)
-			mb_buf_adds(out, types[i].name);
-	if (t.kind == MB_TYPE_DECIMAL && t.precision > 0)
-		mb_buf_addf(out, "(%u,%u)", t.precision, t.scale);
-}
-
 unsigned
 mb_number_trim(struct mb_number *n)
 {

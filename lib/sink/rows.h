@@ -33,7 +33,6 @@ bool mb_type_is_number(struct mb_type t);
 /* As in --schema: "int", "decimal(10,2)", also "decimal".  MB_EUSAGE. */
 MB_CHECK int mb_type_parse(struct mb_type *out, const char *text,
     struct mb_err *err);
-void mb_type_format(struct mb_buf *out, struct mb_type t);
 
 /* A value of one of the types. */
 enum mb_cell_kind {
