@@ -417,7 +417,7 @@ add_units(enum mb_slot_kind kind, struct decimals *d, int64_t units,
 	    (uint64_t)places << MOST;
 	struct decimals one = { .head = top | 1 };
 
-	/* Mostly it is like those before. */
+	/* Mostly it is like those before, or the first. */
 	if (d->head >> MOST == top >> MOST && grow(kind, d, units))
 		return;
 	if (kind == MB_SLOT_RANGE)
@@ -426,7 +426,10 @@ add_units(enum mb_slot_kind kind, struct decimals *d, int64_t units,
 		set_sum(&one, units);
 	if (kind == MB_SLOT_MOMENTS)
 		set_squares(&one, (mb_int128)units * units);
-	merge_decimals(kind, d, &one, arena);
+	if (d->head == 0)
+		memcpy(d, &one, mb_accum_size(kind));
+	else
+		merge_decimals(kind, d, &one, arena);
 }
 
 static void
@@ -742,8 +745,12 @@ put_decimal(struct mb_buf *text, struct mb_value *out, int64_t units,
 {
 	size_t start = text->len;
 
-	text->len = (size_t)(mb_decimal_put(text->p + start, units, places) -
-	    text->p);
+	/* A group of many has often but a few records. */
+	if (places == 0 && units >= 0 && units < 10)
+		text->p[text->len++] = (char)('0' + units);
+	else
+		text->len = (size_t)(mb_decimal_put(text->p + start, units,
+		    places) - text->p);
 	*out = as_number(text, start);
 }
 

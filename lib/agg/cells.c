@@ -42,6 +42,43 @@ place(struct mb_cells *t, struct mb_cell cell)
 }
 
 /*
+ * True, and the cell is placed, if what it met on its way is to stay: that is
+ * so from `begin` on.
+ */
+static bool
+place_behind(struct mb_cells *t, struct mb_cell cell, size_t begin)
+{
+	size_t home = mb_cells_begin(t, (uint64_t)cell.tag << 32), at;
+
+	if (home < begin)
+		return false;
+	at = place(t, cell);
+	if (at >= home)
+		return true;
+	mb_cells_of(t)[at] = (struct mb_cell){ 0 };
+	return false;
+}
+
+/*
+ * The cells of a line mostly go to the same two lines, where those before are:
+ * n tells how many.  False: this one doesn't.
+ */
+static inline bool
+place_next(struct mb_cells *t, struct mb_cell cell, size_t line, size_t n[2])
+{
+	size_t home = mb_cells_begin(t, (uint64_t)cell.tag << 32);
+	size_t *next = &n[home / MB_CELLS_LINE % 2];
+	struct mb_cell *to = mb_cells_of(t) + home + *next;
+
+	if (home / MB_CELLS_LINE / 2 != line || *next == MB_CELLS_LINE ||
+	    to->entry != 0)
+		return false;
+	*to = cell;
+	++*next;
+	return true;
+}
+
+/*
  * Twice the size, where it stands, block by block from its end: a cell's new
  * place is at about twice the old one, where all has been taken away already.
  * A cell that lay far behind its place, or that finds the end full, may meet
@@ -53,7 +90,9 @@ grow(struct mb_cells *t)
 	enum { BLOCK = 512 };
 	struct mb_cell block[BLOCK], *cells;
 	struct mb_buf waiting = { 0 };
+	const bool by_lines = t->size > SMALL;
 	size_t begin = t->size, n = begin < BLOCK ? begin : BLOCK;
+	size_t n_placed[2] = { 0, 0 };
 
 	set_size(t, 2 * t->size);
 	cells = mb_cells_of(t);
@@ -62,18 +101,20 @@ grow(struct mb_cells *t)
 		memcpy(block, cells + begin, n * sizeof *block);
 		memset(cells + begin, 0, n * sizeof *block);
 		for (size_t i = 0; i < n; i++) {
-			size_t home = mb_cells_begin(t,
-			    (uint64_t)block[i].tag << 32), at;
+			size_t line = (begin + i) / MB_CELLS_LINE;
 
-			if (block[i].entry == 0)
+			if (i % MB_CELLS_LINE == 0)
+				n_placed[0] = n_placed[1] = 0;
+			if (block[i].entry == 0) {
+				/* Nothing stands behind a free one. */
+				if (by_lines)
+					i |= MB_CELLS_LINE - 1;
 				continue;
-			if (home >= begin) {
-				at = place(t, block[i]);
-				if (at >= home)
-					continue;
-				cells[at] = (struct mb_cell){ 0 };
 			}
-			mb_buf_add(&waiting, &block[i], sizeof *block);
+			if (!(by_lines &&
+			    place_next(t, block[i], line, n_placed)) &&
+			    !place_behind(t, block[i], begin))
+				mb_buf_add(&waiting, &block[i], sizeof *block);
 		}
 	}
 	for (size_t i = 0; i < waiting.len; i += sizeof *block) {

@@ -517,14 +517,12 @@ mb_groups_next(struct mb_groups *g, struct mb_value *values, size_t stride,
 	size_t n = mb_keys_count(g->keys) - g->next;
 
 	n = n < MB_ROWS ? n : MB_ROWS;
-	for (size_t i = 0; i < n; i++) {
-		size_t at = g->next + i;
-
-		g->groups[i] = (char *)mb_keys_group(g->keys,
-		    g->order != NULL ? g->order[at] : at);
-		if (g->order != NULL)
-			__builtin_prefetch(g->groups[i]);
-	}
+	for (size_t i = 0; i < n; i++)
+		g->found[i] = g->order != NULL ? g->order[g->next + i] :
+		    (uint32_t)(g->next + i);
+	mb_keys_locate(g->keys, g->found, n, g->groups);
+	for (size_t i = 0; i < n && g->order != NULL; i++)
+		__builtin_prefetch(g->groups[i]);
 	g->next += n;
 	for (size_t k = 0; k < q->n_keys; k++)
 		for (size_t i = 0; i < n; i++) {

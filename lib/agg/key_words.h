@@ -21,12 +21,7 @@
 
 #define MB_KEY_INLINE static inline __attribute__((always_inline))
 
-enum {
-	MB_KEY_LEN = (1 << 28) - 1,	/* of meta; this or more */
-	MB_KEY_NULL = 1 << 28,
-	MB_KEY_KIND = 29,
-	MB_KEY_MIDDLE = 28,
-};
+enum { MB_KEY_MIDDLE = 28 };
 
 /* The longest of some keys is at most MB_KEY_SHORT, MB_KEY_MIDDLE, or longer. */
 enum mb_key_width { MB_WIDTH_SHORT, MB_WIDTH_MIDDLE, MB_WIDTH_ANY };

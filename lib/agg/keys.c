@@ -118,20 +118,6 @@ mb_keys_group(const struct mb_keys *t, size_t i)
  * Keys.
  */
 
-struct mb_str
-mb_group_key_text(const struct mb_group_key *key)
-{
-	return is_long(key) ?
-	    (struct mb_str){ key->whole->p, key->whole->len } :
-	    (struct mb_str){ key->text, key->meta & MB_KEY_LEN };
-}
-
-enum mb_kind
-mb_group_key_kind(const struct mb_group_key *key)
-{
-	return (enum mb_kind)(key->meta >> MB_KEY_KIND);
-}
-
 void
 mb_group_key_set_kind(struct mb_group_key *key, enum mb_kind kind)
 {

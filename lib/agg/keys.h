@@ -18,7 +18,12 @@
  * A key in 16 bytes.  Up to MB_KEY_SHORT bytes stand in it, with zeros
  * behind; longer ones elsewhere.
  */
-enum { MB_KEY_SHORT = 12 };
+enum {
+	MB_KEY_SHORT = 12,
+	MB_KEY_LEN = (1 << 28) - 1,	/* of meta; this or more */
+	MB_KEY_NULL = 1 << 28,
+	MB_KEY_KIND = 29,
+};
 
 struct mb_long_key {
 	size_t len;
@@ -43,8 +48,22 @@ struct mb_group {
 	struct mb_group_key key[];	/* and then the caller's bytes */
 };
 
-struct mb_str mb_group_key_text(const struct mb_group_key *key);
-enum mb_kind mb_group_key_kind(const struct mb_group_key *key);
+static inline struct mb_str
+mb_group_key_text(const struct mb_group_key *key)
+{
+	size_t len = key->meta & MB_KEY_LEN;
+
+	return len > MB_KEY_SHORT ?
+	    (struct mb_str){ key->whole->p, key->whole->len } :
+	    (struct mb_str){ key->text, len };
+}
+
+static inline enum mb_kind
+mb_group_key_kind(const struct mb_group_key *key)
+{
+	return (enum mb_kind)(key->meta >> MB_KEY_KIND);
+}
+
 void mb_group_key_set_kind(struct mb_group_key *key, enum mb_kind kind);
 
 struct mb_keys;

@@ -343,19 +343,25 @@ store_digits(char *to, uint64_t digits, unsigned n)
  * How many digits there are is nothing that can be foreseen, so up to eight
  * take no branch; what is stored behind them doesn't matter.
  */
+enum { EIGHT = 100000000 };
+
+static inline char *
+put_eight(char *to, uint32_t v)
+{
+	uint64_t digits = digits_of(v);
+	unsigned zeros = (unsigned)__builtin_ctzll(digits |
+	    (uint64_t)1 << 56) / 8;
+
+	return store_digits(to, digits >> 8 * zeros, 8 - zeros);
+}
+
 static char *
 put_digits(char *to, uint64_t v)
 {
-	enum { EIGHT = 100000000 };
-	uint64_t digits;
-	unsigned zeros;
-
 	if (v >= EIGHT)
 		return store_digits(put_digits(to, v / EIGHT),
 		    digits_of((uint32_t)(v % EIGHT)), 8);
-	digits = digits_of((uint32_t)v);
-	zeros = (unsigned)__builtin_ctzll(digits | (uint64_t)1 << 56) / 8;
-	return store_digits(to, digits >> 8 * zeros, 8 - zeros);
+	return put_eight(to, (uint32_t)v);
 }
 
 char *
@@ -368,7 +374,8 @@ mb_decimal_put(char *to, int64_t units, unsigned places)
 	to += units < 0;
 	v = units < 0 ? -v : v;
 	if (places == 0)
-		return put_digits(to, v);
+		return v < EIGHT ? put_eight(to, (uint32_t)v) :
+		    put_digits(to, v);
 	point = put_digits(to, v / power);
 	/* A 1 in front keeps the zeros; it makes room for the point. */
 	to = put_digits(point, power + v % power);

@@ -72,7 +72,7 @@ has_special(const char *p, char delimiter)
 	    find(word, '\r')) != 0;
 }
 
-static bool
+static inline bool
 needs_quotes(struct mb_str s, char delimiter)
 {
 	if (s.len < 8) {
