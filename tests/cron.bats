@@ -71,7 +71,8 @@ status 75 75"
 	exec 8<&-
 	finished "$first"
 	finished
-	[ ! -s err ]
+	# On a slow machine it says what it waits for.
+	is "$(grep -v ': waiting for ' err)" ""
 	same_records in.log out j.mbj
 	is "$(counts j.mbj)" "500000 10"
 }
