@@ -2,10 +2,7 @@
 
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
+#include "agg/eight.h"
 #include "base/number.h"
 
 enum { ODD = 254, MAX_DIGITS = 18, WORD_LIMIT = 99999999 };
@@ -145,7 +142,7 @@ read_one_by_one(struct mb_column *c, struct gist *gist, bool *odd,
 
 #if defined(__x86_64__)
 #define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f," \
-    "avx512bw,avx512vl,avx512vbmi2")))
+    "avx512bw,avx512dq,avx512vl,avx512vbmi2")))
 
 /* join_digits of eight words. */
 AVX512 static inline __m512i
@@ -176,8 +173,7 @@ read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
 		__m512i t, other, at, below, above, places;
 
 		there = _mm512_test_epi64_mask(len, len);
-		t = _mm512_mask_i64gather_epi64(zero, there,
-		    _mm512_and_epi64(v, _mm512_set1_epi64(0xffffffff)), p, 1);
+		t = mb_eight_words(p, &view[i], v, there);
 		longer = _mm512_cmpgt_epu64_mask(len, _mm512_set1_epi64(8));
 		negative = _mm512_cmpeq_epi64_mask(
 		    _mm512_and_epi64(t, _mm512_set1_epi64(0xff)),

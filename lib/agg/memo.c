@@ -3,10 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
+#include "agg/eight.h"
 #include "base/hash.h"
 
 /*
@@ -182,7 +179,7 @@ find(struct mb_memo *m, const struct mb_rows *rows, const size_t *fields,
 
 #if defined(__x86_64__)
 #define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f," \
-    "avx512bw,avx512vl,avx512dq")))
+    "avx512bw,avx512dq,avx512vl,avx512vbmi2")))
 
 /* One key of four words; what isn't asked for isn't read. */
 AVX512 static void
@@ -224,6 +221,49 @@ find_wide_avx512(struct mb_memo *m, const struct mb_rows *rows,
 #endif
 
 #if defined(__x86_64__)
+/* The first two words of four entries. */
+AVX512 INLINE __m512i
+load_entries(const uint64_t *entries, const uint64_t *at)
+{
+	__m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const void *)
+	    (entries + at[0])));
+
+	v = _mm512_inserti64x2(v, _mm_loadu_si128((const void *)(entries +
+	    at[2])), 1);
+	v = _mm512_inserti64x2(v, _mm_loadu_si128((const void *)(entries +
+	    at[4])), 2);
+	return _mm512_inserti64x2(v, _mm_loadu_si128((const void *)(entries +
+	    at[6])), 3);
+}
+
+/*
+ * Which of eight rows have the words of the entries `at`.  Of two words, rows
+ * of even and of odd number stand side by side, word by word.
+ */
+AVX512 INLINE __mmask8
+have_words(const uint64_t *entries, __m512i at, const __m512i *word,
+    const unsigned n_words)
+{
+	uint64_t place[8];
+	unsigned even, odd;
+	__mmask8 found = 0xff;
+
+	if (n_words == 2) {
+		_mm512_storeu_si512(place, at);
+		even = _mm512_cmpeq_epi64_mask(load_entries(entries, place),
+		    _mm512_unpacklo_epi64(word[0], word[1]));
+		odd = _mm512_cmpeq_epi64_mask(load_entries(entries, place + 1),
+		    _mm512_unpackhi_epi64(word[0], word[1]));
+		return (__mmask8)((even & even >> 1 & 0x55) |
+		    (odd & odd >> 1 & 0x55) << 1);
+	}
+	for (unsigned k = 0; k < n_words; k++)
+		found = _mm512_mask_cmpeq_epi64_mask(found, word[k],
+		    _mm512_i64gather_epi64(at, (const long long *)entries + k,
+		    8));
+	return found;
+}
+
 /*
  * Keys of a word each, eight rows at a time.  Second places are looked at only
  * where they are needed, so the table is to be sparse.
@@ -232,21 +272,22 @@ AVX512 INLINE void
 find_by_eight(struct mb_memo *m, const struct mb_rows *rows,
     const size_t *fields, uint32_t *numbers, const unsigned n_keys)
 {
-	const __m512i low = _mm512_set1_epi64(0xffffffff);
 	const __m512i ones = _mm512_set1_epi64(-1);
 	const __m128i shift = _mm_cvtsi32_si128(64 - (int)m->bits);
 	const size_t stride = stride_of(n_keys), n = rows->n;
-	const long long *entries = (const long long *)m->entries;
+	const uint64_t *entries = m->entries;
 	size_t n_missed = 0;
 
 	for (size_t i = 0; i < n; i += 8) {
 		__mmask8 all = (__mmask8)_bzhi_u32(0xff,
-		    n - i < 8 ? (unsigned)(n - i) : 8), found = all;
+		    n - i < 8 ? (unsigned)(n - i) : 8), found;
 		__m512i word[MOST_WORDS], at, hash = _mm512_setzero_si512();
+		uint64_t place[8];
 
 		for (unsigned k = 0; k < n_keys; k++) {
-			__m512i v = _mm512_maskz_loadu_epi64(all, rows->view +
-			    fields[k] * MB_ROWS + i);
+			const struct mb_view *view = rows->view +
+			    fields[k] * MB_ROWS + i;
+			__m512i v = _mm512_maskz_loadu_epi64(all, view);
 			__m512i len = _mm512_and_epi64(_mm512_srli_epi64(v,
 			    32), _mm512_set1_epi64(7));
 			__mmask8 null = _mm512_testn_epi64_mask(v,
@@ -254,9 +295,8 @@ find_by_eight(struct mb_memo *m, const struct mb_rows *rows,
 			__m512i tag = _mm512_or_epi64(_mm512_slli_epi64(len,
 			    56), _mm512_set1_epi64((long long)KEY_BIT << 56));
 
-			word[k] = _mm512_mask_i64gather_epi64(
-			    _mm512_setzero_si512(), all,
-			    _mm512_and_epi64(v, low), rows->p, 1);
+			word[k] = mb_eight_words(rows->p, view, v,
+			    (__mmask8)(all & ~null));
 			tag = _mm512_mask_or_epi64(tag, null, tag,
 			    _mm512_set1_epi64((long long)((uint64_t)NULL_BIT <<
 			    56)));
@@ -270,26 +310,19 @@ find_by_eight(struct mb_memo *m, const struct mb_rows *rows,
 		}
 		at = _mm512_slli_epi64(_mm512_srl_epi64(hash, shift),
 		    stride == 4 ? 3 : 4);
-		for (unsigned k = 0; k < n_keys; k++)
-			found = _mm512_mask_cmpeq_epi64_mask(found, word[k],
-			    _mm512_mask_i64gather_epi64(ones, all, at,
-			    entries + k, 8));
+		found = (__mmask8)(all & have_words(entries, at, word,
+		    n_keys));
 		if (found != all) {
-			__mmask8 second = (__mmask8)(all & ~found);
-
-			at = _mm512_mask_add_epi64(at, second, at,
+			at = _mm512_mask_add_epi64(at, (__mmask8)~found, at,
 			    _mm512_set1_epi64((long long)stride));
-			for (unsigned k = 0; k < n_keys; k++)
-				second = _mm512_mask_cmpeq_epi64_mask(second,
-				    word[k], _mm512_mask_i64gather_epi64(ones,
-				    second, at, entries + k, 8));
-			found |= second;
+			found |= (__mmask8)(all & have_words(entries, at, word,
+			    n_keys));
 			n_missed += (unsigned)__builtin_popcount(all & ~found);
 		}
-		_mm256_storeu_si256((__m256i *)(numbers + i),
-		    _mm256_sub_epi32(_mm512_cvtepi64_epi32(
-		    _mm512_mask_i64gather_epi64(ones, all, at,
-		    entries + n_keys, 8)), _mm256_set1_epi32(1)));
+		_mm512_storeu_si512(place, at);
+		for (unsigned k = 0; k < 8; k++)
+			numbers[i + k] = (uint32_t)entries[place[k] +
+			    n_keys] - 1;
 		_mm_storel_epi64((__m128i *)(m->is_missed + i),
 		    _mm_maskz_set1_epi8((__mmask16)(all & ~found), 1));
 	}
