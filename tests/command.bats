@@ -218,8 +218,9 @@ gone_or_zombie() {
 	mkfifo go
 	start "mb-collect -j j.mbj -f -i 0 in.log -- sh -c 'echo \$\$ >pid; read x <go; cat >out'"
 	eventually test -s pid
-	kill -TERM "$(pid_of mb-collect)"
-	sleep 0.2
+	collector=$(pid_of mb-collect)
+	kill -TERM "$collector"
+	eventually took "$collector"
 	kill -0 "$(cat pid)"
 	echo >go
 	finished
@@ -230,7 +231,7 @@ gone_or_zombie() {
 	eventually test -s pid
 	collector=$(pid_of mb-collect)
 	kill -TERM "$collector"
-	sleep 0.2
+	eventually took "$collector"
 	kill -TERM "$collector"
 	finished "$leader" 143
 	eventually test -s said2

@@ -89,6 +89,20 @@ eventually() {
 	return 1
 }
 
+# catches PID NUMBER: has it said what it does at this signal?
+catches() {
+	local mask
+
+	mask=$(awk '/^SigCgt/ { print $2 }' "/proc/$1/status") &&
+		((0x$mask >> ($2 - 1) & 1))
+}
+
+# took PID: is there no signal that it hasn't got yet?  Two that come together
+# are one.
+took() {
+	! grep -qE '^(SigPnd|ShdPnd):.*[1-9a-f]' "/proc/$1/status"
+}
+
 # gone PID
 gone() {
 	! kill -0 "$1" 2>/dev/null

@@ -749,9 +749,9 @@ status 75"
 	pid=$!
 	exec 7>in
 	head -n 5 all >&7
-	sleep 0.3
+	eventually catches $pid 15
 	kill -TERM $pid
-	sleep 0.2
+	eventually took $pid
 	tail -n +6 all >&7
 	exec 7>&-
 	wait $pid
@@ -760,10 +760,10 @@ status 75"
 	pid=$!
 	exec 7>in
 	head -n 5 all >&7
-	sleep 0.3
+	eventually catches $pid 15
 	kill -INT $pid 2>/dev/null
 	kill -TERM $pid
-	sleep 0.2
+	eventually took $pid || true
 	kill -TERM $pid || true
 	rc=0
 	wait $pid || rc=$?

@@ -465,7 +465,7 @@ status 64"
 	exec 7<held
 	eventually grep -q '"plan"' j.mbj
 	kill -INT "$leader"
-	sleep 0.3
+	eventually took "$leader"
 	kill -0 "$leader"
 	kill -INT "$leader"
 	finished "$leader" 130
