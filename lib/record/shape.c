@@ -70,7 +70,7 @@ mb_shape_open(struct mb_shape **out, const struct mb_str *fields,
 	struct mb_shape *s = mb_zalloc(sizeof *s);
 
 	*s = (struct mb_shape){ .fields = fields, .n_fields = n_fields };
-	mb_skeletons_open(&s->skeletons);
+	mb_skeletons_open(&s->skeletons, n_fields);
 	*out = s;
 }
 
@@ -205,6 +205,8 @@ walk(struct mb_shape *s, struct walk *w, const char **begin, uint16_t *last,
 	uint16_t before = *last, at;
 
 	w->seen = 0;
+	for (size_t f = 0; f < s->n_fields; f++)
+		w->view[f * MB_ROWS] = (struct mb_view){ .start = 0 };
 	for (;;) {
 		/* The same as last time, mostly. */
 		at = joints[before].guess;
@@ -302,7 +304,6 @@ mb_shape_rows(struct mb_shape *s, const struct mb_marks *m, uint32_t *at,
 	uint16_t last = 0;	/* joint 0 ends in state 0 */
 
 	rows->n = rows->n_odd = rows->n_records = 0;
-	memset(rows->view, 0, s->n_fields * MB_ROWS * sizeof *rows->view);
 	for (;;) {
 		uint32_t begin;
 		enum outcome outcome;
@@ -324,10 +325,6 @@ mb_shape_rows(struct mb_shape *s, const struct mb_marks *m, uint32_t *at,
 			if (has_skeletons)
 				offer_skeleton(s, &w, last);
 		} else {
-			/* The row is taken back. */
-			for (size_t f = 0; f < s->n_fields; f++)
-				w.view[f * MB_ROWS] = (struct mb_view){
-					.start = 0 };
 			w.at = begin;
 			if (outcome == PARTIAL || *p == '\n' || *p == ' ' ||
 			    *p == '\t' || *p == '\r')

@@ -68,6 +68,7 @@ struct skeleton {
 };
 
 struct mb_skeletons {
+	uint64_t fields;	/* bits of those that are wanted */
 	struct skeleton *v[MAX_SKELETONS];
 	unsigned n, next_victim;
 	uint8_t guess[1 << GUESS_BITS];	/* a number from 1; 0: none */
@@ -82,10 +83,14 @@ struct mb_skeletons {
 };
 
 void
-mb_skeletons_open(struct mb_skeletons **out)
+mb_skeletons_open(struct mb_skeletons **out, size_t n_fields)
 {
-	*out = mb_zalloc(sizeof **out);
-	(*out)->next_idle = 1;
+	struct mb_skeletons *s = mb_zalloc(sizeof *s);
+
+	s->fields = n_fields < MAX_FIELDS ? ((uint64_t)1 << n_fields) - 1 :
+	    ~(uint64_t)0;
+	s->next_idle = 1;
+	*out = s;
 }
 
 void
@@ -172,13 +177,14 @@ take_values(const struct skeleton *k, const struct mb_marks *m,
 	return true;
 }
 
-static void
-clear_rows(const struct skeleton *k, struct mb_view *row, size_t n)
+/* The fields that none of its values is, in n rows. */
+static inline void
+clear_others(const struct skeleton *k, uint64_t fields, struct mb_view *row,
+    size_t n)
 {
-	for (unsigned i = 0; i < k->n_bones; i++)
-		if (k->bones[i].field != NO_FIELD)
-			memset(&row[k->bones[i].field * MB_ROWS], 0,
-			    n * sizeof *row);
+	for (fields &= ~k->seen; fields != 0; fields &= fields - 1)
+		memset(&row[__builtin_ctzll(fields) * MB_ROWS], 0,
+		    n * sizeof *row);
 }
 
 /*
@@ -409,10 +415,9 @@ add_run(struct mb_skeletons *s, const struct mb_marks *m, uint32_t at,
 	if (rows->isa == MB_ISA_AVX512)
 		run = run_avx512;
 #endif
-	if (!run(k, m, base, mark, row)) {
-		clear_rows(k, row, RUN);
+	if (!run(k, m, base, mark, row))
 		return false;
-	}
+	clear_others(k, s->fields, row, RUN);
 	for (unsigned i = 0; i < RUN; i++) {
 		rows->record[rows->n++] = (uint16_t)rows->n_records++;
 		mark += k->n_marks;
@@ -486,12 +491,10 @@ mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
 			break;
 		k = s->v[*s->guessed - 1];
 		if (m->n_marks - *at < k->n_marks ||
-		    !has_text(k, begin, base, mark))
+		    !has_text(k, begin, base, mark) ||
+		    !take_values(k, m, base, mark, row))
 			break;
-		if (!take_values(k, m, base, mark, row)) {
-			clear_rows(k, row, 1);
-			break;
-		}
+		clear_others(k, s->fields, row, 1);
 		s->streak = s->before == *s->guessed ? s->streak + 1 : 0;
 		s->before = *s->guessed;
 		*at += k->n_marks;

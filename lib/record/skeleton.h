@@ -31,7 +31,7 @@ struct mb_bone {
 	uint64_t resets;	/* fields that were found in vain, by bits */
 };
 
-void mb_skeletons_open(struct mb_skeletons **out);
+void mb_skeletons_open(struct mb_skeletons **out, size_t n_fields);
 void mb_skeletons_close(struct mb_skeletons *s);
 
 /*
@@ -42,7 +42,8 @@ bool mb_skeletons_begin(struct mb_skeletons *s);
 
 /*
  * Add rows for records from p + rows->start[rows->n_records] on as long as
- * they have a skeleton that is known, as mb_shape_rows does.  Returns `last`
+ * they have a skeleton that is known, as mb_shape_rows does; all views of such
+ * a row are set.  Returns `last`
  * of the last one's, and `before` if there is none.
  */
 unsigned mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
