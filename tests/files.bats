@@ -962,6 +962,107 @@ scenario_22_eio() {
 	twice scenario_22_eio
 }
 
+n_forgotten() {
+	sed -n 's/.*"mb":"forget","generations":\[\([^]]*\)\].*/\1/p' j.mbj |
+		tr ',' '\n' | wc -w
+}
+
+has_forgotten() { # N
+	[ "$(n_forgotten)" -ge "$1" ]
+}
+
+scenario_forget() {
+	mkdir logs
+	sources=logs
+	write logs/a.log a1
+	write logs/b.log b1
+	write logs/c.log $(lines_of c 1 500 | tr ' ' -)
+	write logs/d.log d1
+	once
+	# Renamed beyond the directory, as it goes on in one that was compressed,
+	# and gone.
+	mv logs/b.log logs/.b.log
+	gzip logs/c.log
+	rm logs/d.log
+	write logs/a.log a2
+	once
+	is "$(n_forgotten)" 1
+	# What is only hidden is still known.
+	mv logs/.b.log logs/b.log
+	write logs/b.log b2
+	once
+	in_order
+	complete
+	# Whoever follows looks for them once, when he starts; by the name of the
+	# directory, others are not his.
+	rm logs/b.log
+	sources=logs/a.log
+	once
+	is "$(n_forgotten)" 1
+	sources=logs
+	follow
+	eventually has_forgotten 2
+	write logs/a.log a3
+	all_in
+	stop
+	# c.log.gz still is; verify tells of the others that they are gone.
+	is "$(n_forgotten)" 2
+	in_order
+	is "$(n_lost)" 0
+	mb-replay -j j.mbj --verify
+}
+
+@test "what was deleted while nobody looked is forgotten" {
+	twice scenario_forget
+}
+
+# A batch that is parked needs to know what it was made of.
+@test "what was deleted stays known as long as a parked batch needs it" {
+	mkdir logs
+	echo a >logs/a.log
+	echo b >logs/b.log
+	mb-collect -j j.mbj --max-records 1 logs >/dev/null || true
+	mb-replay -j j.mbj --park 1
+	rm logs/b.log
+	mb-collect -j j.mbj logs | mb-commit dir:out
+	has "$(cat j.mbj)" '"mb":"forget","generations":[1]'
+	run mb-replay -j j.mbj --requeue 1
+	is "$status" 0
+	has "$(cat j.mbj)" '"lost":[{"generation":1,'
+	is "$(rows out)" a
+}
+
+@test "a file system that isn't mounted: nothing is forgotten, nothing read twice" {
+	disturbed=no options= sources=logs sink=dir:out
+	: >written
+	mkdir logs
+	other_fs
+	mount --bind other logs
+	mounted+=("$PWD/logs")
+	write logs/a.log a1 a2
+	mkdir logs/deep
+	write logs/deep/b.log b1
+	sources="logs 'logs/d*/*.log'"
+	once
+	umount logs
+	once
+	is "$(n_forgotten)" 0
+	follow
+	sleep 0.5
+	mount --bind other logs
+	write logs/a.log a3
+	write logs/deep/b.log b2
+	all_in
+	stop
+	# A directory that was removed is on the same one.
+	rm -r logs/deep
+	once
+	is "$(n_forgotten)" 1
+	is "$(rows out | sort)" "$(sort written)"
+	is "$(n_lost)" 0
+	mb-replay -j j.mbj --verify
+}
+
 scenario_23() {
 	options='--record-limit 1M'
 	write app.log before

@@ -934,6 +934,18 @@ mb_chain_renew(struct mb_chain *c, struct mb_input *in, struct mb_err *err)
 	    find_copy(c, i, err);
 }
 
+static struct mb_sought
+sought(const struct mb_chain *c, const struct mb_generation *g)
+{
+	struct mb_sought what = mb_sought_generation(g);
+
+	if (c->path->look.state == MB_PATH_ABSENT) {
+		what.listing = c->w->listing;
+		what.since_us = c->w->gone_us;
+	}
+	return what;
+}
+
 /*
  * Elders that had not become quiet when we died: the oldest first.  Their
  * successor has begun, so what they had then was read.
@@ -957,7 +969,7 @@ begin_elders(struct mb_chain *c, const struct mb_generation *newest,
 		struct mb_located l;
 
 		g = mb_state_generation(state(c), ids[n]);
-		what = mb_sought_generation(g);
+		what = sought(c, g);
 		switch (mb_locate(&l, c->w->journal, &what, true, &c->why)) {
 		case MB_LOCATE_FOUND:
 			rc = c->w->is_open(c->w->arg, &l.look.inode, NULL) ?
@@ -1012,7 +1024,7 @@ static int
 begin_known(struct mb_chain *c, const struct mb_generation *g,
     struct mb_err *err)
 {
-	struct mb_sought what = mb_sought_generation(g);
+	struct mb_sought what = sought(c, g);
 	struct mb_located l;
 	bool is_live;
 	int rc;

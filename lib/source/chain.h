@@ -46,6 +46,9 @@ struct mb_chain_world {
 	struct mb_watch *watch;
 	struct mb_buf lines;	/* for the journal */
 	int64_t now_us, wall_ns;
+	/* Read since all paths went that are seen to be absent: one for all. */
+	struct mb_listing *listing;
+	int64_t gone_us;
 	int64_t began_ns;	/* wall clock of files, when we began */
 	void *arg;		/* of: */
 	void (*tell)(void *arg, const char *path, const char *what);

@@ -17,7 +17,8 @@ enum {
 	TRY_AGAIN = 500000,	/* us: what couldn't be decided */
 	FORGET_EVERY = 10000000,
 	FORGET_AT_ONCE = 1000,
-	SEARCH_AT_ONCE = 50,	/* of those to be forgotten, without -f */
+	SEARCH_AT_ONCE = 50,	/* of those to be forgotten: what they were is
+				   compared with what others hold */
 	TICK_NS = 10000000,	/* the clock of files lags behind */
 	USUAL = 4096,		/* paths in the queue: of more, give back */
 };
@@ -42,6 +43,7 @@ struct mb_follow {
 	size_t turn;			/* of the chains */
 	bool is_crowded;		/* no room for what is queued */
 	bool may_forget;
+	bool seeks_lost;		/* what went while nobody looked */
 	uint64_t *missed;		/* final, and no path had them last time */
 	size_t n_missed;
 	struct unpin *unpins;
@@ -213,7 +215,9 @@ mb_follow_open(struct mb_follow **out, const struct mb_follow_options *options,
 {
 	struct mb_follow *f = mb_alloc(sizeof *f);
 
-	*f = (struct mb_follow){ .options = *options };
+	*f = (struct mb_follow){
+		.options = *options, .may_forget = true, .seeks_lost = true
+	};
 	f->watch = mb_watch_open(&(struct mb_watch_options){
 		.follows = options->follows, .except = mb_journal_path(j),
 		.tell = tell, .arg = f,
@@ -221,6 +225,7 @@ mb_follow_open(struct mb_follow **out, const struct mb_follow_options *options,
 	f->world = (struct mb_chain_world){
 		.options = &f->options, .journal = j, .cutter = c,
 		.emitter = e, .known = mb_known_open(j), .watch = f->watch,
+		.listing = mb_listing_open(),
 		.began_ns = mb_clock_wall_us() * 1000 - TICK_NS,
 		.arg = f, .tell = tell, .is_open = is_open,
 		.is_in_hand = is_in_hand,
@@ -246,6 +251,7 @@ mb_follow_close(struct mb_follow *f)
 		free(f->notices[i]);
 	mb_watch_close(f->watch);
 	mb_known_close(f->world.known);
+	mb_listing_close(f->world.listing);
 	mb_buf_release(&f->world.lines);
 	free(f->chains);
 	free(f->queue);
@@ -372,6 +378,7 @@ consider(struct mb_follow *f, struct mb_path *p, struct mb_err *err)
 		return 0;
 	switch (p->look.state) {
 	case MB_PATH_ABSENT:
+		f->world.gone_us = mb_clock_steady_us();
 		if (is_known && p->is_named && !f->options.follows)
 			tell(f, p->name, "is not there now");
 		if (is_known) {
@@ -424,8 +431,13 @@ begin(struct mb_follow *f, struct mb_path *p, struct mb_err *err)
 	int rc;
 
 	p->flags &= (uint8_t)~MB_PATH_QUEUED;
-	if (f->options.follows)
+	if (f->options.follows) {
+		bool was_there = p->look.state != MB_PATH_ABSENT;
+
 		mb_watch_look(p);
+		if (was_there && p->look.state == MB_PATH_ABSENT)
+			f->world.gone_us = mb_clock_steady_us();
+	}
 	rc = mb_chain_begin(&c, &f->world, p, err);
 	switch (rc) {
 	case MB_CHAIN_READS:
@@ -541,20 +553,51 @@ has_id(const uint64_t *sorted, size_t n, uint64_t id)
 }
 
 /*
- * A file that is renamed or compressed has no path for a moment.  So whoever
- * follows looks twice, FORGET_EVERY apart; without -f there is no second look,
- * and the file is searched for.
+ * A directory that isn't there now may be on a file system that isn't mounted:
+ * unobservable is not gone.  One that was removed has a parent on the same.
  */
 static bool
-is_gone(struct mb_follow *f, const struct mb_generation *g)
+is_mounted(const struct mb_generation *g)
+{
+	char *dir = mb_strdup(g->source), *slash;
+	struct mb_look look = { .state = MB_PATH_ABSENT };
+
+	while (look.state == MB_PATH_ABSENT &&
+	    (slash = strrchr(dir, '/')) != NULL) {
+		*slash = '\0';
+		look = mb_look_at(slash == dir ? "/" : dir);
+	}
+	free(dir);
+	return look.state == MB_PATH_FILE && look.inode.dev == g->dev;
+}
+
+/*
+ * A file that is renamed or compressed has no path for a moment.  So whoever
+ * follows looks twice, FORGET_EVERY apart.  What went while nobody looked is
+ * searched for.
+ */
+static bool
+is_gone(struct mb_follow *f, const struct mb_generation *g, int64_t since_us,
+    size_t *n_compared)
 {
 	struct mb_sought what = mb_sought_generation(g);
+	struct mb_err ignored = { 0 };
 	struct mb_buf why = { 0 };
 	struct mb_located l;
 	bool is;
 
-	if (f->options.follows)
+	if (!is_mounted(g))
+		return false;
+	if (f->options.follows && g->is_final)
 		return has_id(f->missed, f->n_missed, g->id);
+	what.listing = f->world.listing;
+	what.since_us = since_us;
+	if (mb_look_at(g->source).state == MB_PATH_ABSENT &&
+	    g->target == NULL && !mb_locate_has_candidates(&what, &ignored))
+		return true;
+	if (*n_compared == SEARCH_AT_ONCE)
+		return false;
+	++*n_compared;
 	is = mb_locate(&l, f->world.journal, &what, false, &why) ==
 	    MB_LOCATE_GONE;
 	mb_located_release(&l);
@@ -563,28 +606,47 @@ is_gone(struct mb_follow *f, const struct mb_generation *g)
 }
 
 /*
- * Generations that are final and that no path has any more.  The newest of a
- * path that may come again stays: what is rotated after it is its successor.
+ * May it be forgotten, if no file has it?  What is final; and of what went
+ * while nobody looked, at the start, what this run would have found.  The
+ * newest of a path that may come again stays: what is rotated after it is its
+ * successor.
  */
-static void
-forget(struct mb_follow *f)
+static bool
+is_over(const struct mb_follow *f, const struct mb_generation *g)
 {
 	const struct mb_state *s = mb_journal_state(f->world.journal);
-	size_t n = mb_watch_count(f->watch), n_gone = 0;
-	size_t most = f->options.follows ? FORGET_AT_ONCE : SEARCH_AT_ONCE;
-	size_t n_missed = 0, n_asked = 0;
-	uint64_t *ids, *inodes, *gone, *missed;
 
-	if (!f->may_forget || f->next_queue < f->n_queue || f->n_again > 0 ||
-	    (f->options.follows &&
-	    f->world.now_us - f->forgot_us < FORGET_EVERY))
-		return;
-	f->forgot_us = f->world.now_us;
-	f->may_forget = false;
-	ids = mb_realloc_array(NULL, n, sizeof *ids);
-	inodes = mb_realloc_array(NULL, n, sizeof *inodes);
-	gone = mb_realloc_array(NULL, most, sizeof *gone);
-	missed = mb_realloc_array(NULL, most, sizeof *missed);
+	if (g->is_forgotten || g->spool != MB_NONE)
+		return false;
+	if (!g->is_final)
+		return f->seeks_lost &&
+		    mb_watch_find(f->watch, g->source) == NULL &&
+		    mb_watch_would_find(f->watch, g->source);
+	return mb_state_newest(s, g->source) != g ||
+	    mb_watch_find(f->watch, g->source) == NULL;
+}
+
+static int
+compare_sources(const void *a, const void *b)
+{
+	const struct mb_generation *x = *(const struct mb_generation *const *)a;
+	const struct mb_generation *y = *(const struct mb_generation *const *)b;
+	int rc = strcmp(x->source, y->source);
+
+	return rc != 0 ? rc : compare_ids(&x->id, &y->id);
+}
+
+/* Generations that are over, and that no path has; by their sources. */
+static size_t
+list_over(struct mb_follow *f, const struct mb_generation ***out)
+{
+	const struct mb_state *s = mb_journal_state(f->world.journal);
+	size_t n = mb_watch_count(f->watch), n_over = 0;
+	size_t most = f->seeks_lost ? s->n_generations : FORGET_AT_ONCE;
+	uint64_t *ids = mb_realloc_array(NULL, n, sizeof *ids);
+	uint64_t *inodes = mb_realloc_array(NULL, n, sizeof *inodes);
+
+	*out = mb_realloc_array(NULL, most, sizeof **out);
 	for (size_t i = 0; i < n; i++) {
 		const struct mb_path *p = mb_watch_at(f->watch, i);
 
@@ -599,29 +661,56 @@ forget(struct mb_follow *f)
 	for (size_t i = 0; i < s->n_generations; i++) {
 		const struct mb_generation *g = &s->generations[i];
 
-		if (!g->is_final || g->is_forgotten || g->spool != MB_NONE ||
-		    has_id(ids, n, g->id) || has_id(inodes, n, g->ino) ||
-		    is_reading(f, g->id) || (mb_state_newest(s, g->source) == g &&
-		    mb_watch_find(f->watch, g->source) != NULL))
+		if (!is_over(f, g) || has_id(ids, n, g->id) ||
+		    has_id(inodes, n, g->ino) || is_reading(f, g->id))
 			continue;
-		if (n_asked++ == most) {
-			f->may_forget = f->options.follows;
+		if (n_over == most) {
+			f->may_forget = true;
 			break;
 		}
-		if (is_gone(f, g))
-			gone[n_gone++] = g->id;
-		else
-			missed[n_missed++] = g->id;
+		(*out)[n_over++] = g;
 	}
+	if (n_over > 0)
+		qsort(*out, n_over, sizeof **out, compare_sources);
+	free(ids);
+	free(inodes);
+	return n_over;
+}
+
+/* Forget those, where no file has them any more. */
+static void
+forget(struct mb_follow *f)
+{
+	int64_t since_us = mb_clock_steady_us();
+	size_t n_over, n_gone = 0, n_missed = 0, n_compared = 0;
+	const struct mb_generation **over;
+	uint64_t *gone, *missed;
+
+	if (!f->may_forget || f->next_queue < f->n_queue || f->n_again > 0 ||
+	    (f->options.follows &&
+	    f->world.now_us - f->forgot_us < FORGET_EVERY))
+		return;
+	f->forgot_us = f->world.now_us;
+	f->may_forget = false;
+	n_over = list_over(f, &over);
+	f->seeks_lost = !f->options.follows;
+	gone = mb_realloc_array(NULL, n_over, sizeof *gone);
+	missed = mb_realloc_array(NULL, n_over, sizeof *missed);
+	for (size_t i = 0; i < n_over; i++)
+		if (is_gone(f, over[i], since_us, &n_compared))
+			gone[n_gone++] = over[i]->id;
+		else
+			missed[n_missed++] = over[i]->id;
+	if (n_missed > 0)
+		qsort(missed, n_missed, sizeof *missed, compare_ids);
 	if (n_gone > 0)
 		mb_put_forget(&f->world.lines, gone, n_gone);
 	free(f->missed);
 	f->missed = missed;
 	f->n_missed = n_missed;
 	f->may_forget |= f->options.follows && n_missed > 0;
-	free(ids);
-	free(inodes);
 	free(gone);
+	free(over);
 }
 
 /* What the chains have to say.  Not synced: it would be found again. */

@@ -1,6 +1,5 @@
 #include "source/locate.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -8,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/io.h"
 #include "base/parse.h"
 #include "source/pin.h"
@@ -108,39 +106,19 @@ mb_locate_judge(const struct mb_sought *what, const struct mb_located *l,
 	    what->evidence);
 }
 
-/*
- * While a directory changes, reading it may pass over a file that is renamed,
- * and a name that was read may lead to another file.  So what was read counts
- * only if nothing has changed meanwhile, as far as the clock of the file
- * system can tell.
- */
+/* While a directory changes, what was read of it counts for little. */
 enum {
 	TRIES = 20,
 	MOST = 1000,		/* candidates; no rotation keeps more */
-	TICK_US = 8000,		/* that clock's */
 };
-
-static struct mb_look
-look_before(const struct mb_buf *dir)
-{
-	return mb_look_at(dir->len > 0 ? dir->p : ".");
-}
-
-static bool
-was_still(const struct mb_buf *dir, const struct mb_look *before)
-{
-	struct mb_look after = look_before(dir);
-
-	return after.state != MB_PATH_FILE ||
-	    (after.mtime_ns == before->mtime_ns &&
-	    mb_clock_wall_us() - after.mtime_ns / 1000 >= TICK_US);
-}
 
 /* The search: the best so far. */
 struct search {
 	struct mb_journal *journal;
 	const struct mb_sought *what;
 	struct mb_buf *why;
+	struct mb_listing *listing;
+	int64_t since_us;	/* as of mb_sought */
 	struct mb_located best;
 	bool is_sure, was_hidden;
 	bool has_moved;		/* something changed while we looked */
@@ -184,64 +162,89 @@ compare_candidates(const void *a, const void *b)
 	    strcmp(x->path, y->path);
 }
 
-/*
- * The files beside `path` that may be it.  Of 100,000 neighbours only those
- * are opened that the name or the inode speaks for.
- */
+/* The files beside a path that may be it. */
+struct candidates {
+	const struct mb_sought *what;
+	const char *path;
+	struct mb_buf family;	/* the beginning of their names */
+	struct candidate *v;
+	size_t n;
+};
+
+static void
+add_candidate(void *arg, const struct mb_listed *e)
+{
+	struct candidates *c = arg;
+	const char *base = mb_base_name(c->path);
+	bool is_it = e->ino == c->what->inode.ino;
+	struct mb_buf path = { 0 };
+
+	if ((!is_it && !mb_is_sibling(c->family.p, e->name)) ||
+	    strcmp(e->name, base) == 0 || e->is_directory)
+		return;
+	mb_buf_add(&path, c->path, (size_t)(base - c->path));
+	mb_buf_adds(&path, e->name);
+	c->v = mb_realloc_array(c->v, c->n + 1, sizeof *c->v);
+	c->v[c->n++] = (struct candidate){ mb_buf_take(&path), !is_it };
+}
+
+/* Of 100,000 neighbours only those that the name or the inode speaks for. */
+static void
+find_candidates(struct candidates *c, struct mb_listing *l)
+{
+	const char *base = mb_base_name(c->path);
+
+	/* What began as app.log.1 may be app.log.2.gz by now. */
+	mb_buf_add(&c->family, base, mb_rotated_base(base) > 0 ?
+	    mb_rotated_base(base) : strlen(base));
+	mb_listing_search(l, mb_buf_str(&c->family), c->what->inode.ino,
+	    add_candidate, c);
+	if (c->n > 0)
+		qsort(c->v, c->n, sizeof *c->v, compare_candidates);
+}
+
 static void
 search_beside(struct search *s, const char *path)
 {
-	const char *base = mb_base_name(path);
-	size_t dir_len = (size_t)(base - path), n = 0;
-	struct candidate *found = NULL;
-	struct mb_buf name = { 0 }, dir = { 0 }, family = { 0 };
-	struct mb_look before;
-	struct dirent *e;
-	DIR *d;
+	struct candidates c = { .what = s->what, .path = path };
+	struct mb_err err = { 0 };
 
-	mb_buf_add(&name, path, dir_len);
-	mb_buf_add(&dir, path, dir_len);
-	mb_buf_str(&dir);
-	/* What began as app.log.1 may be app.log.2.gz by now. */
-	mb_buf_add(&family, base, mb_rotated_base(base) > 0 ?
-	    mb_rotated_base(base) : strlen(base));
-	mb_buf_str(&family);
-	before = look_before(&dir);
-	d = opendir(dir_len > 0 ? mb_buf_str(&name) : ".");
-	if (d == NULL && errno != ENOENT && errno != ENOTDIR) {
-		hide(s->why, mb_buf_str(&name), strerror(errno));
+	if (mb_listing_read(s->listing, path, s->since_us, &err) < 0) {
+		mb_buf_reset(s->why);
+		mb_buf_adds(s->why, err.msg);
 		s->was_hidden = true;
+		return;
 	}
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		bool is_it = e->d_ino == s->what->inode.ino;
-
-		if ((!is_it && !mb_is_sibling(family.p, e->d_name)) ||
-		    strcmp(e->d_name, base) == 0 || e->d_type == DT_DIR)
-			continue;
-		name.len = dir_len;
-		mb_buf_adds(&name, e->d_name);
-		found = mb_realloc_array(found, n + 1, sizeof *found);
-		found[n++] = (struct candidate){
-			mb_strdup(mb_buf_str(&name)), !is_it
-		};
-	}
-	if (d != NULL)
-		closedir(d);
-	if (n > 0)
-		qsort(found, n, sizeof *found, compare_candidates);
-	for (size_t i = 0; i < n; i++) {
+	find_candidates(&c, s->listing);
+	for (size_t i = 0; i < c.n; i++) {
 		if (!s->is_sure && i < MOST)
-			consider(s, found[i].path, mb_is_sibling(family.p,
-			    mb_base_name(found[i].path)) ? MB_PLACE_SIBLING :
+			consider(s, c.v[i].path, mb_is_sibling(c.family.p,
+			    mb_base_name(c.v[i].path)) ? MB_PLACE_SIBLING :
 			    MB_PLACE_ELSEWHERE);
-		free(found[i].path);
+		free(c.v[i].path);
 	}
-	if (!s->is_sure && !was_still(&dir, &before))
+	/* What was a candidate may have been renamed since. */
+	if (!s->is_sure && !(c.n == 0 ? mb_listing_was_still(s->listing) :
+	    mb_listing_is_still(s->listing)))
 		s->has_moved = true;
-	free(found);
-	mb_buf_release(&name);
-	mb_buf_release(&dir);
-	mb_buf_release(&family);
+	free(c.v);
+	mb_buf_release(&c.family);
+}
+
+bool
+mb_locate_has_candidates(const struct mb_sought *what, struct mb_err *err)
+{
+	struct candidates c = { .what = what, .path = what->path };
+
+	if (mb_listing_read(what->listing, what->path, what->since_us, err) <
+	    0 || !mb_listing_was_still(what->listing))
+		return true;
+	find_candidates(&c, what->listing);
+	for (size_t i = 0; i < c.n; i++)
+		free(c.v[i].path);
+	free(c.v);
+	mb_buf_release(&c.family);
+	return c.n > 0;
 }
 
 /* What the symbolic link leads to now: its neighbours may be what it was. */
@@ -282,14 +285,21 @@ mb_locate(struct mb_located *out, struct mb_journal *j,
 {
 	struct search s = {
 		.journal = j, .what = what, .why = why, .best = { .fd = -1 },
+		.since_us = what->listing != NULL ? what->since_us :
+		    MB_LISTING_ANEW,
+		.listing = what->listing != NULL ? what->listing :
+		    mb_listing_open(),
 	};
 
 	for (int i = 0; i < TRIES && (i == 0 || s.has_moved); i++) {
 		if (i > 0)
-			mb_clock_sleep(TICK_US / 4);
+			mb_listing_pause();
 		mb_located_release(&s.best);
 		search(&s, elsewhere);
+		s.since_us = MB_LISTING_ANEW;
 	}
+	if (what->listing == NULL)
+		mb_listing_close(s.listing);
 	*out = s.best;
 	/* Where one is hidden, a mere resemblance is no answer. */
 	if (s.is_sure || (s.best.path != NULL && !s.was_hidden))
@@ -310,32 +320,36 @@ rotated(const struct sibling *s)
 	return (struct mb_rotated){ s->name, s->mtime_ns };
 }
 
-/* The siblings that rotation has made.  *at: the one with this inode. */
-static size_t
-list_siblings(struct sibling **out, DIR *d, const char *base,
-    const struct mb_inode *inode, size_t *at)
+/* The siblings that rotation has made.  at: the one with this inode. */
+struct siblings {
+	const struct mb_buf *dir;
+	const char *base;
+	const struct mb_inode *inode;
+	struct sibling *v;
+	size_t n, at;
+};
+
+static void
+add_sibling(void *arg, const struct mb_listed *e)
 {
-	struct dirent *e;
-	size_t n = 0;
+	struct siblings *s = arg;
+	struct mb_buf path = { 0 };
+	struct mb_look look;
 
-	*out = NULL;
-	*at = SIZE_MAX;
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		struct mb_look look;
-
-		if (!mb_looks_rotated(base, e->d_name))
-			continue;
-		look = mb_look_in(dirfd(d), e->d_name);
-		if (look.state != MB_PATH_FILE || !look.is_regular)
-			continue;
-		if (inode != NULL && mb_inode_equal(inode, &look.inode))
-			*at = n;
-		*out = mb_realloc_array(*out, n + 1, sizeof **out);
-		(*out)[n++] = (struct sibling){
-			mb_strdup(e->d_name), look.mtime_ns, look.inode
-		};
-	}
-	return n;
+	if (!mb_looks_rotated(s->base, e->name))
+		return;
+	mb_buf_add(&path, s->dir->p, s->dir->len);
+	mb_buf_adds(&path, e->name);
+	look = mb_look_at(mb_buf_str(&path));
+	mb_buf_release(&path);
+	if (look.state != MB_PATH_FILE || !look.is_regular)
+		return;
+	if (s->inode != NULL && mb_inode_equal(s->inode, &look.inode))
+		s->at = s->n;
+	s->v = mb_realloc_array(s->v, s->n + 1, sizeof *s->v);
+	s->v[s->n++] = (struct sibling){
+		mb_strdup(e->name), look.mtime_ns, look.inode
+	};
 }
 
 /* gzip is at it, as long as the original is there. */
@@ -384,29 +398,34 @@ release_siblings(struct sibling *v, size_t n)
 	free(v);
 }
 
-/* The siblings of `path`, as they were all at one moment. */
+/* As they were all at one moment. */
 static enum mb_locate_result
-list_still(struct sibling **v, size_t *n, const struct mb_buf *dir,
-    const char *base, const struct mb_inode *inode, size_t *at,
-    struct mb_buf *why)
+list_siblings(struct siblings *s, struct mb_buf *why)
 {
-	for (int i = 0;; i++) {
-		struct mb_look before = look_before(dir);
-		DIR *d = opendir(dir->len > 0 ? dir->p : ".");
+	struct mb_listing *l = mb_listing_open();
+	struct mb_err err = { 0 };
+	int rc = 0;
 
-		if (d == NULL && errno != ENOENT && errno != ENOTDIR)
-			return hide(why, dir->p, strerror(errno));
-		*n = list_siblings(v, d, base, inode, at);
-		if (d != NULL)
-			closedir(d);
-		if (i == TRIES || was_still(dir, &before))
-			return MB_LOCATE_GONE;
-		release_siblings(*v, *n);
-		*v = NULL;
-		*n = 0;
-		*at = SIZE_MAX;
-		mb_clock_sleep(TICK_US / 4);
+	for (int i = 0; i <= TRIES; i++) {
+		if (i > 0)
+			mb_listing_pause();
+		release_siblings(s->v, s->n);
+		s->v = NULL;
+		s->n = 0;
+		s->at = SIZE_MAX;
+		rc = mb_listing_read(l, s->dir->p, MB_LISTING_ANEW, &err);
+		if (rc < 0)
+			break;
+		mb_listing_search(l, s->base, 0, add_sibling, s);
+		if (mb_listing_is_still(l))
+			break;
 	}
+	mb_listing_close(l);
+	if (rc == 0)
+		return MB_LOCATE_GONE;
+	mb_buf_reset(why);
+	mb_buf_adds(why, err.msg);
+	return MB_LOCATE_UNSURE;
 }
 
 static enum mb_locate_result
@@ -438,24 +457,24 @@ mb_locate_next(struct mb_located *out, struct mb_journal *j,
 	const char *base = mb_base_name(path);
 	struct mb_rotated after = { NULL, mtime_ns };
 	struct mb_buf dir = { 0 }, after_name = { 0 };
+	struct siblings s = { .dir = &dir, .base = base, .inode = inode };
 	enum mb_locate_result result;
-	struct sibling *v = NULL;
-	size_t n = 0, at = SIZE_MAX, next;
+	size_t next;
 	int known = 0;
 
 	*out = (struct mb_located){ .fd = -1 };
 	mb_buf_add(&dir, path, (size_t)(base - path));
 	mb_buf_str(&dir);
-	result = list_still(&v, &n, &dir, base, inode, &at, why);
-	if (at != SIZE_MAX) {
-		mb_buf_adds(&after_name, v[at].name);
+	result = list_siblings(&s, why);
+	if (s.at != SIZE_MAX) {
+		mb_buf_adds(&after_name, s.v[s.at].name);
 		after.name = mb_buf_str(&after_name);
 	}
 	while (result == MB_LOCATE_GONE && known != 2 &&
-	    (next = oldest(v, n, base, &after)) != SIZE_MAX) {
-		result = open_sibling(out, j, &dir, &v[next], why);
-		free(v[next].name);
-		v[next].name = NULL;
+	    (next = oldest(s.v, s.n, base, &after)) != SIZE_MAX) {
+		result = open_sibling(out, j, &dir, &s.v[next], why);
+		free(s.v[next].name);
+		s.v[next].name = NULL;
 		if (result != MB_LOCATE_FOUND)
 			break;
 		known = is_known(arg, out);
@@ -465,7 +484,7 @@ mb_locate_next(struct mb_located *out, struct mb_journal *j,
 		    hide(why, out->path, "can't be compared");
 		mb_located_release(out);
 	}
-	release_siblings(v, n);
+	release_siblings(s.v, s.n);
 	mb_buf_release(&dir);
 	mb_buf_release(&after_name);
 	return result;

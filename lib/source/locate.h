@@ -11,6 +11,7 @@
 #include "journal/journal.h"
 #include "source/content.h"
 #include "source/identity.h"
+#include "source/listing.h"
 #include "source/look.h"
 
 /* A file that is open.  The content owns fd. */
@@ -33,6 +34,12 @@ struct mb_sought {
 	int (*matches)(const struct mb_sought *what, struct mb_content *c,
 	    struct mb_err *err);
 	void *arg;
+	/*
+	 * For who seeks many: a reading of the directory that began at since_us
+	 * or later will do.  NULL: it is read.
+	 */
+	struct mb_listing *listing;
+	int64_t since_us;
 };
 
 /* A generation, by its anchors.  Borrowed. */
@@ -58,6 +65,13 @@ enum mb_identity mb_locate_judge(const struct mb_sought *what,
 /* Find it; elsewhere: not under its own name. */
 enum mb_locate_result mb_locate(struct mb_located *out, struct mb_journal *j,
     const struct mb_sought *what, bool elsewhere, struct mb_buf *why);
+
+/*
+ * Is there a file beside its path of which mb_locate would have to see what it
+ * holds, as far as what->listing can say?  Without one it is gone from there.
+ */
+bool mb_locate_has_candidates(const struct mb_sought *what,
+    struct mb_err *err);
 
 /*
  * The oldest rotated sibling of `path` that was live after the file with this

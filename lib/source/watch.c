@@ -343,6 +343,14 @@ mb_watch_fd(const struct mb_watch *w)
 	return w->inotify;
 }
 
+/* Does a listing have files of this name? */
+static bool
+lists(const struct operand *o, const char *name)
+{
+	return o->pattern == NULL ? name[0] != '.' :
+	    fnmatch(o->pattern, name, FNM_PERIOD) == 0;
+}
+
 static struct operand *
 listing_of(struct mb_watch *w, const char *dir, const char *name)
 {
@@ -350,11 +358,32 @@ listing_of(struct mb_watch *w, const char *dir, const char *name)
 		struct operand *o = &w->operands[i];
 
 		if (o->kind == LISTING && strcmp(o->text, dir) == 0 &&
-		    (o->pattern == NULL ? name[0] != '.' : fnmatch(o->pattern,
-		    name, FNM_PERIOD) == 0))
+		    lists(o, name))
 			return o;
 	}
 	return NULL;
+}
+
+bool
+mb_watch_would_find(const struct mb_watch *w, const char *name)
+{
+	const char *base = strrchr(name, '/');
+	size_t dir_len = base == NULL ? 0 : (size_t)(base - name);
+
+	for (size_t i = 0; i < w->n_operands && base != NULL; i++) {
+		const struct operand *o = &w->operands[i];
+		size_t len = strlen(o->text);
+
+		/* The root's text ends with the slash. */
+		len -= o->kind == LISTING && len == 1;
+		if (o->kind == SEARCH && fnmatch(o->text, name,
+		    FNM_PATHNAME | FNM_PERIOD) == 0)
+			return true;
+		if (o->kind == LISTING && len == dir_len &&
+		    memcmp(o->text, name, len) == 0 && lists(o, base + 1))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -479,8 +508,7 @@ read_listing(struct mb_watch *w, struct operand *o, struct mb_err *err)
 		if (e->d_type != DT_REG && e->d_type != DT_LNK &&
 		    e->d_type != DT_UNKNOWN)
 			continue;
-		if (o->pattern == NULL ? e->d_name[0] == '.' :
-		    fnmatch(o->pattern, e->d_name, FNM_PERIOD) != 0)
+		if (!lists(o, e->d_name))
 			continue;
 		join(&name, o->text, e->d_name);
 		found(w, o, name.p);

@@ -74,6 +74,9 @@ void mb_watch_again(struct mb_watch *w, struct mb_path *p);
 /* It is gone: no path of ours any more, unless it comes again. */
 void mb_watch_drop(struct mb_watch *w, struct mb_path *p);
 
+/* Would an operand that isn't a name find a file of this name? */
+bool mb_watch_would_find(const struct mb_watch *w, const char *name);
+
 struct mb_path *mb_watch_find(const struct mb_watch *w, const char *name);
 size_t mb_watch_count(const struct mb_watch *w);
 struct mb_path *mb_watch_at(const struct mb_watch *w, size_t i);
