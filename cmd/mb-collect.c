@@ -400,6 +400,65 @@ emit(struct collector *c, uint64_t number, struct mb_err *err)
 	return 0;
 }
 
+/* Poll until something happens to us; MB_EPIPE if our reader has gone. */
+static int
+rest_for(struct collector *c, int ms, struct mb_err *err)
+{
+	struct pollfd fds[2] = {
+		{ .fd = mb_signal_fd(), .events = POLLIN },
+		{ .fd = c->command != NULL ? -1 : STDOUT_FILENO },
+	};
+
+	if (poll(fds, 2, ms) < 0 && errno != EINTR)
+		return mb_fail_sys(err, "poll");
+	if (fds[1].revents & (POLLERR | POLLNVAL)) {
+		errno = EPIPE;
+		return mb_fail_sys(err, "standard output");
+	}
+	return 0;
+}
+
+/*
+ * Its bytes have to be read again.  Unobservable is not gone: who follows says
+ * it once, and waits until they can be, or somebody parks the batch.  They are
+ * read twice, as no half of a batch is to be sent for nothing.  1: emit it; 0:
+ * don't.
+ */
+static int
+await_bytes(struct collector *c, uint64_t number, struct mb_err *err)
+{
+	enum { AGAIN_MS = 500 };
+	const struct mb_state *s = mb_journal_state(c->journal);
+	struct mb_buf text = { 0 };
+	int rc = 1;
+
+	while (c->cfg->follow.follows) {
+		const struct mb_batch *b = mb_state_batch(s, number);
+		enum mb_emit_result result;
+		const char *why;
+
+		rc = b != NULL && b->state == MB_PLANNED &&
+		    mb_signal_count() == 0;
+		if (rc == 0 || mb_verify_batch(c->emitter, b, &result, &why,
+		    err) == 0)
+			break;
+		rc = -1;
+		if (err->code != MB_EIO)
+			break;
+		if (text.len == 0) {
+			mb_buf_addf(&text, "%s; tried again until it can be "
+			    "read, or is parked", err->msg);
+			say_of_batch(c, number, mb_buf_str(&text));
+		}
+		*err = (struct mb_err){ 0 };
+		if (rest_for(c, AGAIN_MS, err) < 0 ||
+		    mb_journal_refresh(c->journal, err) < 0)
+			break;
+	}
+	mb_buf_release(&text);
+	return rc;
+}
+
 /* Every batch that was planned and not committed, in order. */
 static int
 emit_planned(struct collector *c, struct mb_err *err)
@@ -414,8 +473,11 @@ emit_planned(struct collector *c, struct mb_err *err)
 		if (s->batches[i].state == MB_PLANNED)
 			numbers[n++] = s->batches[i].number;
 	for (size_t i = 0; i < n && rc == 0 && mb_signal_count() == 0; i++)
-		if (mb_state_batch(s, numbers[i]) != NULL)
-			rc = emit(c, numbers[i], err);
+		if (mb_state_batch(s, numbers[i]) != NULL) {
+			rc = await_bytes(c, numbers[i], err);
+			if (rc > 0)
+				rc = emit(c, numbers[i], err);
+		}
 	free(numbers);
 	return rc;
 }
@@ -431,6 +493,7 @@ emit_new(struct collector *c, struct mb_err *err)
 	const struct mb_state *s = mb_journal_state(c->journal);
 	const struct mb_batch *b;
 	bool is_durable = false;
+	int rc;
 
 	for (; c->next_emit < s->next_batch; c->next_emit++) {
 		b = mb_state_batch(s, c->next_emit);
@@ -442,7 +505,8 @@ emit_new(struct collector *c, struct mb_err *err)
 		}
 		if (b == NULL || b->state != MB_PLANNED)
 			continue;
-		if (emit(c, c->next_emit, err) < 0)
+		rc = b->run == c->run ? 1 : await_bytes(c, c->next_emit, err);
+		if (rc < 0 || (rc > 0 && emit(c, c->next_emit, err) < 0))
 			return -1;
 	}
 	return 0;

@@ -962,6 +962,54 @@ scenario_22_eio() {
 	twice scenario_22_eio
 }
 
+scenario_22_planned() {
+	sources="app.log other.log"
+	write app.log a1
+	write other.log o1
+	# Planned, and nobody committed it.
+	mb-collect -j j.mbj app.log >/dev/null || true
+	is "$(counts j.mbj)" 1
+	: >broken
+	live="$(broken mb-collect -j j.mbj -f -i 50ms app.log other.log) |
+		mb-commit $1 dir:out"
+	start "$live"
+	follower=$leader
+	eventually grep -q 'batch 0: .*app.log: .*Input/output error; tried again' err
+	hurt
+	sleep 1.2
+	[ $disturbed = yes ] || is "$(grep -c 'Input/output error' err)" 1
+}
+
+scenario_22_later() {
+	scenario_22_planned
+	rm broken
+	all_in
+	in_order
+	stop
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "22 what is planned can't be read for a while: it waits, and goes on" {
+	twice scenario_22_later
+}
+
+scenario_22_parked() {
+	scenario_22_planned
+	mb-replay -j j.mbj --park 0
+	# The other file goes on.
+	eventually bash -c 'cat out/batch-* | grep -q o1'
+	rm broken
+	stop
+	mb-replay -j j.mbj --failed | mb-commit dir:out
+	complete
+	is "$(n_lost)" 0
+}
+
+@test "22 what is planned can't be read: parked, the others go on" {
+	twice scenario_22_parked
+}
+
 n_forgotten() {
 	sed -n 's/.*"mb":"forget","generations":\[\([^]]*\)\].*/\1/p' j.mbj |
 		tr ',' '\n' | wc -w
