@@ -234,18 +234,6 @@ mb_parquet_put_decimals(struct mb_parquet_column *c, const mb_int128 *v,
 	c->n_slots = (size_t)(to - c->slots);
 }
 
-static uint64_t
-double_slot(double v, bool is_float)
-{
-	uint64_t bits;
-	uint32_t half;
-	float f = (float)v;
-
-	memcpy(&bits, &v, sizeof bits);
-	memcpy(&half, &f, sizeof half);
-	return is_float ? half : bits;
-}
-
 void
 mb_parquet_put_doubles(struct mb_parquet_column *c, const double *v,
     const bool *is_null, size_t n)
@@ -255,7 +243,7 @@ mb_parquet_put_doubles(struct mb_parquet_column *c, const double *v,
 	put_many_levels(c, is_null, n);
 	to = c->slots + c->n_slots;
 	for (size_t i = 0; i < n; i++) {
-		*to = double_slot(v[i], c->is_float);
+		*to = mb_parquet_slot(v[i], c->is_float);
 		to += is_there(is_null, i);
 	}
 	c->n_slots = (size_t)(to - c->slots);

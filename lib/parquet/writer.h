@@ -224,22 +224,24 @@ mb_parquet_put_int(struct mb_parquet_column *c, int64_t v)
 		c->slots[c->n_slots++] = (uint64_t)(v >> 63);
 }
 
-static inline void
-mb_parquet_put_double(struct mb_parquet_column *c, double v)
+/* The bits of a double, or of the float that is nearest. */
+static inline uint64_t
+mb_parquet_slot(double v, bool is_float)
 {
 	uint64_t bits;
 	uint32_t half;
-	float f;
+	float f = (float)v;
 
+	memcpy(&bits, &v, sizeof bits);
+	memcpy(&half, &f, sizeof half);
+	return is_float ? half : bits;
+}
+
+static inline void
+mb_parquet_put_double(struct mb_parquet_column *c, double v)
+{
 	mb_parquet_put_level(c, c->top);
-	if (c->is_float) {
-		f = (float)v;
-		memcpy(&half, &f, sizeof half);
-		bits = half;
-	} else {
-		memcpy(&bits, &v, sizeof bits);
-	}
-	c->slots[c->n_slots++] = bits;
+	c->slots[c->n_slots++] = mb_parquet_slot(v, c->is_float);
 }
 
 static inline void
