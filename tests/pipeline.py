@@ -274,6 +274,12 @@ class Lines:
         os.unlink(self.area.w + "/j.mbj")
         shutil.rmtree(self.area.w + "/j.mbj.d")
 
+    def damage_journal(self):
+        """The first `commit` can't be read any more; later lines vouch."""
+        with open(self.area.w + "/j.mbj", "r+b") as f:
+            f.seek(f.read().index(b'{"mb":"commit"') + 20)
+            f.write(b"?" * 30)
+
     def lose_sink(self):
         shutil.rmtree(self.area.w + "/out", ignore_errors=True)
         for path in glob.glob(self.area.w + "/out.db*"):

@@ -48,6 +48,11 @@ def goes_on(x):
     return [x.whole("skip")]
 
 
+def damaged(x):
+    """Three batches are committed, and there are more to come."""
+    return [x.whole("skip", "--once") for _ in range(3)] + [x.damage_journal]
+
+
 VERBS = {
     "park": Verb(
         fails, lambda x: [x.replay("--park", BAD)],
@@ -76,6 +81,9 @@ VERBS = {
         lambda x: [[x.collect(), x.agg("skip", "--where", "status != 404"),
                     x.commit()]],
         redo, goes_on, is_bad=False, sinks=("dir", "parts", "append", "delta")),
+    "repair": Verb(
+        damaged, lambda x: [x.replay("--repair", "--yes")], goes_on,
+        is_bad=False),
     "adopt": Verb(
         # The sink knows of a parked batch by the later ones.
         journal_lost,

@@ -125,6 +125,9 @@ mb_repair_mend(struct mb_repair *out, char **kept, const char *path, int flags,
 		    j->path);
 	else if (rc > 0)
 		rc = judge(out, j, &file, err);
+	/* Another may have mended it and died before it was durable. */
+	if (rc == 0 && out->verdict == MB_REPAIR_NEEDLESS)
+		rc = mb_fsync(j->dirfd, "the journal's directory", err);
 	if (rc == 0 && out->verdict == MB_REPAIR_POSSIBLE)
 		rc = replace(out, j, &file, kept, err);
 	mb_buf_release(&file);

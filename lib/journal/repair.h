@@ -43,7 +43,7 @@ MB_CHECK int mb_repair_look(struct mb_repair *out, const char *path,
 /*
  * The same under all locks; and where it is possible, keep the file as it was
  * under the name *kept (absolute; the caller frees), and replace it, both
- * durable.  *kept is NULL if nothing was changed.  MB_EBUSY: a tool is at
+ * durable.  *kept is NULL if nothing was changed; that is durable then.  MB_EBUSY: a tool is at
  * work.
  */
 MB_CHECK int mb_repair_mend(struct mb_repair *out, char **kept,
