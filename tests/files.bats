@@ -268,8 +268,10 @@ scenario_5() {
 	all_in
 	complete
 	# The order within each file.
+	rows out >in.order
+	twenty=$(seq 20)
 	for ((i = 0; i < 100; i++)); do
-		is "$(rows out | grep "^$i " | cut -d' ' -f2 | xargs)" "$(seq 20 | xargs)"
+		is "$(awk -v i=$i '$1 == i { print $2 }' in.order)" "$twenty"
 	done
 	is "$(n_lost)" 0
 }
