@@ -585,7 +585,9 @@ put_line(struct mb_buf *out)
 static void
 make_input(struct mb_buf *out, enum mb_format format)
 {
-	unsigned n = draw(4) == 0 ? draw(600) : draw(40);
+	/* Thousands, for what is only told by many. */
+	unsigned n = draw(60) == 0 ? draw(6000) : draw(4) == 0 ? draw(600) :
+	    draw(40);
 	unsigned n_forms = draw(3) == 0 ? UINT32_MAX : 1 + draw(5);
 	uint64_t forms = state;
 

@@ -536,10 +536,11 @@ hex_4(const char *p)
 static bool
 is_good_unicode(struct strings *s, const char *p)
 {
-	int code = hex_4(p + 1), other;
+	int code, other;
 
 	if (p == s->pair)
 		return true;
+	code = hex_4(p + 1);
 	if (code < 0xd800 || code > 0xdfff)
 		return code >= 0;
 	if (code > 0xdbff || p[5] != '\\' || p[6] != 'u')
