@@ -48,8 +48,9 @@ FRAME = frame/read.o frame/write.o
 SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/gz.o source/content.o source/pin.o source/listing.o \
 	source/locate.o source/known.o source/watch.o source/keep.o \
-	source/outlet.o source/emit.o source/cut.o source/chain.o \
-	source/follow.o source/pipe.o source/command.o source/job.o
+	source/outlet.o source/emit.o source/start.o source/input.o \
+	source/cut.o source/chain.o source/follow.o source/pipe.o \
+	source/command.o source/job.o
 AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/totals.o agg/query.o \
 	agg/cells.o agg/memo.o agg/keys.o agg/distinct.o agg/group.o agg/crew.o \
 	agg/reading.o \
