@@ -358,7 +358,7 @@ fill_begin(struct mb_emitter *e, struct mb_begin *begin,
 		fill_fields(e, begin, g);
 }
 
-/* A hole (see cut.c): its length says all. */
+/* A hole (see start.c): its length says all. */
 static bool
 is_hole(const char *p, size_t len)
 {
