@@ -316,6 +316,7 @@ mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 		    MB_ROWS;
 
 		merge_some(g, from, begin, n);
+		mb_keys_forget(from->keys, begin + n);
 		if (merged != NULL)
 			memcpy(merged + begin, g->found, n * sizeof *merged);
 	}

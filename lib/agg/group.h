@@ -52,7 +52,10 @@ struct mb_number_count {
 };
 struct mb_number_count mb_groups_numbers(const struct mb_groups *g, size_t i);
 
-/* Take in the groups of `from`, which must live, untouched, until reset. */
+/*
+ * Take in the groups of `from`, which must live, untouched, until reset: what
+ * they point to is needed, if not they themselves.
+ */
 void mb_groups_merge(struct mb_groups *g, struct mb_groups *from);
 
 /* No record goes in any more.  Without keys there is one group, if empty. */

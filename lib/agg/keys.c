@@ -37,6 +37,7 @@ struct mb_keys {
 	struct mb_cells cells;
 	struct mb_region groups;
 	size_t n;
+	size_t n_forgotten;	/* bytes of the groups */
 
 	/* In hand; the probe for key k of row i is [k * MB_ROWS + i]. */
 	struct probe *probes;
@@ -94,6 +95,7 @@ mb_keys_reset(struct mb_keys *t)
 		memset(t->groups.p, 0, t->n * t->group_size);
 	mb_arena_reset(&t->arena);
 	t->n = 0;
+	t->n_forgotten = 0;
 }
 
 size_t
@@ -889,6 +891,19 @@ hash_group(const struct mb_keys *t, const struct mb_group *group)
 		hash = hash_words(&t->seeds, hash, probe.word, MB_WIDTH_ANY);
 	}
 	return finish(hash);
+}
+
+void
+mb_keys_forget(struct mb_keys *t, size_t end)
+{
+	enum { STEP = 4 << 20 };	/* a call for each page would cost */
+	size_t size = end * t->group_size;
+
+	mb_cells_release(&t->cells);
+	if (end < t->n && size - t->n_forgotten < STEP)
+		return;
+	mb_region_forget(&t->groups, t->n_forgotten, size);
+	t->n_forgotten = size;
 }
 
 uint64_t

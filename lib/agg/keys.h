@@ -106,6 +106,13 @@ void mb_keys_merge(struct mb_keys *t, const struct mb_keys *from,
     size_t begin, size_t n, uint32_t *numbers, bool *is_new);
 
 /*
+ * The groups before number `end` of one that is being merged into another are
+ * not needed any more, but for what they point to; from now on only reset and
+ * close may follow, and the rest of the merge.  Call it again as that goes on.
+ */
+void mb_keys_forget(struct mb_keys *t, size_t end);
+
+/*
  * For tests: how many cells are looked at until each group is found, all
  * groups together.
  */

@@ -257,3 +257,15 @@ mb_region_release(struct mb_region *r)
 		munmap(r->p, r->size);
 	*r = (struct mb_region){ 0 };
 }
+
+void
+mb_region_forget(struct mb_region *r, size_t begin, size_t end)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	begin = (begin + page - 1) & ~(page - 1);
+	end &= ~(page - 1);
+	/* Where it fails they are kept, which does no harm. */
+	if (begin < end)
+		(void)madvise(r->p + begin, end - begin, MADV_DONTNEED);
+}

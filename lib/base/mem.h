@@ -95,4 +95,10 @@ struct mb_region {
 void mb_region_grow(struct mb_region *r, size_t size);	/* to at least */
 void mb_region_release(struct mb_region *r);
 
+/*
+ * The bytes from `begin` to `end` are not needed any more: what they are now
+ * isn't known, and most of their memory is given back.
+ */
+void mb_region_forget(struct mb_region *r, size_t begin, size_t end);
+
 #endif
