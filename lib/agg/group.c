@@ -421,37 +421,96 @@ end_of_run(const struct mb_groups *g, const uint32_t *order, size_t i,
 	return i < n ? i : n;
 }
 
+/* Two runs, [0, middle) and [middle, n), into one, in `to`. */
+static void
+join_runs(const struct mb_groups *g, const uint32_t *from, size_t middle,
+    size_t n, uint32_t *to)
+{
+	size_t a = 0, b = middle, k = 0;
+
+	while (a < middle && b < n)
+		to[k++] = ordinal_of(g, from[a]) < ordinal_of(g, from[b]) ?
+		    from[a++] : from[b++];
+	memcpy(to + k, from + a, (middle - a) * sizeof *to);
+	k += middle - a;
+	memcpy(to + k, from + b, (n - b) * sizeof *to);
+}
+
+/* Join run after run, two by two, until there is one. */
+static void
+sort_runs(const struct mb_groups *g, uint32_t *order, uint32_t *spare,
+    size_t n)
+{
+	while (end_of_run(g, order, 0, n) < n) {
+		for (size_t i = 0; i < n; ) {
+			size_t middle = end_of_run(g, order, i, n);
+			size_t end = middle < n ?
+			    end_of_run(g, order, middle, n) : n;
+
+			join_runs(g, order + i, middle - i, end - i,
+			    spare + i);
+			i = end;
+		}
+		memcpy(order, spare, n * sizeof *order);
+	}
+}
+
 /*
- * By first appearance.  The groups of each worker are in order as they stand,
- * so there are few runs, and two by two they are merged.
+ * Put those first that are greater than all before them; how many there are.
+ * The others follow as they were.
+ */
+static size_t
+put_rising_first(const struct mb_groups *g, uint32_t *order, uint32_t *spare,
+    size_t n)
+{
+	size_t n_rising = 0, n_others = 0;
+	uint64_t greatest = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t ordinal = ordinal_of(g, order[i]);
+
+		if (i == 0 || ordinal > greatest) {
+			greatest = ordinal;
+			order[n_rising++] = order[i];
+		} else {
+			spare[n_others++] = order[i];
+		}
+	}
+	memcpy(order + n_rising, spare, n_others * sizeof *order);
+	return n_rising;
+}
+
+/*
+ * By first appearance.  The groups of each worker are nearly in order as they
+ * stand: those of odd records come a little late, and may be many.  So what is
+ * in order is taken out, and from the others again, as long as that is worth
+ * it.
  */
 static void
 sort_by_ordinals(struct mb_groups *g, size_t n)
 {
-	uint32_t *from = g->order, *to = mb_realloc_array(NULL, n, sizeof *to);
+	enum { LEVELS = 256 };	/* a quarter less at each */
+	uint32_t *spare = mb_realloc_array(NULL, n, sizeof *spare);
+	size_t begin[LEVELS], n_levels = 0, at = 0, n_rising;
 
-	while (end_of_run(g, from, 0, n) < n) {
-		uint32_t *swap = from;
-
-		for (size_t i = 0, k = 0; i < n; ) {
-			size_t a = i, end_a = end_of_run(g, from, a, n);
-			size_t b = end_a;
-
-			i = b < n ? end_of_run(g, from, b, n) : n;
-			while (a < end_a && b < i)
-				to[k++] = ordinal_of(g, from[a]) <
-				    ordinal_of(g, from[b]) ? from[a++] :
-				    from[b++];
-			while (a < end_a)
-				to[k++] = from[a++];
-			while (b < i)
-				to[k++] = from[b++];
+	for (;;) {
+		n_rising = put_rising_first(g, g->order + at, spare, n - at);
+		if (n_rising == n - at)
+			break;
+		if (n_rising < (n - at) / 4 || n_levels == LEVELS) {
+			sort_runs(g, g->order + at, spare, n - at);
+			break;
 		}
-		from = to;
-		to = swap;
+		begin[n_levels++] = at;
+		at += n_rising;
 	}
-	g->order = from;
-	free(to);
+	while (n_levels-- > 0) {
+		join_runs(g, g->order + begin[n_levels], at - begin[n_levels],
+		    n - begin[n_levels], spare);
+		at = begin[n_levels];
+		memcpy(g->order + at, spare, (n - at) * sizeof *spare);
+	}
+	free(spare);
 }
 
 void
