@@ -283,9 +283,13 @@ uint32_t
 mb_keys_find(struct mb_keys *t, const struct mb_value *values,
     const size_t *fields, uint64_t ordinal)
 {
+	const bool has_memo = t->n <= MB_MEMO_GROUPS;
 	struct mb_group *group;
 	uint32_t entry;
 
+	if (has_memo && mb_memo_find_one(&t->memo, values, fields, t->n_keys,
+	    &entry))
+		return entry;
 	for (size_t k = 0; k < t->n_keys; k++) {
 		const struct mb_value *v = &values[fields[k]];
 
@@ -294,8 +298,12 @@ mb_keys_find(struct mb_keys *t, const struct mb_value *values,
 	}
 	t->hashes[0] = hash_probes(t, 0);
 	entry = look_up(t, 0);
-	if (entry != 0)
+	if (entry != 0) {
+		if (has_memo)
+			mb_memo_learn_one(&t->memo, values, fields, t->n_keys,
+			    entry - 1);
 		return entry - 1;
+	}
 	entry = append_group(t, t->hashes[0]);
 	group = mb_keys_group(t, entry);
 	group->ordinal = ordinal;

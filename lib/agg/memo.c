@@ -15,7 +15,6 @@
  */
 enum {
 	MOST_WORDS = 4,
-	MOST_GROUPS = 1024,
 	FIRST_BITS = 10,
 	MOST_BITS = 13,
 	NULL_BIT = 0x80,
@@ -88,9 +87,9 @@ last_byte(uint64_t byte)
 }
 
 INLINE unsigned
-tag_of(const struct mb_view *v)
+tag_of(size_t len, bool is_null)
 {
-	return v->len | KEY_BIT | (v->kind == MB_NULL ? NULL_BIT : 0);
+	return (unsigned)len | KEY_BIT | (is_null ? NULL_BIT : 0);
 }
 
 INLINE void
@@ -108,7 +107,8 @@ load_key(uint64_t *word, const char *base, const struct mb_view *v,
 	_Static_assert(MB_VIEW_SLACK >= 32, "views can be read");
 	for (unsigned i = 0; i < key_words; i++)
 		word[i] = load(p + 8 * i) & load(mask + 8 * i);
-	word[key_words - 1] |= last_byte(tag_of(v));
+	word[key_words - 1] |= last_byte(tag_of(v->len,
+	    v->kind == MB_NULL));
 }
 
 INLINE void
@@ -181,12 +181,30 @@ find(struct mb_memo *m, const struct mb_rows *rows, const size_t *fields,
 #define AVX512 __attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f," \
     "avx512bw,avx512dq,avx512vl,avx512vbmi2")))
 
-/* One key of four words; what isn't asked for isn't read. */
-AVX512 static void
-find_wide_avx512(struct mb_memo *m, const struct mb_rows *rows,
-    const size_t *fields, uint32_t *numbers)
+/* What isn't asked for isn't read. */
+AVX512 INLINE __m128i
+load_two_words(const char *base, const struct mb_view *v)
+{
+	return _mm_mask_set1_epi8(_mm_maskz_loadu_epi8((__mmask16)_bzhi_u32(
+	    0xffff, v->len), base + v->start), 0x8000, (char)tag_of(v->len,
+	    v->kind == MB_NULL));
+}
+
+AVX512 INLINE __m256i
+load_four_words(const char *base, const struct mb_view *v)
+{
+	return _mm256_mask_set1_epi8(_mm256_maskz_loadu_epi8(_bzhi_u32(
+	    UINT32_MAX, v->len), base + v->start), 0x80000000u,
+	    (char)tag_of(v->len, v->kind == MB_NULL));
+}
+
+/* One key of four words, or two keys of two. */
+AVX512 INLINE void
+find_wide(struct mb_memo *m, const struct mb_rows *rows, const size_t *fields,
+    uint32_t *numbers, const unsigned n_keys)
 {
 	const struct mb_view *view = rows->view + fields[0] * MB_ROWS;
+	const struct mb_view *more = rows->view + fields[n_keys - 1] * MB_ROWS;
 	const __m256i factor = _mm256_loadu_si256((const void *)m->factor);
 	const uint64_t *entries = m->entries;
 	const unsigned bits = 64 - m->bits;
@@ -194,10 +212,9 @@ find_wide_avx512(struct mb_memo *m, const struct mb_rows *rows,
 	size_t n_missed = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct mb_view *v = &view[i];
-		__m256i word = _mm256_mask_set1_epi8(_mm256_maskz_loadu_epi8(
-		    _bzhi_u32(UINT32_MAX, v->len), rows->p + v->start),
-		    0x80000000u, (char)tag_of(v));
+		__m256i word = n_keys == 1 ? load_four_words(rows->p,
+		    &view[i]) : _mm256_set_m128i(load_two_words(rows->p,
+		    &more[i]), load_two_words(rows->p, &view[i]));
 		__m256i hash = _mm256_mullo_epi64(word, factor);
 		__m128i sum = _mm_add_epi64(_mm256_castsi256_si128(hash),
 		    _mm256_extracti128_si256(hash, 1));
@@ -384,6 +401,18 @@ make_empty(struct mb_memo *m, unsigned bits, unsigned n_words)
 	    sizeof *m->entries);
 }
 
+#if defined(__x86_64__)
+AVX512 static void
+find_wide_avx512(struct mb_memo *m, const struct mb_rows *rows,
+    const size_t *fields, uint32_t *numbers, size_t n_keys)
+{
+	if (n_keys == 1)
+		find_wide(m, rows, fields, numbers, 1);
+	else
+		find_wide(m, rows, fields, numbers, 2);
+}
+#endif
+
 static void
 find_rows(struct mb_memo *m, const struct mb_rows *rows,
     const size_t *fields, size_t n_keys, uint32_t *numbers)
@@ -393,8 +422,8 @@ find_rows(struct mb_memo *m, const struct mb_rows *rows,
 		find_narrow_avx512(m, rows, fields, numbers, n_keys);
 		return;
 	}
-	if (rows->isa == MB_ISA_AVX512 && m->key_words == 4) {
-		find_wide_avx512(m, rows, fields, numbers);
+	if (rows->isa == MB_ISA_AVX512 && m->n_words == 4) {
+		find_wide_avx512(m, rows, fields, numbers, n_keys);
 		return;
 	}
 #endif
@@ -421,7 +450,7 @@ mb_memo_find(struct mb_memo *m, const struct mb_rows *rows,
 	unsigned key_words;
 
 	m->n_missed = 0;
-	if (n_keys > MOST_WORDS || n_groups > MOST_GROUPS)
+	if (n_keys > MOST_WORDS || n_groups > MB_MEMO_GROUPS)
 		return false;
 	key_words = words_of_keys(rows, fields, n_keys);
 	/* One kind of words at a time, the longest that were needed. */
@@ -471,12 +500,22 @@ grow(struct mb_memo *m)
 	free(old);
 }
 
+/* A number for these words, if there is a place. */
+static void
+learn(struct mb_memo *m, const uint64_t *word, uint32_t number)
+{
+	/* Full buckets are to be rare, or second places: find_by_eight. */
+	const unsigned spread = m->key_words == 1 ? 4 : 2;
+
+	place(m, word, (uint64_t)number + 1);
+	if (m->bits < MOST_BITS && m->n_used << spread > (size_t)1 << m->bits)
+		grow(m);
+}
+
 void
 mb_memo_learn(struct mb_memo *m, const struct mb_rows *rows,
     const size_t *fields, size_t n_keys, const uint32_t *numbers)
 {
-	/* Full buckets are to be rare, or second places: find_by_eight. */
-	const unsigned spread = m->key_words == 1 ? 4 : 2;
 	uint64_t word[MOST_WORDS];
 
 	if (m->n_missed == 0)
@@ -486,9 +525,54 @@ mb_memo_learn(struct mb_memo *m, const struct mb_rows *rows,
 			continue;
 		load_row(word, rows, fields, i, (unsigned)n_keys,
 		    m->key_words);
-		place(m, word, (uint64_t)numbers[i] + 1);
-		if (m->bits < MOST_BITS && m->n_used << spread > (size_t)1 <<
-		    m->bits)
-			grow(m);
+		learn(m, word, numbers[i]);
 	}
+}
+
+/* The words of a record; false: they are too long. */
+static bool
+set_words(const struct mb_memo *m, uint64_t word[MOST_WORDS],
+    const struct mb_value *values, const size_t *fields, size_t n_keys)
+{
+	memset(word, 0, MOST_WORDS * sizeof *word);
+	for (size_t k = 0; k < n_keys; k++, word += m->key_words) {
+		const struct mb_value *v = &values[fields[k]];
+
+		if (v->len >= 8 * m->key_words)
+			return false;
+		memcpy(word, v->p, v->len);
+		word[m->key_words - 1] |= last_byte(tag_of(v->len,
+		    v->kind == MB_NULL));
+	}
+	return true;
+}
+
+bool
+mb_memo_find_one(const struct mb_memo *m, const struct mb_value *values,
+    const size_t *fields, size_t n_keys, uint32_t *number)
+{
+	const size_t stride = stride_of(m->n_words);
+	uint64_t word[MOST_WORDS];
+	const uint64_t *entry;
+
+	if (m->n_used == 0 || !set_words(m, word, values, fields, n_keys))
+		return false;
+	entry = m->entries + 2 * stride * bucket_of(m->factor, m->bits, word,
+	    m->n_words);
+	for (int i = 0; i < 2; i++, entry += stride)
+		if (differs(entry, word, m->n_words) == 0) {
+			*number = (uint32_t)entry[m->n_words] - 1;
+			return true;
+		}
+	return false;
+}
+
+void
+mb_memo_learn_one(struct mb_memo *m, const struct mb_value *values,
+    const size_t *fields, size_t n_keys, uint32_t number)
+{
+	uint64_t word[MOST_WORDS];
+
+	if (m->n_used > 0 && set_words(m, word, values, fields, n_keys))
+		learn(m, word, number);
 }

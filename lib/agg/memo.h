@@ -14,6 +14,8 @@
 
 #include "record/rows.h"
 
+enum { MB_MEMO_GROUPS = 1024 };	/* with more of them it isn't used */
+
 struct mb_memo {
 	size_t n_missed;	/* by the last find: how many, and which */
 	bool is_missed[MB_ROWS];
@@ -43,5 +45,14 @@ bool mb_memo_find(struct mb_memo *m, const struct mb_rows *rows,
 /* The numbers of those missed, too, are known now. */
 void mb_memo_learn(struct mb_memo *m, const struct mb_rows *rows,
     const size_t *fields, size_t n_keys, const uint32_t *numbers);
+
+/*
+ * The same for a record, once rows were learned: its group's number, or false;
+ * and then what it is.
+ */
+bool mb_memo_find_one(const struct mb_memo *m, const struct mb_value *values,
+    const size_t *fields, size_t n_keys, uint32_t *number);
+void mb_memo_learn_one(struct mb_memo *m, const struct mb_value *values,
+    const size_t *fields, size_t n_keys, uint32_t number);
 
 #endif
