@@ -343,7 +343,9 @@ has_open() { # FILE
 scenario_7_at_once() {
 	mkdir d
 	sources=d
-	live="mb-collect -j j.mbj -f -i 2s --rotate-wait 300ms d | mb-commit $sink"
+	# A batch is cut only when it is full, at no tick.
+	live="mb-collect -j j.mbj -f -i 36500d --max-records 150 --rotate-wait 300ms d |
+		mb-commit $sink"
 	start "$live"
 	follower=$leader
 	eventually test -e j.mbj
@@ -353,11 +355,14 @@ scenario_7_at_once() {
 	eventually has_open d/app.log.1
 	gzip d/app.log.1
 	hurt
+	# Time to read that too; who does has more than a batch.
+	sleep 1
+	is "$(n_rows)" 0
+	seq -f 'next %g' 50 | tee -a written >new
+	mv new d/app.log
 	all_in
 	write d/app.log end
-	all_in
 	stop
-	sources="d"
 	once
 	complete
 	is "$(n_lost)" 0
