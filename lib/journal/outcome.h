@@ -69,6 +69,13 @@ struct mb_failure {
  * Append the `fail` of a planned or parked batch and, if that makes it
  * park_after attempts (over all runs; those with status 75 don't count),
  * `park`.  1: the batch is parked, so one may go on; 0: it isn't.
+ *
+ * Not synced: it rides with the next plan.  A power cut that takes it leaves
+ * the batch planned, and it is tried again, with what `fail` lines are left to
+ * count.  Those behind it that were committed meanwhile are in the sink, whose
+ * marker has the batch as a hole: so it comes in once, or is parked once more.
+ * What a plan's `settled` lets others delete is behind that plan's sync, and
+ * nothing that a parked batch needs (tests/power: the verb "parking").
  */
 MB_CHECK int mb_outcome_fail(struct mb_journal *j, const struct mb_failure *f,
     struct mb_err *err);
