@@ -606,34 +606,47 @@ find_bad_utf8(struct strings *s, const char *p, uint64_t high)
 	return bad;
 }
 
+/*
+ * Nothing is called in the inner loop: the constants in its registers would
+ * have to be made anew with each step.
+ */
 INLINE void
 look_json(struct mb_marks *out, const char *p, size_t len,
     const struct way way)
 {
 	struct strings s = { 0 };
-	uint64_t slashes = 0, marks, escaped;
-	struct json_masks m;
-	uint32_t n = 0;
+	uint64_t slashes = 0, marks = 0, doubtful = 0;
+	uint16_t *to = out->mark + MB_MARKS_FIRST;
+	struct json_masks m = { 0 };
 
 	for (size_t at = 0; len - at >= STEP; at += STEP) {
-		way.json(&m, p + at);
-		slashes |= out->slashes[at / STEP] = m.slash;
-		marks = m.quote | m.control;
-		/* Where there are some, which step has one can't be foreseen. */
-		if (slashes != 0) {
-			escaped = find_escaped(&s, m.slash);
-			marks &= ~(escaped & m.quote);
-			escaped &= ~way.escapes(p + at);
-			if (escaped != 0)
-				marks |= find_bad_escapes(&s, p + at,
-				    escaped);
+		for (; len - at >= STEP; at += STEP) {
+			way.json(&m, p + at);
+			slashes |= out->slashes[at / STEP] = m.slash;
+			marks = m.quote | m.control;
+			doubtful = 0;
+			/* Which steps have some can't be foreseen. */
+			if (slashes != 0) {
+				uint64_t escaped = find_escaped(&s, m.slash);
+
+				marks &= ~(escaped & m.quote);
+				doubtful = escaped & ~way.escapes(p + at);
+			}
+			if ((doubtful | m.high | s.n_inside) != 0)
+				break;
+			way.put(to, marks, (unsigned)at);
+			to += __builtin_popcountll(marks);
 		}
+		if (len - at < STEP)
+			break;
+		if (doubtful != 0)
+			marks |= find_bad_escapes(&s, p + at, doubtful);
 		if ((m.high | s.n_inside) != 0)
 			marks |= find_bad_utf8(&s, p + at, m.high);
-		way.put(out->mark + MB_MARKS_FIRST + n, marks, (unsigned)at);
-		n += (uint32_t)__builtin_popcountll(marks);
+		way.put(to, marks, (unsigned)at);
+		to += __builtin_popcountll(marks);
 	}
-	out->n_marks = n;
+	out->n_marks = (uint32_t)(to - out->mark) - MB_MARKS_FIRST;
 	out->has_escapes = slashes != 0;
 }
 
