@@ -149,7 +149,7 @@ mb_groups_add(struct mb_groups *g, const struct mb_value *values,
 	group = mb_keys_group(g->keys, found);
 	if (ordinal < group->ordinal) {
 		/* Odd ones among rows come late. */
-		group->ordinal = ordinal;
+		mb_keys_set_ordinal(g->keys, group, ordinal);
 		for (size_t k = 0; k < q->n_keys; k++)
 			mb_group_key_set_kind(&group->key[k],
 			    values[q->keys[k].field].kind);
@@ -516,7 +516,7 @@ sort_by_ordinals(struct mb_groups *g, size_t n)
 void
 mb_groups_finish(struct mb_groups *g, bool is_sorted)
 {
-	size_t i, n;
+	size_t n;
 
 	settle(g);
 	/* Without keys there is one group. */
@@ -524,14 +524,10 @@ mb_groups_finish(struct mb_groups *g, bool is_sorted)
 		(void)mb_keys_find(g->keys, NULL, NULL, 0);
 	n = mb_keys_count(g->keys);
 	is_sorted = is_sorted && g->q->n_keys > 0;
-	for (i = 1; i < n; i++)
-		if (is_sorted || mb_keys_group(g->keys, i - 1)->ordinal >
-		    mb_keys_group(g->keys, i)->ordinal)
-			break;
-	if (i >= n)
+	if (n < 2 || (!is_sorted && mb_keys_are_in_order(g->keys)))
 		return;
 	g->order = mb_realloc_array(NULL, n, sizeof *g->order);
-	for (i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		g->order[i] = (uint32_t)i;
 	if (is_sorted)
 		sort_by_keys(g);

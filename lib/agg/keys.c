@@ -37,6 +37,8 @@ struct mb_keys {
 	struct mb_cells cells;
 	struct mb_region groups;
 	size_t n;
+	uint64_t newest;	/* ordinal */
+	bool is_mixed;		/* perhaps they aren't in order */
 	size_t n_forgotten;	/* bytes of the groups */
 
 	/* In hand; the probe for key k of row i is [k * MB_ROWS + i]. */
@@ -96,12 +98,36 @@ mb_keys_reset(struct mb_keys *t)
 	mb_arena_reset(&t->arena);
 	t->n = 0;
 	t->n_forgotten = 0;
+	t->newest = 0;
+	t->is_mixed = false;
 }
 
 size_t
 mb_keys_count(const struct mb_keys *t)
 {
 	return t->n;
+}
+
+bool
+mb_keys_are_in_order(const struct mb_keys *t)
+{
+	return !t->is_mixed;
+}
+
+void
+mb_keys_set_ordinal(struct mb_keys *t, struct mb_group *group,
+    uint64_t ordinal)
+{
+	group->ordinal = ordinal;
+	t->is_mixed = true;
+}
+
+/* The ordinal of the next group. */
+static void
+note_ordinal(struct mb_keys *t, uint64_t ordinal)
+{
+	t->is_mixed |= ordinal < t->newest;
+	t->newest = ordinal;
 }
 
 size_t
@@ -307,6 +333,7 @@ mb_keys_find(struct mb_keys *t, const struct mb_value *values,
 	entry = append_group(t, t->hashes[0]);
 	group = mb_keys_group(t, entry);
 	group->ordinal = ordinal;
+	note_ordinal(t, ordinal);
 	for (size_t k = 0; k < t->n_keys; k++)
 		set_key(t, &group->key[k], &t->probes[k * MB_ROWS],
 		    values[fields[k]].kind);
@@ -702,6 +729,7 @@ find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
 	entry = append_group(t, t->hashes[i]);
 	group = mb_keys_group(t, entry);
 	group->ordinal = ordinal + rows->record[i];
+	note_ordinal(t, group->ordinal);
 	for (size_t k = 0; k < t->n_keys; k++)
 		set_key(t, &group->key[k], &t->probes[k * MB_ROWS + i],
 		    (enum mb_kind)view_of(rows, fields[k])[i].kind);
@@ -713,9 +741,12 @@ static void
 make_groups(struct mb_keys *t, const struct mb_rows *rows,
     const size_t *fields, uint64_t ordinal, size_t begin)
 {
-	for (size_t i = begin; i < t->n; i++)
-		mb_keys_group(t, i)->ordinal = ordinal +
-		    rows->record[t->first[i - begin]];
+	for (size_t i = begin; i < t->n; i++) {
+		uint64_t at = ordinal + rows->record[t->first[i - begin]];
+
+		mb_keys_group(t, i)->ordinal = at;
+		note_ordinal(t, at);
+	}
 	for (size_t k = 0; k < t->n_keys; k++)
 		t->columns[k]->fill(t, rows, view_of(rows, fields[k]), k,
 		    begin);
@@ -862,6 +893,7 @@ void
 mb_keys_merge(struct mb_keys *t, const struct mb_keys *from, size_t begin,
     size_t n, uint32_t *numbers, bool *is_new)
 {
+	t->is_mixed = true;
 	for (size_t i = 0; i < n; i++) {
 		const struct mb_group *group = mb_keys_group(from, begin + i);
 

@@ -76,6 +76,14 @@ void mb_keys_close(struct mb_keys *t);
 void mb_keys_reset(struct mb_keys *t);
 
 size_t mb_keys_count(const struct mb_keys *t);
+
+/* Do the ordinals rise with the groups' numbers?  False if that isn't sure. */
+bool mb_keys_are_in_order(const struct mb_keys *t);
+
+/* A record before that of its ordinal belongs to the group, too. */
+void mb_keys_set_ordinal(struct mb_keys *t, struct mb_group *group,
+    uint64_t ordinal);
+
 size_t mb_keys_state_off(const struct mb_keys *t);	/* in a group */
 struct mb_group *mb_keys_group(const struct mb_keys *t, size_t i);
 
