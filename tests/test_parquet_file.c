@@ -780,7 +780,9 @@ damage_is_noticed_and_placed(void **state)
 		tried += at < pages_end;
 		if (err.code == MB_OK)
 			continue;
-		assert_int_equal(err.code, MB_EDATA);
+		/* The footer may now name a codec that we were built without. */
+		if (at < pages_end || err.code != MB_EUSAGE)
+			assert_int_equal(err.code, MB_EDATA);
 		assert_int_equal(strncmp(err.msg, "file: ", 6), 0);
 		if (at < pages_end) {
 			bits++;
