@@ -509,7 +509,9 @@ def what_is_the_same(table, row):
             "generation", "format", "fields", "start", "end", "anchored",
             "head", "tail", "final")]
     else:
-        position = [dict(b, digest=None, run=None) for b in position]
+        # What had been settled when it was planned is a matter of time.
+        position = [dict(b, digest=None, run=None, settled=None)
+                    for b in position]
     return [row["table"], row["key"], position]
 
 
