@@ -633,6 +633,81 @@ looking_ahead_changes_nothing(void **state)
 	mb_buf_release(&rows);
 }
 
+/* Many at once: also what must be decoded, and that twice if wanted twice. */
+static void
+texts_to_decode_do_not_make_a_record_odd(void **state)
+{
+	static const struct {
+		enum mb_format format;
+		const char *record, *first, *second, *null;
+	} cases[] = {
+		{ MB_CSV, "\"a\"\"b\",\"\"\"\"\n", "a\"b", "\"", "0" },
+		{ MB_CSV, "\"\"\"\"\"\",x\r\n", "\"\"", "x", "0" },
+		{ MB_CSV, "x,\"y\"\"\"\r\n", "x", "y\"", "0" },
+		{ MB_CSV, "\"\",\"n\"\"\"\n", "", NULL, "n\"" },
+		{ MB_TSV, "a\\tb\t\\\\t\n", "a\tb", "\\t", "0" },
+		{ MB_TSV, "\\N\t\\n\r\n", "\\N", NULL, "\n" },
+	};
+	enum { TIMES = 100 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct mb_str null = mb_str(cases[i].null);
+		struct mb_str fields[] = { MB_STR("k"), MB_STR("l"),
+			MB_STR("k") };
+		struct mb_reader_config config = { .format = cases[i].format,
+			.fields = fields, .n_fields = 3,
+			.nulls = &null, .n_nulls = 1 };
+		size_t len = strlen(cases[i].record), n_rows = 0;
+		struct mb_names header = { 0 };
+		struct mb_err err = { 0 };
+		struct mb_buf in = { 0 };
+		struct mb_reader *r;
+		struct mb_rows *rows;
+		struct mb_str data;
+
+		for (int k = 0; k < TIMES; k++)
+			mb_buf_adds(&in, cases[i].record);
+		mb_names_add(&header, fields[0]);
+		mb_names_add(&header, fields[1]);
+		mb_reader_open(&r, &config);
+		assert_int_equal(mb_reader_begin(r, &header, 0, &err), 0);
+		data = (struct mb_str){ in.p, in.len };
+		while ((rows = mb_reader_ahead(r, data)) != NULL) {
+			const char *text[] = { cases[i].first,
+				cases[i].second, cases[i].first };
+
+			assert_int_equal(rows->n, rows->n_records);
+			for (size_t k = 0; k < rows->n; k++) {
+				assert_memory_equal(rows->p + rows->start[k],
+				    cases[i].record, len);
+				for (size_t f = 0; f < 3; f++) {
+					struct mb_value v = mb_view_value(rows,
+					    &rows->view[f * MB_ROWS + k]);
+					size_t n = text[f] == NULL ? 0 :
+					    strlen(text[f]);
+
+					if ((v.kind == MB_NULL) !=
+					    (text[f] == NULL) || v.len != n ||
+					    memcmp(v.p, text[f] != NULL ?
+					    text[f] : "", n) != 0)
+						fail_msg("%s field %zu: "
+						    "\"%.*s\"", show(mb_str(
+						    cases[i].record)), f,
+						    (int)v.len, v.p);
+				}
+			}
+			n_rows += rows->n;
+			mb_reader_pass(r, &data);
+		}
+		/* Or the processor can't. */
+		assert_true(n_rows > TIMES / 4 || mb_isa_best() == MB_ISA_NONE);
+		mb_reader_close(r);
+		mb_names_release(&header);
+		mb_buf_release(&in);
+	}
+}
+
 /* What libcsv says of a record: its fields as put_row writes them. */
 struct by_libcsv {
 	struct mb_buf row;
@@ -984,6 +1059,7 @@ main(void)
 		cmocka_unit_test(a_reader_begins_anew_and_tells_what_it_saw),
 		cmocka_unit_test(hostile_records_cost_no_more_than_others),
 		cmocka_unit_test(looking_ahead_changes_nothing),
+		cmocka_unit_test(texts_to_decode_do_not_make_a_record_odd),
 		cmocka_unit_test(csv_records_are_what_libcsv_says),
 		cmocka_unit_test(
 		    rows_are_written_with_as_little_quoting_as_needed),

@@ -84,6 +84,7 @@ struct mb_reader {
 	} marked;
 	struct mb_rows rows;	/* many of them */
 	size_t cap_views;
+	struct mb_buf apart;	/* empty; or these, and decoded texts behind */
 	struct mb_shape *shape;	/* ndjson */
 	struct mb_str *field_list;	/* of `wanted`, for it */
 
@@ -184,6 +185,7 @@ mb_reader_close(struct mb_reader *r)
 	mb_buf_release(&r->key);
 	free(r->marks);
 	free(r->rows.view);
+	mb_buf_release(&r->apart);
 	free(r->field_list);
 	mb_shape_close(r->shape);
 	free(r);
@@ -717,25 +719,40 @@ has_byte(const char *p, size_t len, char c)
 }
 
 /*
- * Fields were set as they are in most records.  Take the quotes off those that
- * are quoted; sets `odd` where some are inside.
+ * The text of a view is to be decoded.  As there is no room for that where it
+ * stands, the rows move: to a copy, with what is decoded behind it.
  */
-static bool
-unquote_views(const char *base, struct mb_view *view, size_t n, bool *odd)
+static void
+decode_view(struct mb_reader *r, struct mb_view *v)
 {
-	bool any = false;
+	const struct mb_rows *rows = &r->rows;
+	struct mb_str text = { rows->p + v->start, v->len };
 
-	for (size_t i = 0; i < n; i++) {
+	if (r->apart.len == 0)
+		mb_buf_add(&r->apart, rows->p, rows->start[rows->n_records]);
+	v->start = (uint32_t)r->apart.len;
+	mb_csv_decode(&r->apart, r->format, text);
+	v->len = (uint16_t)(r->apart.len - v->start);
+}
+
+/*
+ * Fields were set as they are in most records.  Take the quotes off those that
+ * are quoted.
+ */
+static void
+unquote_views(struct mb_reader *r, struct mb_view *view)
+{
+	for (size_t i = 0; i < r->rows.n; i++) {
 		struct mb_view *v = &view[i];
-		const char *p = base + v->start;
+		const char *p = r->rows.p + v->start;
 
 		if (v->len == 0 || *p != '"')
 			continue;
 		v->start++;
 		v->len = (uint16_t)(v->len - 2);
-		any |= odd[i] |= has_byte(p + 1, v->len, '"');
+		if (has_byte(p + 1, v->len, '"'))
+			decode_view(r, v);
 	}
-	return any;
 }
 
 /* Take the CR off the last field of a record; then it may be null. */
@@ -768,24 +785,18 @@ null_views(const struct mb_reader *r, struct mb_view *view)
 	}
 }
 
-/* True if there are odd ones, which must be decoded. */
-static bool
-mend_views(const struct mb_reader *r, struct mb_view *view, bool is_last,
-    bool *odd)
+static void
+mend_views(struct mb_reader *r, struct mb_view *view, bool is_last)
 {
 	const struct mb_rows *rows = &r->rows;
-	bool any = false;
 
 	if (is_last && r->marks->has_cr)
 		chomp_views(rows->p, view, rows->n, r->format);
 	if (r->marks->has_quotes)
-		any = unquote_views(rows->p, view, rows->n, odd);
+		unquote_views(r, view);
 	for (size_t i = 0; i < rows->n && r->marks->has_escapes; i++)
-		any |= odd[i] |= has_byte(rows->p + view[i].start,
-		    view[i].len, '\\');
-	if (r->n_nulls > 0)
-		null_views(r, view);
-	return any;
+		if (has_byte(rows->p + view[i].start, view[i].len, '\\'))
+			decode_view(r, &view[i]);
 }
 
 /* How many fields are viewed. */
@@ -925,7 +936,6 @@ set_views(struct mb_reader *r)
 	const uint32_t delta = (uint32_t)(r->base - r->marks_off);
 	const size_t width = r->width;
 	struct mb_rows *rows = &r->rows;
-	bool odd[MB_ROWS] = { false }, any = false;
 	uint16_t first[MB_ROWS];
 	const bool is_regular = find_ordinary(r, first);
 	const size_t n = rows->n;
@@ -950,12 +960,15 @@ set_views(struct mb_reader *r)
 		/* An empty line is a text, too. */
 		for (size_t i = 0; i < n && r->format == MB_LINES; i++)
 			view[i].kind = MB_TEXT;
-		if (m->has_quotes || m->has_cr || m->has_escapes ||
-		    r->n_nulls > 0)
-			any |= mend_views(r, view, column == width - 1, odd);
+		if (m->has_quotes || m->has_cr || m->has_escapes)
+			mend_views(r, view, column == width - 1);
 	}
-	if (any)
-		mb_rows_drop(rows, n_views(r), odd, true);
+	if (r->apart.len > 0) {
+		mb_buf_reserve(&r->apart, MB_VIEW_SLACK);
+		rows->p = r->apart.p;
+	}
+	for (size_t f = 0; f < n_views(r) && r->n_nulls > 0; f++)
+		null_views(r, rows->view + f * MB_ROWS);
 }
 
 static bool
@@ -992,6 +1005,7 @@ mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 	if (r->format == MB_NDJSON)
 		return set_json_views(r, data) ? rows : NULL;
 	rows->p = data.p;
+	mb_buf_reset(&r->apart);
 	rows->n_records = r->marks->n_ends - r->n_used;
 	if (rows->n_records > MB_ROWS)
 		rows->n_records = MB_ROWS;

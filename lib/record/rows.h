@@ -1,8 +1,9 @@
 /*
  * rows.h - many ordinary records at once, and where their fields stand.
  *
- * mb_reader_ahead fills it.  A record is ordinary if the wanted fields can be
- * used as they stand; those that aren't are listed, to be read one by one.
+ * mb_reader_ahead fills it.  A record is ordinary if its wanted fields are
+ * found in the usual way; those that aren't are listed, to be read one by one.
+ * What isn't as it stands, such as a quote that is doubled, was decoded.
  */
 #ifndef MB_RECORD_ROWS_H
 #define MB_RECORD_ROWS_H
@@ -15,7 +16,7 @@
 
 enum { MB_ROWS = 256 };
 
-/* A value where it stands: so many bytes behind mb_rows.p. */
+/* A value: so many bytes behind mb_rows.p. */
 struct mb_view {
 	uint32_t start;
 	uint16_t len;
@@ -25,8 +26,8 @@ struct mb_view {
 struct mb_rows {
 	enum mb_isa isa;	/* to be used by who works on them */
 	/*
-	 * MB_VIEW_SLACK bytes behind the start of any value can be read,
-	 * whatever they are.
+	 * The records, as they came.  MB_VIEW_SLACK bytes behind the start of
+	 * any value can be read, whatever they are.
 	 */
 	const char *p;
 	size_t n_records;	/* looked at: ordinary and odd ones */
