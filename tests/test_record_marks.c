@@ -1,4 +1,7 @@
-/* record/marks.h: where strings of ndjson end, and which are good by json.h. */
+/*
+ * record/marks.h: where strings of ndjson end, and which are good by json.h;
+ * where the fields of csv and tsv are, and which records are odd by csv.h.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +10,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "record/csv.h"
 #include "record/json.h"
 #include "record/marks.h"
 #include "random.h"
@@ -27,7 +31,7 @@ check_string(enum mb_isa isa, const char *p, size_t at, const char *what)
 	uint32_t i = 0;
 	bool is_good;
 
-	mb_marks_look(&m, isa, MB_NDJSON, '\0', p, ROOM);
+	mb_marks_look(&m, isa, MB_NDJSON, '\0', 0, p, ROOM);
 	while (i < m.n_marks && mark[i] < at)
 		i++;
 	end = mb_json_scalar(&value, p + at, p + ROOM);
@@ -108,10 +112,115 @@ strings_of_all_kinds(void **test)
 	}
 }
 
+/*
+ * A record at p + at, and one in front of it.  If it is good by csv.h, so are
+ * its marks; if not, the look has stopped in front of it, or earlier.
+ */
+static void
+check_record(enum mb_isa isa, enum mb_format format, const char *p, size_t at,
+    size_t len, size_t width)
+{
+	static struct mb_marks m;
+	struct mb_csv_fields fields = { 0 };
+	bool is_good = mb_csv_split(&fields, format,
+	    mb_delimiter_of(format), (struct mb_str){ p + at, len }) == NULL && p[at] != '\n' && p[at] != '\r';
+	uint32_t first, last;
+
+	memset(m.is_coded, 1, sizeof m.is_coded);
+	mb_marks_look(&m, isa, format, mb_delimiter_of(format), width, p, ROOM);
+	if (is_good != (m.n_ends >= 2))
+		fail_msg("isa %d, offset %zu, %.*s: %u records", (int)isa, at,
+		    (int)len, p + at, m.n_ends);
+	if (!is_good) {
+		mb_csv_fields_release(&fields);
+		return;
+	}
+	first = mb_marks_end(&m, 0) + 1;
+	last = mb_marks_end(&m, 1);
+	assert_int_equal(mb_marks_place(&m, first - 1) + 1, at);
+	assert_int_equal(mb_marks_place(&m, last) + 1, at + len);
+	assert_int_equal(last - first + 1, fields.n);
+	assert_true(m.width == 0 || m.width == fields.n);
+	for (uint32_t i = 0; i < fields.n; i++) {
+		const struct mb_csv_field *f = &fields.v[i];
+		uint32_t start = mb_marks_place(&m, first + i - 1) + 1;
+		uint32_t end = mb_marks_place(&m, first + i);
+		bool is_quoted = (m.mark[MB_MARKS_FIRST + first + i] &
+		    MB_MARK_QUOTED) != 0;
+		bool has_cr = p[end] == '\n' && p[end - 1] == '\r';
+
+		if (is_quoted != f->is_quoted || f->has_escapes !=
+		    (m.has_codes && m.is_coded[first + i]) ||
+		    p + start + is_quoted != f->text.p ||
+		    p + end - has_cr - is_quoted != f->text.p + f->text.len ||
+		    (has_cr && !m.has_cr))
+			fail_msg("isa %d, offset %zu, %.*s: field %u", (int)isa,
+			    at, (int)len, p + at, i);
+	}
+	mb_csv_fields_release(&fields);
+}
+
+static void
+records_of_all_kinds(void **test)
+{
+	static const struct {
+		enum mb_format format;
+		const char *record;
+		size_t width;
+	} cases[] = {
+		{ MB_CSV, "a,b,c\n", 3 }, { MB_CSV, ",,\r\n", 3 },
+		{ MB_CSV, "\"a\",\"b\",\"\"\n", 3 },
+		{ MB_CSV, "\"a\",b,\"c\"\r\n", 3 },
+		{ MB_CSV, "\"a\",b,\"c\"\r", 3 },
+		{ MB_CSV, "\"a,\n\r\n\",\",\"\n", 2 },
+		{ MB_CSV, "\"\"\"\",x,\"y\"\"\",\"z\"\n", 4 },
+		{ MB_CSV, "x,\"a\"\",\"\",\"\"\"\"\"\"\",\"\"\r\n", 3 },
+		{ MB_CSV, "x\r", 1 }, { MB_CSV, "\"\"\n", 1 },
+		{ MB_CSV, "\"\"\r\n", 1 }, { MB_CSV, "\"\"\"\"\r", 1 },
+		{ MB_TSV, "a\\tb\tc\t\\\\\r\n", 3 },
+		{ MB_TSV, "\t\"\"\t\\N\n", 3 }, { MB_TSV, "\t\r\n", 2 },
+		/* odd */
+		{ MB_CSV, "a\"b\",c\n", 2 }, { MB_CSV, "a\"\",c\n", 2 },
+		{ MB_CSV, "a\",b\n", 2 }, { MB_CSV, "\"a\"b,c\n", 2 },
+		{ MB_CSV, "\"a\" ,c\n", 2 }, { MB_CSV, "\"a\"\"b\n", 1 },
+		{ MB_CSV, "a, \"b\"\n", 2 }, { MB_CSV, "\n", 1 },
+		{ MB_CSV, "\r\n", 1 }, { MB_CSV, "\r", 1 },
+		{ MB_TSV, "\n", 1 }, { MB_TSV, "\r\n", 1 },
+	};
+	char p[ROOM];
+
+	(void)test;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char delimiter = mb_delimiter_of(cases[i].format);
+		size_t len = strlen(cases[i].record);
+
+		for (size_t k = 2 * (cases[i].width + 1); k < 280; k++) {
+			size_t at = k / 2;
+
+			memset(p, 'z', sizeof p);
+			memset(p, delimiter, cases[i].width - 1);
+			p[at - 1] = '\n';
+			/* Then there was a quote before, or none. */
+			if (k % 2 == 1 && at > cases[i].width + 2)
+				p[cases[i].width - 1] = p[at - 2] = '"';
+			memcpy(p + at, cases[i].record, len);
+			p[ROOM - 130] = '\n';
+			for (enum mb_isa isa = MB_ISA_PORTABLE;
+			    isa <= mb_isa_best(); isa++)
+				for (size_t n = 0; n < 3; n++)
+					if (mb_isa_is_there(isa))
+						check_record(isa,
+						    cases[i].format, p, at,
+						    len, n * cases[i].width);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(records_of_all_kinds),
 		cmocka_unit_test(each_byte_behind_a_backslash),
 		cmocka_unit_test(strings_of_all_kinds),
 	};

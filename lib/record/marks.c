@@ -36,6 +36,11 @@ struct way {
 	uint64_t (*escapes)(const char *);
 	/* Write base + the place of each bit; may write 64 numbers. */
 	void (*put)(uint16_t *out, uint64_t mask, unsigned base);
+	/* The same, with MB_MARK_QUOTED where `quoted` has the i-th bit. */
+	void (*put_quoted)(uint16_t *out, uint64_t mask, uint64_t quoted,
+	    unsigned base);
+	/* Write the first n bits as bytes; may write 64. */
+	void (*put_flags)(unsigned char *out, uint64_t bits, unsigned n);
 	/* Bit i: the i-th bit of `mask` that is set is in `of`, too. */
 	uint64_t (*extract)(uint64_t of, uint64_t mask);
 	/* Bit i: the exclusive or of bits 0 … i. */
@@ -116,12 +121,35 @@ put_portable(uint16_t *out, uint64_t mask, unsigned base)
 		*out++ = (uint16_t)(base + (unsigned)__builtin_ctzll(mask));
 }
 
+INLINE void
+set_quoted(uint16_t *out, uint64_t quoted)
+{
+	for (; quoted != 0; quoted &= quoted - 1)
+		out[__builtin_ctzll(quoted)] |= MB_MARK_QUOTED;
+}
+
+INLINE void
+put_quoted_portable(uint16_t *out, uint64_t mask, uint64_t quoted,
+    unsigned base)
+{
+	put_portable(out, mask, base);
+	set_quoted(out, quoted);
+}
+
+INLINE void
+put_flags_portable(unsigned char *out, uint64_t bits, unsigned n)
+{
+	memset(out, 0, n);
+	for (; bits != 0; bits &= bits - 1)
+		out[__builtin_ctzll(bits)] = 1;
+}
+
 INLINE uint64_t
 extract_portable(uint64_t of, uint64_t mask)
 {
 	uint64_t bits = 0;
 
-	for (; of != 0; of &= of - 1)
+	for (of &= mask; of != 0; of &= of - 1)
 		bits |= (uint64_t)1 << __builtin_popcountll(mask &
 		    ((of & -of) - 1));
 	return bits;
@@ -224,6 +252,13 @@ put_avx2(uint16_t *out, uint64_t mask, unsigned base)
 	}
 }
 
+AVX2 INLINE void
+put_quoted_avx2(uint16_t *out, uint64_t mask, uint64_t quoted, unsigned base)
+{
+	put_avx2(out, mask, base);
+	set_quoted(out, quoted);
+}
+
 AVX2 INLINE uint64_t
 extract_avx2(uint64_t of, uint64_t mask)
 {
@@ -276,7 +311,7 @@ escapes_avx512(const char *p)
 }
 
 AVX512 INLINE void
-put_avx512(uint16_t *out, uint64_t mask, unsigned base)
+put_quoted_avx512(uint16_t *out, uint64_t mask, uint64_t quoted, unsigned base)
 {
 	static const _Alignas(64) char places[64] = {
 		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17,
@@ -287,13 +322,31 @@ put_avx512(uint16_t *out, uint64_t mask, unsigned base)
 	__m512i found = _mm512_maskz_compress_epi8(mask,
 	    _mm512_load_si512(places));
 	__m512i from = _mm512_set1_epi16((short)base);
+	__m512i flag = _mm512_set1_epi16((short)MB_MARK_QUOTED);
+	__m512i v = _mm512_add_epi16(from, _mm512_cvtepu8_epi16(
+	    _mm512_castsi512_si256(found)));
 
-	_mm512_storeu_si512(out, _mm512_add_epi16(from,
-	    _mm512_cvtepu8_epi16(_mm512_castsi512_si256(found))));
-	if (__builtin_popcountll(mask) > 32)
-		_mm512_storeu_si512(out + 32, _mm512_add_epi16(from,
-		    _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(found,
-		    1))));
+	_mm512_storeu_si512(out, _mm512_mask_add_epi16(v, (__mmask32)quoted,
+	    v, flag));
+	if (__builtin_popcountll(mask) > 32) {
+		v = _mm512_add_epi16(from, _mm512_cvtepu8_epi16(
+		    _mm512_extracti64x4_epi64(found, 1)));
+		_mm512_storeu_si512(out + 32, _mm512_mask_add_epi16(v,
+		    (__mmask32)(quoted >> 32), v, flag));
+	}
+}
+
+AVX512 INLINE void
+put_avx512(uint16_t *out, uint64_t mask, unsigned base)
+{
+	put_quoted_avx512(out, mask, 0, base);
+}
+
+AVX512 INLINE void
+put_flags_avx512(unsigned char *out, uint64_t bits, unsigned n)
+{
+	(void)n;
+	_mm512_storeu_si512(out, _mm512_movm_epi8(bits));
 }
 #endif
 
@@ -355,133 +408,231 @@ json_neon(struct json_masks *m, const char *p)
 #endif
 
 /*
- * What a step of csv, tsv or lines holds.
+ * Csv, tsv and lines.
  */
+
+/* How far a look has come. */
+struct walk {
+	size_t at;
+	uint32_t n_marks, n_ends;
+	uint64_t crs;
+
+	/* 1: the byte before is … */
+	uint64_t after_end;		/* the last of a record, … */
+	uint64_t after_special;		/* … one that the masks have, … */
+	uint64_t after_close;		/* … a quote that closes, … */
+	uint64_t after_close_cr;	/* … and then a CR before a LF */
+
+	uint64_t inside;	/* ones: the byte before is inside quotes */
+	unsigned n_inner;	/* line ends there */
+	uint64_t is_coded;	/* 1: the field we are in is */
+	uint64_t codes;		/* not 0: there were any */
+};
+
+/* What a step holds. */
 struct block {
-	unsigned width;		/* so many of its bytes are judged */
 	uint64_t ends;		/* the last bytes of records */
-	uint64_t delimiters;	/* outside quotes */
+	uint64_t marks;		/* … and of fields */
+	uint64_t behind;	/* is between a closing quote and here nothing,
+				   or a CR that belongs to a LF? */
+	uint64_t codes;		/* the second bytes of `""`; backslashes */
 };
 
-/* What goes on from step to step. */
-struct state {
-	bool after_end;		/* the byte before ends a record, … */
-	bool after_delimiter;	/* … or a field */
-	bool is_quoted;
-	unsigned n_inner;	/* line ends inside quotes */
-};
+/* A blank line is odd, and in tsv one of a CR, too. */
+INLINE uint64_t
+find_blank(const struct walk *w, const struct masks *m, uint64_t ends)
+{
+	return (ends << 1 | w->after_end) & (m->lf | m->cr);
+}
 
 /*
- * Csv with quotes or a CR.  A step must not end with one of them, which the
- * next byte decides; such are left to the next step.  False: it is odd.
+ * Csv with quotes or a CR.  False: it is odd.  `next` points behind the step.
+ *
+ * As little as possible is done with each step: a quote opens where outside is
+ * the byte before, so that this need not be asked of a delimiter, nor of what
+ * is behind an end.  The byte behind a closing quote at a step's end is judged
+ * with the next step, as the record goes on there; but whether a CR is an end
+ * must be known, and there may be few of them.
  */
 INLINE bool
-judge_quotes(struct block *b, struct masks *m, struct state *s,
-    const struct way way)
+judge_quotes(struct block *b, struct walk *w, const struct masks *m,
+    const char *next, const struct way way)
 {
-	uint64_t open = m->quote | m->cr, ends, inside, opens, closes, may_open;
-	uint64_t last;
+	const uint64_t special = m->delimiter | m->lf | m->cr | m->quote;
+	const uint64_t inside = way.xor_before(m->quote) ^ w->inside;
+	const uint64_t opens = m->quote & inside, closes = m->quote & ~inside;
+	const uint64_t after_close = closes << 1 | w->after_close;
+	uint64_t ends = m->lf, odd;
 
-	if (open >> (STEP - 1) != 0) {
-		if (~open == 0)
-			return false;
-		b->width = STEP - (unsigned)__builtin_clzll(~open);
-		last = ((uint64_t)1 << b->width) - 1;
-		m->quote &= last;
-		m->cr &= last;
+	b->behind = after_close;
+	if ((m->cr | w->after_close_cr) != 0) {
+		uint64_t lf_next = m->lf >> 1 |
+		    (uint64_t)(*next == '\n') << (STEP - 1);
+		uint64_t close_cr = after_close & m->cr & lf_next;
+
+		ends |= m->cr & ~lf_next;
+		b->behind |= close_cr << 1 | w->after_close_cr;
+		w->after_close_cr = close_cr >> (STEP - 1);
+		w->crs |= m->cr;
 	}
-	last = (uint64_t)1 << (b->width - 1);
-	/* A CR before a LF is no end by itself. */
-	ends = m->lf | (m->cr & ~(m->lf >> 1));
-	inside = way.xor_before(m->quote) ^ (s->is_quoted ? ~(uint64_t)0 : 0);
-	opens = m->quote & inside;
-	closes = m->quote & ~inside;
-	may_open = ((m->delimiter | ends) & ~inside) | closes;
-	may_open = may_open << 1 | s->after_end | s->after_delimiter;
-	if ((opens & ~may_open) != 0 || (closes & ~((m->delimiter | m->lf |
-	    m->cr | m->quote) >> 1)) != 0)
-		return false;
 	b->ends = ends & ~inside;
-	b->delimiters = m->delimiter & ~inside;
-	/* A blank line is odd. */
-	if (((b->ends << 1 | s->after_end) & (m->lf | m->cr) & ~inside) != 0)
-		return false;
-	s->n_inner += (unsigned)__builtin_popcountll(ends & inside);
-	s->is_quoted = (inside & last) != 0;
-	s->after_end = (b->ends & last) != 0;
-	s->after_delimiter = (b->delimiters & last) != 0;
-	return s->n_inner < MB_LINE_LIMIT;
+	b->marks = b->ends | (m->delimiter & ~inside);
+	b->codes = after_close & opens;
+	odd = (opens & ~(special << 1 | w->after_special)) |
+	    (after_close & ~special) | find_blank(w, m, b->ends);
+	w->after_special = special >> (STEP - 1);
+	w->after_close = closes >> (STEP - 1);
+	w->inside = 0 - (inside >> (STEP - 1));
+	if ((odd | (ends & inside)) == 0)
+		return true;
+	w->n_inner += (unsigned)__builtin_popcountll(ends & inside);
+	return odd == 0 && w->n_inner < MB_LINE_LIMIT;
 }
 
 INLINE bool
-judge(struct block *b, struct masks *m, struct state *s,
-    enum mb_format format, const struct way way)
+judge_slashes(struct block *b, struct walk *w, const struct masks *m)
 {
-	b->width = STEP;
-	if (format == MB_CSV &&
-	    ((m->quote | m->cr) != 0 || s->is_quoted))
-		return judge_quotes(b, m, s, way);
 	b->ends = m->lf;
-	b->delimiters = format == MB_LINES ? 0 : m->delimiter;
-	/* A blank line is odd, and in tsv one of a CR, too. */
-	if (format != MB_LINES &&
-	    ((m->lf << 1 | s->after_end) & (m->lf | m->cr)) != 0)
-		return false;
-	s->after_end = m->lf >> (STEP - 1) != 0;
-	s->after_delimiter = b->delimiters >> (STEP - 1) != 0;
-	return true;
+	b->marks = m->lf | m->delimiter;
+	b->behind = 0;
+	b->codes = m->quote;
+	w->crs |= m->cr;
+	return find_blank(w, m, m->lf) == 0;
 }
 
-/*
- * Which marks are ends.  The first two are written whether they are there or
- * not: with records of about a step that can't be foreseen, and more are rare.
- */
-INLINE void
-put_ends(uint16_t *out, uint64_t ends, uint64_t marks, uint32_t n_marks,
-    const struct way way)
+/* Of the marks those that end a field with one of the codes. */
+INLINE uint64_t
+find_coded(struct walk *w, uint64_t codes, uint64_t marks)
 {
-	for (int i = 0; i < 2; i++) {
-		uint64_t before = marks & (ends - 1) & ~ends;
+	uint64_t sum;
+	bool carry;
 
-		out[i] = (uint16_t)(n_marks +
-		    (unsigned)__builtin_popcountll(before));
-		ends &= ends - 1;
-	}
-	if (ends != 0)
-		way.put(out + 2, way.extract(ends, marks), n_marks);
+	/*
+	 * What is between two marks are ones: a code that is added carries to
+	 * the mark behind it.
+	 */
+	carry = __builtin_add_overflow(~marks, codes, &sum);
+	carry |= __builtin_add_overflow(sum, w->is_coded, &sum);
+	w->is_coded = carry;
+	return sum & marks;
 }
 
 INLINE void
-look_rows(struct mb_marks *out, const char *p, size_t len,
+pass(struct walk *w, struct mb_marks *out, uint64_t ends, uint64_t marks)
+{
+	out->ends[w->at / STEP] = ends;
+	w->n_ends += (uint32_t)__builtin_popcountll(ends);
+	w->n_marks += (uint32_t)__builtin_popcountll(marks);
+	w->after_end = ends >> (STEP - 1);
+	w->at += STEP;
+}
+
+/* As long as there is nothing but delimiters and LF. */
+INLINE void
+walk_plain(struct walk *w, struct mb_marks *out, const char *p, size_t len,
     const enum mb_format format, char delimiter, const struct way way)
 {
-	struct state s = { .after_end = true };
-	uint64_t quotes = 0, crs = 0;
-	uint32_t n_marks = 0, n_ends = 0;
+	uint16_t *mark = out->mark + MB_MARKS_FIRST;
+	struct masks m;
+
+	while (len - w->at >= STEP) {
+		uint64_t marks;
+
+		way.masks(&m, p + w->at, delimiter,
+		    format == MB_CSV ? '"' : '\\');
+		if (format == MB_CSV && (m.quote | m.cr) != 0)
+			break;
+		if (format == MB_TSV && m.quote != 0)
+			break;
+		if (format != MB_LINES && find_blank(w, &m, m.lf) != 0)
+			break;
+		marks = format == MB_LINES ? m.lf : m.lf | m.delimiter;
+		w->crs |= m.cr;
+		way.put(mark + w->n_marks, marks, (unsigned)w->at);
+		w->after_special = marks >> (STEP - 1);
+		pass(w, out, m.lf, marks);
+	}
+}
+
+/* Whatever there is, up to the first that is odd. */
+INLINE void
+walk_coded(struct walk *w, struct mb_marks *out, const char *p, size_t len,
+    const enum mb_format format, char delimiter, const struct way way)
+{
+	uint16_t *mark = out->mark + MB_MARKS_FIRST;
 	struct masks m;
 	struct block b;
 
-	for (size_t at = 0; len - at >= STEP; at += b.width) {
-		uint64_t marks;
+	memset(out->is_coded, 0, w->n_marks);
+	while (len - w->at >= STEP) {
+		uint64_t coded;
 
-		way.masks(&m, p + at, delimiter,
+		way.masks(&m, p + w->at, delimiter,
 		    format == MB_CSV ? '"' : '\\');
-		quotes |= m.quote;
-		crs |= m.cr;
-		if (!judge(&b, &m, &s, format, way))
+		if (!(format == MB_CSV ? judge_quotes(&b, w, &m,
+		    p + w->at + STEP, way) : judge_slashes(&b, w, &m)))
 			break;
-		marks = b.delimiters | b.ends;
-		way.put(out->mark + MB_MARKS_FIRST + n_marks, marks,
-		    (unsigned)at);
-		put_ends(out->end + n_ends, b.ends, marks, n_marks, way);
-		n_ends += (uint32_t)__builtin_popcountll(b.ends);
-		n_marks += (uint32_t)__builtin_popcountll(marks);
+		w->codes |= b.codes;
+		coded = find_coded(w, b.codes, b.marks);
+		way.put_quoted(mark + w->n_marks, b.marks,
+		    way.extract(b.behind, b.marks), (unsigned)w->at);
+		way.put_flags(out->is_coded + w->n_marks,
+		    way.extract(coded, b.marks),
+		    (unsigned)__builtin_popcountll(b.marks));
+		pass(w, out, b.ends, b.marks);
 	}
-	out->n_marks = n_marks;
-	out->n_ends = n_ends;
-	out->has_quotes = format == MB_CSV && quotes != 0;
-	out->has_escapes = format == MB_TSV && quotes != 0;
-	out->has_cr = crs != 0;
+}
+
+INLINE bool
+is_end(const struct mb_marks *m, uint32_t i)
+{
+	uint32_t place = mb_marks_place(m, i);
+
+	return m->ends[place / STEP] >> place % STEP & 1;
+}
+
+/* Do all records have the width? */
+INLINE bool
+are_as_wide(const struct mb_marks *m, size_t width)
+{
+	bool ok = true;
+
+	if (width == 0 || m->n_ends * width > m->n_marks)
+		return false;
+	/* If so many marks are ends, there are no others. */
+	for (size_t i = 0; i < m->n_ends; i++)
+		ok &= is_end(m, (uint32_t)((i + 1) * width - 1));
+	return ok;
+}
+
+INLINE void
+list_ends(struct mb_marks *m)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < m->n_marks; i++) {
+		m->end[n] = (uint16_t)i;
+		n += is_end(m, i);
+	}
+}
+
+INLINE void
+look_rows(struct mb_marks *out, const char *p, size_t len, size_t width,
+    const enum mb_format format, char delimiter, const struct way way)
+{
+	struct walk w = { .after_end = 1, .after_special = 1 };
+
+	walk_plain(&w, out, p, len, format, delimiter, way);
+	if (format != MB_LINES && len - w.at >= STEP)
+		walk_coded(&w, out, p, len, format, delimiter, way);
+	out->n_marks = w.n_marks;
+	out->n_ends = w.n_ends;
+	out->has_cr = w.crs != 0;
+	out->has_codes = w.codes != 0;
+	if (format == MB_LINES || are_as_wide(out, width))
+		out->width = format == MB_LINES ? 1 : (uint32_t)width;
+	else
+		list_ends(out);
 }
 
 /*
@@ -653,17 +804,17 @@ look_json(struct mb_marks *out, const char *p, size_t len,
 /* A copy for each format, so that each does only what it needs. */
 INLINE void
 look(struct mb_marks *out, enum mb_format format, char delimiter,
-    const char *p, size_t len, const struct way way)
+    size_t width, const char *p, size_t len, const struct way way)
 {
 	switch (format) {
 	case MB_CSV:
-		look_rows(out, p, len, MB_CSV, delimiter, way);
+		look_rows(out, p, len, width, MB_CSV, delimiter, way);
 		break;
 	case MB_TSV:
-		look_rows(out, p, len, MB_TSV, delimiter, way);
+		look_rows(out, p, len, width, MB_TSV, delimiter, way);
 		break;
 	case MB_LINES:
-		look_rows(out, p, len, MB_LINES, delimiter, way);
+		look_rows(out, p, len, width, MB_LINES, delimiter, way);
 		break;
 	case MB_NDJSON:
 		look_json(out, p, len, way);
@@ -673,46 +824,51 @@ look(struct mb_marks *out, enum mb_format format, char delimiter,
 
 static void
 look_portable(struct mb_marks *m, enum mb_format format, char delimiter,
-    const char *p, size_t len)
+    size_t width, const char *p, size_t len)
 {
-	look(m, format, delimiter, p, len, (struct way){ masks_portable,
-	    json_portable, escapes_portable, put_portable, extract_portable,
+	look(m, format, delimiter, width, p, len, (struct way){
+	    masks_portable, json_portable, escapes_portable, put_portable,
+	    put_quoted_portable, put_flags_portable, extract_portable,
 	    xor_before_portable });
 }
 
 #if defined(__x86_64__)
 AVX2 static void
 look_avx2(struct mb_marks *m, enum mb_format format, char delimiter,
-    const char *p, size_t len)
+    size_t width, const char *p, size_t len)
 {
-	look(m, format, delimiter, p, len, (struct way){ masks_avx2,
-	    json_avx2, escapes_avx2, put_avx2, extract_avx2, xor_before_avx2 });
+	look(m, format, delimiter, width, p, len, (struct way){
+	    masks_avx2, json_avx2, escapes_avx2, put_avx2, put_quoted_avx2,
+	    put_flags_portable, extract_avx2, xor_before_avx2 });
 }
 
 AVX512 static void
 look_avx512(struct mb_marks *m, enum mb_format format, char delimiter,
-    const char *p, size_t len)
+    size_t width, const char *p, size_t len)
 {
-	look(m, format, delimiter, p, len, (struct way){ masks_avx512,
-	    json_avx512, escapes_avx512, put_avx512, extract_avx2, xor_before_avx2 });
+	look(m, format, delimiter, width, p, len, (struct way){
+	    masks_avx512, json_avx512, escapes_avx512, put_avx512,
+	    put_quoted_avx512, put_flags_avx512, extract_avx2,
+	    xor_before_avx2 });
 }
 #elif defined(__aarch64__)
 static void
 look_neon(struct mb_marks *m, enum mb_format format, char delimiter,
-    const char *p, size_t len)
+    size_t width, const char *p, size_t len)
 {
-	look(m, format, delimiter, p, len, (struct way){ masks_neon,
-	    json_neon, escapes_portable, put_portable, extract_portable,
+	look(m, format, delimiter, width, p, len, (struct way){
+	    masks_neon, json_neon, escapes_portable, put_portable,
+	    put_quoted_portable, put_flags_portable, extract_portable,
 	    xor_before_portable });
 }
 #endif
 
 void
 mb_marks_look(struct mb_marks *m, enum mb_isa isa, enum mb_format format,
-    char delimiter, const char *p, size_t len)
+    char delimiter, size_t width, const char *p, size_t len)
 {
-	m->n_marks = m->n_ends = 0;
-	m->has_quotes = m->has_cr = m->has_escapes = false;
+	m->n_marks = m->n_ends = m->width = 0;
+	m->has_cr = m->has_codes = m->has_escapes = false;
 	m->mark[MB_MARKS_FIRST - 1] = UINT16_MAX;
 	if (len < STEP + MB_MARKS_SLACK)
 		return;
@@ -722,17 +878,17 @@ mb_marks_look(struct mb_marks *m, enum mb_isa isa, enum mb_format format,
 	switch (isa) {
 #if defined(__x86_64__)
 	case MB_ISA_AVX512:
-		look_avx512(m, format, delimiter, p, len);
+		look_avx512(m, format, delimiter, width, p, len);
 		return;
 	case MB_ISA_AVX2:
-		look_avx2(m, format, delimiter, p, len);
+		look_avx2(m, format, delimiter, width, p, len);
 		return;
 #elif defined(__aarch64__)
 	case MB_ISA_NEON:
-		look_neon(m, format, delimiter, p, len);
+		look_neon(m, format, delimiter, width, p, len);
 		return;
 #endif
 	default:
-		look_portable(m, format, delimiter, p, len);
+		look_portable(m, format, delimiter, width, p, len);
 	}
 }

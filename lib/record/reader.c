@@ -373,8 +373,9 @@ field_at(const struct mb_reader *r, size_t i)
 
 	if (m->p == NULL)
 		return r->fields.v[i];
-	start = i == 0 ? m->p : m->p + (m->mark[i - 1] + 1 - m->off);
-	end = m->p + (m->mark[i] - m->off);
+	start = i == 0 ? m->p : m->p + ((m->mark[i - 1] & MB_MARK_PLACE) + 1 -
+	    m->off);
+	end = m->p + ((m->mark[i] & MB_MARK_PLACE) - m->off);
 	if (i == m->n - 1 && end > start && end[0] == '\n' && end[-1] == '\r')
 		end--;
 	if (r->format == MB_CSV && start < end && *start == '"') {
@@ -635,8 +636,8 @@ look(struct mb_reader *r, struct mb_str data)
 	if (r->split.off != r->split.complete ||
 	    r->split.limit < MB_MARKS_REACH)
 		return false;
-	mb_marks_look(r->marks, r->isa, r->format, r->delimiter, data.p,
-	    data.len);
+	mb_marks_look(r->marks, r->isa, r->format, r->delimiter, r->width,
+	    data.p, data.len);
 	r->marks_off = r->base;
 	r->n_used = 0;
 	return r->format == MB_NDJSON ? r->marks->n_marks > 0 :
@@ -648,19 +649,19 @@ static void
 set_marked(struct mb_reader *r, const char *p, uint32_t i,
     struct mb_row *row)
 {
-	const struct mb_marks *marks = r->marks;
-	const uint16_t *mark = marks->mark + MB_MARKS_FIRST;
-	uint32_t first = i > 0 ? marks->end[i - 1] + 1u : 0;
-	uint32_t start = first > 0 ? mark[first - 1] + 1u : 0;
-	uint32_t last = marks->end[i];
+	const struct mb_marks *m = r->marks;
+	uint32_t first = i > 0 ? mb_marks_end(m, i - 1) + 1 : 0;
+	uint32_t start = first > 0 ? mb_marks_place(m, first - 1) + 1 : 0;
+	uint32_t last = mb_marks_end(m, i), end = mb_marks_place(m, last) + 1;
 
 	*row = (struct mb_row){
 		.off = r->marks_off + start,
-		.end = r->marks_off + mark[last] + 1,
-		.raw = { p, mark[last] + 1u - start },
+		.end = r->marks_off + end,
+		.raw = { p, end - start },
 	};
 	r->marked = (struct marked){ .p = p, .off = start,
-		.mark = mark + first, .n = last - first + 1 };
+		.mark = m->mark + MB_MARKS_FIRST + first,
+		.n = last - first + 1 };
 }
 
 static bool
@@ -680,44 +681,6 @@ next_marked(struct mb_reader *r, struct mb_str *data, struct mb_row *row)
  * Many at once.
  */
 
-/* 0x80 in each byte of the word that is zero. */
-static inline uint64_t
-zero_bytes(uint64_t x)
-{
-	const uint64_t low = 0x7f7f7f7f7f7f7f7f;
-
-	return ~(((x & low) + low) | x | low);
-}
-
-static inline uint64_t
-load_word(const char *p)
-{
-	uint64_t x;
-
-	memcpy(&x, p, 8);
-	return x;
-}
-
-/*
- * Is this byte in the text?  Texts are short, and their slack can be read;
- * how short they are can't be foreseen.
- */
-static inline bool
-has_byte(const char *p, size_t len, char c)
-{
-	static const unsigned char ones[32] = { 0xff, 0xff, 0xff, 0xff, 0xff,
-		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-		0xff };
-	const uint64_t want = 0x0101010101010101u * (unsigned char)c;
-	const char *mask;
-
-	if (len > 16)
-		return memchr(p, c, len) != NULL;
-	mask = (const char *)ones + 16 - len;
-	return ((zero_bytes(load_word(p) ^ want) & load_word(mask)) |
-	    (zero_bytes(load_word(p + 8) ^ want) & load_word(mask + 8))) != 0;
-}
-
 /*
  * The text of a view is to be decoded.  As there is no room for that where it
  * stands, the rows move: to a copy, with what is decoded behind it.
@@ -736,38 +699,45 @@ decode_view(struct mb_reader *r, struct mb_view *v)
 }
 
 /*
- * Fields were set as they are in most records.  Take the quotes off those that
- * are quoted.
+ * Take the CR off the last field of a record; then it may be null.  A quoted
+ * one is without its first byte and as many at its end, the CR among them.
  */
-static void
-unquote_views(struct mb_reader *r, struct mb_view *view)
-{
-	for (size_t i = 0; i < r->rows.n; i++) {
-		struct mb_view *v = &view[i];
-		const char *p = r->rows.p + v->start;
-
-		if (v->len == 0 || *p != '"')
-			continue;
-		v->start++;
-		v->len = (uint16_t)(v->len - 2);
-		if (has_byte(p + 1, v->len, '"'))
-			decode_view(r, v);
-	}
-}
-
-/* Take the CR off the last field of a record; then it may be null. */
 static void
 chomp_views(const char *base, struct mb_view *view, size_t n,
     enum mb_format format)
 {
 	for (size_t i = 0; i < n; i++) {
 		struct mb_view *v = &view[i];
-		const char *p = base + v->start;
+		const char *end = base + v->start + v->len;
 
-		if (v->len > 0 && p[v->len] == '\n' && p[v->len - 1] == '\r' &&
+		if (v->len == 0)
+			continue;
+		if (format == MB_CSV && end[0] == '\r' && end[-1] == '"')
+			v->len--;
+		else if (end[0] == '\n' && end[-1] == '\r' &&
 		    --v->len == 0 && format != MB_LINES)
 			v->kind = MB_NULL;
 	}
+}
+
+/*
+ * Decode what must be: the field of row i ends with mark at[i] + column.  Which
+ * they are can't be foreseen.
+ */
+static void
+decode_views(struct mb_reader *r, struct mb_view *view, const uint16_t *at,
+    size_t column)
+{
+	const unsigned char *is_coded = r->marks->is_coded + column;
+	uint16_t coded[MB_ROWS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->rows.n; i++) {
+		coded[n] = (uint16_t)i;
+		n += is_coded[at[i]] & 1;
+	}
+	for (size_t k = 0; k < n; k++)
+		decode_view(r, &view[coded[k]]);
 }
 
 /* Those that are null by --null. */
@@ -785,20 +755,6 @@ null_views(const struct mb_reader *r, struct mb_view *view)
 	}
 }
 
-static void
-mend_views(struct mb_reader *r, struct mb_view *view, bool is_last)
-{
-	const struct mb_rows *rows = &r->rows;
-
-	if (is_last && r->marks->has_cr)
-		chomp_views(rows->p, view, rows->n, r->format);
-	if (r->marks->has_quotes)
-		unquote_views(r, view);
-	for (size_t i = 0; i < rows->n && r->marks->has_escapes; i++)
-		if (has_byte(rows->p + view[i].start, view[i].len, '\\'))
-			decode_view(r, &view[i]);
-}
-
 /* How many fields are viewed. */
 static size_t
 n_views(const struct mb_reader *r)
@@ -814,36 +770,35 @@ static bool
 find_ordinary(struct mb_reader *r, uint16_t first[MB_ROWS])
 {
 	const struct mb_marks *m = r->marks;
-	const uint16_t *mark = m->mark + MB_MARKS_FIRST;
-	const uint16_t *end = m->end + r->n_used;
+	const uint32_t width = (uint32_t)r->width;
 	struct mb_rows *rows = &r->rows;
 	uint32_t delta = (uint32_t)(r->base - r->marks_off);
-	uint32_t at = r->n_used > 0 ? end[-1] + 1u : 0;
-	uint32_t next = at + (uint32_t)r->width - 1, differ = 0;
+	uint32_t at = r->n_used > 0 ? mb_marks_end(m, r->n_used - 1) + 1 : 0;
 	size_t n = 0, n_odd = 0;
 
-	for (size_t i = 0; i < rows->n_records; i++) {
-		rows->start[i + 1] = mark[end[i]] + 1u - delta;
-		differ |= end[i] ^ next;
-		next += (uint32_t)r->width;
-	}
-	first[0] = (uint16_t)at;
-	rows->n = rows->n_records;
-	rows->n_odd = 0;
-	if (differ == 0) {
-		for (size_t i = 0; i < rows->n; i++)
+	if (m->width == width) {
+		for (size_t i = 0; i < rows->n_records; i++) {
+			first[i] = (uint16_t)at;
 			rows->record[i] = (uint16_t)i;
+			at += width;
+			rows->start[i + 1] = mb_marks_place(m, at - 1) + 1 -
+			    delta;
+		}
+		rows->n = rows->n_records;
+		rows->n_odd = 0;
 		return true;
 	}
 	for (size_t i = 0; i < rows->n_records; i++) {
-		bool is_ordinary = end[i] + 1 - at == r->width;
+		uint32_t end = mb_marks_end(m, r->n_used + (uint32_t)i);
+		bool is_ordinary = end + 1 - at == width;
 
+		rows->start[i + 1] = mb_marks_place(m, end) + 1 - delta;
 		first[n] = (uint16_t)at;
 		rows->record[n] = (uint16_t)i;
 		n += is_ordinary;
 		rows->odd[n_odd] = (uint16_t)i;
 		n_odd += !is_ordinary;
-		at = end[i] + 1u;
+		at = end + 1;
 	}
 	rows->n = n;
 	rows->n_odd = n_odd;
@@ -851,32 +806,35 @@ find_ordinary(struct mb_reader *r, uint16_t first[MB_ROWS])
 }
 
 /*
- * The field that ends with a mark, the one before being where it begins, as it
- * is in most records.  In the fewest steps, and in words where words stand
- * that way: this is done for each field of each record.
+ * The field that ends with a mark, the one before being where it begins,
+ * without its quotes.  In the fewest steps, and in words where words stand that
+ * way: this is done for each field of each record.
  */
 static inline void
 set_view(struct mb_view *view, const uint16_t *end, uint32_t delta)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	uint32_t both, start, len;
+	uint32_t both, start, len, is_quoted;
 	uint64_t word;
 
 	_Static_assert(sizeof *view == 8 && offsetof(struct mb_view, len) ==
 	    4 && offsetof(struct mb_view, kind) == 6 && MB_NULL == 0 &&
 	    MB_PLAIN == 1, "a word");
 	memcpy(&both, end - 1, sizeof both);
-	/* In 16 bits, so that what is before mark 0 fits. */
-	start = (both + 1) & 0xffff;
-	len = ((both >> 16) - start) & 0xffff;
-	word = len | ((len + 0xffff) & 0x10000);
-	word = word << 32 | (uint32_t)(start - delta);
+	/* In 15 bits, so that what is before mark 0 fits. */
+	start = (both + 1) & MB_MARK_PLACE;
+	len = ((both >> 16) - start) & MB_MARK_PLACE;
+	is_quoted = both >> 31;
+	word = (len | ((len + 0xffff) & 0x10000)) - 2 * is_quoted;
+	word = word << 32 | (uint32_t)(start + is_quoted - delta);
 	memcpy(view, &word, sizeof word);
 #else
-	uint16_t start = (uint16_t)(end[-1] + 1);
-	uint16_t len = (uint16_t)(*end - start);
+	uint32_t start = (end[-1] + 1u) & MB_MARK_PLACE;
+	uint32_t len = (*end - start) & MB_MARK_PLACE;
+	bool is_quoted = (*end & MB_MARK_QUOTED) != 0;
 
-	*view = (struct mb_view){ .start = start - delta, .len = len,
+	*view = (struct mb_view){ .start = start + is_quoted - delta,
+		.len = (uint16_t)(len - 2u * is_quoted),
 		.kind = len > 0 ? MB_PLAIN : MB_NULL };
 #endif
 }
@@ -897,6 +855,7 @@ set_column_avx512(struct mb_view *view, const uint16_t *end, size_t width,
     size_t n, uint32_t delta)
 {
 	const __m512i low = _mm512_set1_epi32(0xffff);
+	const __m512i place = _mm512_set1_epi32(MB_MARK_PLACE);
 	const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
 	const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
 	const __m512i at = _mm512_mullo_epi32(_mm512_set1_epi32((int)width),
@@ -908,16 +867,18 @@ set_column_avx512(struct mb_view *view, const uint16_t *end, size_t width,
 		    (__mmask16)((1u << (n - i)) - 1) : 0xffff;
 		__m512i both = _mm512_mask_i32gather_epi32(low, there, at,
 		    end - 1 + i * width, 1);
-		__m512i start = _mm512_and_epi32(low, _mm512_add_epi32(both,
+		__m512i start = _mm512_and_epi32(place, _mm512_add_epi32(both,
 		    _mm512_set1_epi32(1)));
-		__m512i len = _mm512_and_epi32(low, _mm512_sub_epi32(
+		__m512i len = _mm512_and_epi32(place, _mm512_sub_epi32(
 		    _mm512_srli_epi32(both, 16), start));
+		__m512i quoted = _mm512_srli_epi32(both, 31);
 		__m512i a, b;
 
 		len = _mm512_or_epi32(len, _mm512_and_epi32(
 		    _mm512_set1_epi32(0x10000), _mm512_add_epi32(len, low)));
-		start = _mm512_sub_epi32(start,
-		    _mm512_set1_epi32((int)delta));
+		len = _mm512_sub_epi32(len, _mm512_slli_epi32(quoted, 1));
+		start = _mm512_add_epi32(start, _mm512_sub_epi32(quoted,
+		    _mm512_set1_epi32((int)delta)));
 		a = _mm512_unpacklo_epi32(start, len);
 		b = _mm512_unpackhi_epi32(start, len);
 		_mm512_storeu_si512(&view[i],
@@ -960,8 +921,10 @@ set_views(struct mb_reader *r)
 		/* An empty line is a text, too. */
 		for (size_t i = 0; i < n && r->format == MB_LINES; i++)
 			view[i].kind = MB_TEXT;
-		if (m->has_quotes || m->has_cr || m->has_escapes)
-			mend_views(r, view, column == width - 1);
+		if (m->has_cr && column == width - 1)
+			chomp_views(rows->p, view, n, r->format);
+		if (m->has_codes)
+			decode_views(r, view, first, column);
 	}
 	if (r->apart.len > 0) {
 		mb_buf_reserve(&r->apart, MB_VIEW_SLACK);
