@@ -368,25 +368,34 @@ find_narrow_avx512(struct mb_memo *m, const struct mb_rows *rows,
 
 /*
  * How many words the longest key takes; 0: too many.  Bits of all lengths are
- * quickly had, and say it.
+ * quickly had, more so of whole views, and say it.
  */
 static unsigned
 words_of_keys(const struct mb_rows *rows, const size_t *fields, size_t n_keys)
 {
-	unsigned all = 0;
+	union {
+		uint64_t word;
+		struct mb_view view;
+	} all = { 0 };
 
+	_Static_assert(sizeof all == sizeof(struct mb_view), "a word");
 	for (size_t k = 0; k < n_keys; k++) {
 		const struct mb_view *v = rows->view + fields[k] * MB_ROWS;
-		unsigned a = 0, b = 0;
+		uint64_t a = 0, b = 0, c = 0, d = 0;
 		size_t i;
 
-		for (i = 0; i + 2 <= rows->n; i += 2) {
-			a |= v[i].len;
-			b |= v[i + 1].len;
+		for (i = 0; i + 4 <= rows->n; i += 4) {
+			a |= load(&v[i]);
+			b |= load(&v[i + 1]);
+			c |= load(&v[i + 2]);
+			d |= load(&v[i + 3]);
 		}
-		all |= a | b | (i < rows->n ? v[i].len : 0);
+		for (; i < rows->n; i++)
+			a |= load(&v[i]);
+		all.word |= a | b | c | d;
 	}
-	return all < 8 ? 1 : all < 16 ? 2 : all < 32 ? 4 : 0;
+	return all.view.len < 8 ? 1 : all.view.len < 16 ? 2 :
+	    all.view.len < 32 ? 4 : 0;
 }
 
 /* Entries of so many words, none yet. */

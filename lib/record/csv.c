@@ -123,22 +123,30 @@ decode_tsv(struct mb_buf *out, struct mb_str s)
 	}
 }
 
+/* Fields are short, and what is in them has many quotes: no memchr here. */
+static void
+decode_csv(struct mb_buf *out, struct mb_str s)
+{
+	bool is_second = false;
+	char *to;
+
+	mb_buf_reserve(out, s.len);
+	to = out->p + out->len;
+	for (size_t i = 0; i < s.len; i++) {
+		bool is_quote = s.p[i] == '"';
+
+		*to = s.p[i];
+		to += !(is_quote & is_second);
+		is_second = is_quote & !is_second;
+	}
+	out->len = (size_t)(to - out->p);
+}
+
 void
 mb_csv_decode(struct mb_buf *out, enum mb_format format, struct mb_str s)
 {
-	const char *quote;
-
-	if (format == MB_TSV) {
+	if (format == MB_TSV)
 		decode_tsv(out, s);
-		return;
-	}
-	while ((quote = memchr(s.p, '"', s.len)) != NULL) {
-		size_t n = (size_t)(quote - s.p) + 1;
-
-		mb_buf_add(out, s.p, n);
-		n += n < s.len;
-		s.p += n;
-		s.len -= n;
-	}
-	mb_buf_add(out, s.p, s.len);
+	else
+		decode_csv(out, s);
 }

@@ -544,14 +544,18 @@ walk_plain(struct walk *w, struct mb_marks *out, const char *p, size_t len,
 			break;
 		if (format == MB_TSV && m.quote != 0)
 			break;
+		if (format == MB_CSV)
+			m.cr = 0;	/* the compiler can't see it */
+		else
+			w->crs |= m.cr;
 		if (format != MB_LINES && find_blank(w, &m, m.lf) != 0)
 			break;
 		marks = format == MB_LINES ? m.lf : m.lf | m.delimiter;
-		w->crs |= m.cr;
 		way.put(mark + w->n_marks, marks, (unsigned)w->at);
-		w->after_special = marks >> (STEP - 1);
 		pass(w, out, m.lf, marks);
 	}
+	if (w->at > 0)
+		w->after_special = w->after_end | (p[w->at - 1] == delimiter);
 }
 
 /* Whatever there is, up to the first that is odd. */

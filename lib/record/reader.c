@@ -730,9 +730,12 @@ decode_views(struct mb_reader *r, struct mb_view *view, const uint16_t *at,
 {
 	const unsigned char *is_coded = r->marks->is_coded + column;
 	uint16_t coded[MB_ROWS];
+	unsigned char any = 0;
 	size_t n = 0;
 
-	for (size_t i = 0; i < r->rows.n; i++) {
+	for (size_t i = 0; i < r->rows.n; i++)
+		any |= is_coded[at[i]];
+	for (size_t i = 0; i < r->rows.n && any != 0; i++) {
 		coded[n] = (uint16_t)i;
 		n += is_coded[at[i]] & 1;
 	}
