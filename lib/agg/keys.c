@@ -840,6 +840,8 @@ mb_keys_find_rows(struct mb_keys *t, const struct mb_rows *rows,
 	} else {
 		has_memo = t->n > 0 && mb_memo_find(&t->memo, rows, fields,
 		    t->n_keys, t->n, numbers);
+		if (has_memo && t->memo.n_missed == 0)
+			return;
 		if (has_memo && t->memo.n_missed <= rows->n / 8) {
 			memcpy(t->is_missed, t->memo.is_missed, rows->n);
 		} else if (!guess_at_one_go(t, rows, fields, numbers)) {

@@ -84,6 +84,7 @@ struct mb_reader {
 	} marked;
 	struct mb_rows rows;	/* many of them */
 	size_t cap_views;
+	uint16_t in_order[MB_ROWS];	/* 0, 1, 2 … */
 	struct mb_buf apart;	/* empty; or these, and decoded texts behind */
 	struct mb_shape *shape;	/* ndjson */
 	struct mb_str *field_list;	/* of `wanted`, for it */
@@ -161,6 +162,8 @@ mb_reader_open(struct mb_reader **out, const struct mb_reader_config *config)
 	for (size_t i = 0; i < r->n_wanted; i++)
 		r->field_list[i] = r->wanted[i].field;
 	make_room_for_values(r, r->n_wanted + 1);
+	for (unsigned i = 0; i < MB_ROWS; i++)
+		r->in_order[i] = (uint16_t)i;
 	*out = r;
 }
 
@@ -720,6 +723,13 @@ chomp_views(const char *base, struct mb_view *view, size_t n,
 	}
 }
 
+/* The mark that ends the first field of the next record. */
+static uint32_t
+first_mark(const struct mb_reader *r)
+{
+	return r->n_used > 0 ? mb_marks_end(r->marks, r->n_used - 1) + 1 : 0;
+}
+
 /*
  * Decode what must be: the field of row i ends with mark at[i] + column.  Which
  * they are can't be foreseen.
@@ -765,35 +775,19 @@ n_views(const struct mb_reader *r)
 	return r->wants_all ? r->width : r->n_wanted;
 }
 
-/*
- * Which records are ordinary, and with which mark each of these begins; true
- * if all are, and so each begins `width` marks behind the one before.
- */
-static bool
+/* Which records are ordinary, and with which mark each of these begins. */
+static void
 find_ordinary(struct mb_reader *r, uint16_t first[MB_ROWS])
 {
 	const struct mb_marks *m = r->marks;
-	const uint32_t width = (uint32_t)r->width;
 	struct mb_rows *rows = &r->rows;
 	uint32_t delta = (uint32_t)(r->base - r->marks_off);
-	uint32_t at = r->n_used > 0 ? mb_marks_end(m, r->n_used - 1) + 1 : 0;
+	uint32_t at = first_mark(r);
 	size_t n = 0, n_odd = 0;
 
-	if (m->width == width) {
-		for (size_t i = 0; i < rows->n_records; i++) {
-			first[i] = (uint16_t)at;
-			rows->record[i] = (uint16_t)i;
-			at += width;
-			rows->start[i + 1] = mb_marks_place(m, at - 1) + 1 -
-			    delta;
-		}
-		rows->n = rows->n_records;
-		rows->n_odd = 0;
-		return true;
-	}
 	for (size_t i = 0; i < rows->n_records; i++) {
 		uint32_t end = mb_marks_end(m, r->n_used + (uint32_t)i);
-		bool is_ordinary = end + 1 - at == width;
+		bool is_ordinary = end + 1 - at == r->width;
 
 		rows->start[i + 1] = mb_marks_place(m, end) + 1 - delta;
 		first[n] = (uint16_t)at;
@@ -805,7 +799,25 @@ find_ordinary(struct mb_reader *r, uint16_t first[MB_ROWS])
 	}
 	rows->n = n;
 	rows->n_odd = n_odd;
-	return false;
+}
+
+/* The same where all are: each begins `width` marks behind the one before. */
+static void
+take_regular(struct mb_reader *r)
+{
+	const struct mb_marks *m = r->marks;
+	struct mb_rows *rows = &r->rows;
+	const size_t n = rows->n_records, width = r->width;
+	const uint16_t *end = m->mark + MB_MARKS_FIRST + first_mark(r) +
+	    width - 1;
+	uint32_t delta = (uint32_t)(r->base - r->marks_off);
+
+	for (size_t i = 0; i < n; i++)
+		rows->start[i + 1] = (end[i * width] & MB_MARK_PLACE) + 1 -
+		    delta;
+	memcpy(rows->record, r->in_order, n * sizeof *rows->record);
+	rows->n = n;
+	rows->n_odd = 0;
 }
 
 /*
@@ -900,10 +912,18 @@ set_views(struct mb_reader *r)
 	const uint32_t delta = (uint32_t)(r->base - r->marks_off);
 	const size_t width = r->width;
 	struct mb_rows *rows = &r->rows;
+	const bool is_regular = m->width == width;
 	uint16_t first[MB_ROWS];
-	const bool is_regular = find_ordinary(r, first);
-	const size_t n = rows->n;
+	size_t n;
 
+	first[0] = (uint16_t)first_mark(r);
+	if (is_regular)
+		take_regular(r);
+	else
+		find_ordinary(r, first);
+	n = rows->n;
+	for (size_t i = 1; i < n && is_regular && m->has_codes; i++)
+		first[i] = (uint16_t)(first[0] + i * width);
 	for (size_t f = 0; f < n_views(r); f++) {
 		struct mb_view *view = rows->view + f * MB_ROWS;
 		size_t column = r->wants_all ? f : r->wanted[f].column;
