@@ -154,6 +154,35 @@ join_eight(__m512i t)
 	    _mm512_set1_epi64(10000)), _mm512_srli_epi64(t, 32));
 }
 
+/*
+ * Where there is a byte that is no digit: it must be a point, the only one,
+ * and not the last byte.  Takes it out; those that are bad.
+ */
+AVX512 static inline __attribute__((always_inline)) __mmask8
+close_gaps(__m512i *t, __m512i *places, __m512i other, __mmask8 pointed)
+{
+	const __m512i zero = _mm512_setzero_si512();
+	const __m512i one = _mm512_set1_epi64(1);
+	/* 1 at the first such byte. */
+	__m512i at = _mm512_srli_epi64(_mm512_and_epi64(other,
+	    _mm512_sub_epi64(zero, other)), 7);
+	__m512i below = _mm512_sub_epi64(at, one);
+	__m512i above = _mm512_sub_epi64(zero, _mm512_slli_epi64(at, 8));
+	__mmask8 bad = _mm512_mask_test_epi64_mask(pointed,
+	    _mm512_andnot_epi64(_mm512_or_epi64(above, below),
+	    _mm512_set1_epi8(-1)),
+	    _mm512_xor_epi64(*t, _mm512_set1_epi8('.' ^ '0'))) |
+	    _mm512_mask_test_epi64_mask(pointed, other,
+	    _mm512_sub_epi64(other, one)) |
+	    _mm512_mask_testn_epi64_mask(pointed, above, above);
+
+	*t = _mm512_mask_or_epi64(*t, pointed, _mm512_and_epi64(*t, above),
+	    _mm512_slli_epi64(_mm512_and_epi64(*t, below), 8));
+	*places = _mm512_maskz_mov_epi64(pointed, _mm512_sad_epu8(
+	    _mm512_and_epi64(above, _mm512_set1_epi8(1)), zero));
+	return bad;
+}
+
 /* What read_word does, for eight at a time; longer ones one by one. */
 AVX512 static void
 read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
@@ -170,7 +199,7 @@ read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
 		__m512i v = _mm512_maskz_loadu_epi64(all, &view[i]);
 		__m512i len = _mm512_and_epi64(_mm512_srli_epi64(v, 32),
 		    _mm512_set1_epi64(0xffff));
-		__m512i t, other, at, below, above, places;
+		__m512i t, other, places;
 
 		there = _mm512_test_epi64_mask(len, len);
 		t = mb_eight_words(p, &view[i], v, there);
@@ -178,34 +207,24 @@ read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
 		negative = _mm512_cmpeq_epi64_mask(
 		    _mm512_and_epi64(t, _mm512_set1_epi64(0xff)),
 		    _mm512_set1_epi64('-'));
-		t = _mm512_mask_srli_epi64(t, negative, t, 8);
-		len = _mm512_mask_sub_epi64(len, negative, len, one);
-		bad = _mm512_mask_testn_epi64_mask(negative, len, len);
+		bad = 0;
+		/* Mostly a column has signs, or points, or hasn't any. */
+		if (negative != 0) {
+			t = _mm512_mask_srli_epi64(t, negative, t, 8);
+			len = _mm512_mask_sub_epi64(len, negative, len, one);
+			bad = _mm512_mask_testn_epi64_mask(negative, len, len);
+		}
 		/* The last byte on top, and zeros in front of the first. */
 		t = _mm512_sllv_epi64(_mm512_xor_epi64(t,
 		    _mm512_set1_epi8('0')), _mm512_sub_epi64(
 		    _mm512_set1_epi64(64), _mm512_slli_epi64(len, 3)));
-		/* 0x80 where there is no digit, and 1 at the first such. */
+		/* 0x80 where there is no digit. */
 		other = _mm512_and_epi64(_mm512_or_epi64(t, _mm512_add_epi8(t,
 		    _mm512_set1_epi8(0x76))), _mm512_set1_epi8((char)0x80));
 		pointed = _mm512_test_epi64_mask(other, other);
-		at = _mm512_srli_epi64(_mm512_and_epi64(other,
-		    _mm512_sub_epi64(zero, other)), 7);
-		below = _mm512_sub_epi64(at, one);
-		above = _mm512_sub_epi64(zero, _mm512_slli_epi64(at, 8));
-		/* It must be a point, the only one, and not the last byte. */
-		bad |= _mm512_mask_test_epi64_mask(pointed,
-		    _mm512_andnot_epi64(_mm512_or_epi64(above, below),
-		    _mm512_set1_epi8(-1)),
-		    _mm512_xor_epi64(t, _mm512_set1_epi8('.' ^ '0'))) |
-		    _mm512_mask_test_epi64_mask(pointed, other,
-		    _mm512_sub_epi64(other, one)) |
-		    _mm512_mask_testn_epi64_mask(pointed, above, above);
-		/* Close the gap. */
-		t = _mm512_mask_or_epi64(t, pointed, _mm512_and_epi64(t,
-		    above), _mm512_slli_epi64(_mm512_and_epi64(t, below), 8));
-		places = _mm512_maskz_mov_epi64(pointed, _mm512_sad_epu8(
-		    _mm512_and_epi64(above, _mm512_set1_epi8(1)), zero));
+		places = zero;
+		if (pointed != 0)
+			bad |= close_gaps(&t, &places, other, pointed);
 		t = join_eight(t);
 		t = _mm512_maskz_mov_epi64(there, _mm512_mask_sub_epi64(t,
 		    negative, zero, t));
