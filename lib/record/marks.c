@@ -19,6 +19,7 @@ enum { STEP = 64 };
 struct masks {
 	uint64_t lf, cr, delimiter;
 	uint64_t quote;		/* csv; tsv: a backslash */
+	uint64_t is_odd;	/* csv: … up to which quotes are odd in number */
 };
 
 /* The same in ndjson. */
@@ -446,7 +447,7 @@ find_blank(const struct walk *w, const struct masks *m, uint64_t ends)
 }
 
 /*
- * Csv with quotes or a CR.  False: it is odd.  `next` points behind the step.
+ * Csv with quotes or a CR, and the step behind.  False: it is odd.
  *
  * As little as possible is done with each step: a quote opens where outside is
  * the byte before, so that this need not be asked of a delimiter, nor of what
@@ -456,18 +457,17 @@ find_blank(const struct walk *w, const struct masks *m, uint64_t ends)
  */
 INLINE bool
 judge_quotes(struct block *b, struct walk *w, const struct masks *m,
-    const char *next, const struct way way)
+    const struct masks *next)
 {
 	const uint64_t special = m->delimiter | m->lf | m->cr | m->quote;
-	const uint64_t inside = way.xor_before(m->quote) ^ w->inside;
+	const uint64_t inside = m->is_odd ^ w->inside;
 	const uint64_t opens = m->quote & inside, closes = m->quote & ~inside;
 	const uint64_t after_close = closes << 1 | w->after_close;
 	uint64_t ends = m->lf, odd;
 
 	b->behind = after_close;
 	if ((m->cr | w->after_close_cr) != 0) {
-		uint64_t lf_next = m->lf >> 1 |
-		    (uint64_t)(*next == '\n') << (STEP - 1);
+		uint64_t lf_next = m->lf >> 1 | next->lf << (STEP - 1);
 		uint64_t close_cr = after_close & m->cr & lf_next;
 
 		ends |= m->cr & ~lf_next;
@@ -558,23 +558,36 @@ walk_plain(struct walk *w, struct mb_marks *out, const char *p, size_t len,
 		w->after_special = w->after_end | (p[w->at - 1] == delimiter);
 }
 
-/* Whatever there is, up to the first that is odd. */
+INLINE void
+see(struct masks *m, const char *p, const enum mb_format format,
+    char delimiter, const struct way way)
+{
+	way.masks(m, p, delimiter, format == MB_CSV ? '"' : '\\');
+	if (format == MB_CSV)
+		m->is_odd = way.xor_before(m->quote);
+}
+
+/*
+ * Whatever there is, up to the first that is odd.  What the next step holds is
+ * seen before this one is judged: the processor would get to it too late.
+ */
 INLINE void
 walk_coded(struct walk *w, struct mb_marks *out, const char *p, size_t len,
     const enum mb_format format, char delimiter, const struct way way)
 {
 	uint16_t *mark = out->mark + MB_MARKS_FIRST;
-	struct masks m;
+	struct masks m, next;
 	struct block b;
 
 	memset(out->is_coded, 0, w->n_marks);
+	see(&next, p + w->at, format, delimiter, way);
 	while (len - w->at >= STEP) {
 		uint64_t coded;
 
-		way.masks(&m, p + w->at, delimiter,
-		    format == MB_CSV ? '"' : '\\');
-		if (!(format == MB_CSV ? judge_quotes(&b, w, &m,
-		    p + w->at + STEP, way) : judge_slashes(&b, w, &m)))
+		m = next;
+		see(&next, p + w->at + STEP, format, delimiter, way);
+		if (!(format == MB_CSV ? judge_quotes(&b, w, &m, &next) :
+		    judge_slashes(&b, w, &m)))
 			break;
 		w->codes |= b.codes;
 		coded = find_coded(w, b.codes, b.marks);
