@@ -122,8 +122,9 @@ check_record(enum mb_isa isa, enum mb_format format, const char *p, size_t at,
 {
 	static struct mb_marks m;
 	struct mb_csv_fields fields = { 0 };
-	bool is_good = mb_csv_split(&fields, format,
-	    mb_delimiter_of(format), (struct mb_str){ p + at, len }) == NULL && p[at] != '\n' && p[at] != '\r';
+	struct mb_str record = { p + at, len };
+	bool is_good = mb_csv_split(&fields, format, mb_delimiter_of(format),
+	    record) == NULL && p[at] != '\n' && p[at] != '\r';
 	uint32_t first, last;
 
 	memset(m.is_coded, 1, sizeof m.is_coded);
