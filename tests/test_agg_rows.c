@@ -758,11 +758,87 @@ test_many_keys(void **state)
 	mb_buf_release(&text);
 }
 
+/*
+ * Sums beyond 64 bits, and back: states that rows were added to, and that were
+ * merged, against 128 bits.
+ */
+static void
+test_large_sums(void **state)
+{
+	enum { N_STATES = 8, N_STEPS = 4000 };
+	static struct mb_column c;
+	struct mb_rows rows = { .n = 1 };
+	const size_t size = mb_accum_size(MB_SLOT_SUM);
+	char *states = mb_zalloc(N_STATES * size), *groups[1];
+	mb_int128 sums[N_STATES] = { 0 };
+	unsigned places[N_STATES] = { 0 };
+	bool has_any[N_STATES] = { false };
+	struct mb_arena arena = { 0 };
+	struct mb_buf got = { 0 }, want = { 0 };
+
+	(void)state;
+	new_seed();
+	for (size_t step = 0; step < N_STEPS; step++) {
+		size_t i = (size_t)rand() % N_STATES;
+		size_t k = (size_t)rand() % N_STATES;
+		struct mb_number sum = { 0 };
+		struct mb_value value;
+		struct mb_err err = { 0 };
+		/* Now up, now down, by as much as there is room for. */
+		int64_t units = step / 50 % 2 == 0 ? INT64_MAX - rand() :
+		    INT64_MIN + rand();
+
+		units = rand() % 4 == 0 ? units / 1000 : units;
+		c = (struct mb_column){ .scale = (unsigned)rand() % 3,
+			.is_uniform = rand() % 2, .n_values = 1,
+			.limit = UINT64_MAX };
+		c.units[0] = units;
+		c.places[0] = (uint8_t)c.scale;
+		groups[0] = states + i * size;
+		if (rand() % 10 == 0 && i != k && has_any[k]) {
+			mb_accum_merge(MB_SLOT_SUM, groups[0],
+			    states + k * size, &arena);
+			sums[i] += sums[k];
+			if (places[i] < places[k])
+				places[i] = places[k];
+			memset(states + k * size, 0, size);
+			sums[k] = 0;
+			places[k] = 0;
+			has_any[k] = false;
+		} else {
+			mb_accum_add_rows(MB_SLOT_SUM, groups, 0, &rows, NULL,
+			    &c, 0, &arena);
+			sums[i] += units * (mb_int128)mb_power_of_ten(2 -
+			    c.scale);
+			if (places[i] < c.scale)
+				places[i] = c.scale;
+		}
+		has_any[i] = true;
+		sum.places = (uint8_t)places[i];
+		sum.units = sums[i] / (mb_int128)mb_power_of_ten(2 -
+		    places[i]);
+		mb_buf_reset(&want);
+		mb_number_format(&want, &sum);
+		mb_buf_reset(&got);
+		mb_buf_reserve(&got, MB_ACCUM_TEXT);
+		assert_int_equal(mb_accum_results(MB_SUM, MB_SLOT_SUM, groups,
+		    0, 1, &got, &value, 1, &err), 1);
+		if (!mb_str_eq(mb_value_str(value), mb_str(mb_buf_str(&want))))
+			fail_msg("step %zu: %.*s, not %s", step,
+			    (int)value.len, value.p, mb_buf_str(&want));
+	}
+	mb_buf_release(&got);
+	mb_buf_release(&want);
+	mb_arena_release(&arena);
+	free(states);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_columns),
+		cmocka_unit_test(test_large_sums),
 		cmocka_unit_test(test_key_words),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cells),

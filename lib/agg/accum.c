@@ -24,7 +24,8 @@ struct pick {			/* first, last */
  *				bits of how many values
  *
  * Units are of 10^-scale, in squares of 10^-(2 scale).  So many values don't
- * come.
+ * come.  A sum has 64 bits: where there are many groups, memory is what they
+ * cost, and few records go into each.
  */
 struct decimals {
 	uint64_t head;
@@ -32,10 +33,11 @@ struct decimals {
 		struct {
 			int64_t least, greatest;
 		} range;
-		struct {
-			uint64_t low, high;	/* of 128 bits */
-			uint64_t square_low, square_high;	/* of moments */
-		} sum;
+		int64_t sum;
+		struct {		/* halves of 128 bits */
+			uint64_t low, high;
+			uint64_t square_low, square_high;
+		} moments;
 		void *wide;
 	};
 };
@@ -60,8 +62,10 @@ mb_accum_size(enum mb_slot_kind kind)
 	case MB_SLOT_LAST:
 		return sizeof(struct pick);
 	case MB_SLOT_SUM:
+		return offsetof(struct decimals, sum) + sizeof(int64_t);
 	case MB_SLOT_RANGE:
-		return offsetof(struct decimals, sum.square_low);
+		return offsetof(struct decimals, range.greatest) +
+		    sizeof(int64_t);
 	case MB_SLOT_MOMENTS:
 		break;
 	}
@@ -142,30 +146,40 @@ join(uint64_t low, uint64_t high)
 	return (mb_int128)((mb_uint128)high << 64 | low);
 }
 
+/* Of a sum, or of moments. */
 static inline mb_int128
-sum_of(const struct decimals *d)
+sum_of(enum mb_slot_kind kind, const struct decimals *d)
 {
-	return join(d->sum.low, d->sum.high);
+	return kind == MB_SLOT_SUM ? d->sum :
+	    join(d->moments.low, d->moments.high);
 }
 
 static inline mb_int128
 squares_of(const struct decimals *d)
 {
-	return join(d->sum.square_low, d->sum.square_high);
+	return join(d->moments.square_low, d->moments.square_high);
 }
 
-static inline void
-set_sum(struct decimals *d, mb_int128 units)
+/* False, and nothing done, if it doesn't fit. */
+static inline bool
+set_sum(enum mb_slot_kind kind, struct decimals *d, mb_int128 units)
 {
-	d->sum.low = (uint64_t)units;
-	d->sum.high = (uint64_t)(units >> 64);
+	if (kind == MB_SLOT_SUM) {
+		if (units != (int64_t)units)
+			return false;
+		d->sum = (int64_t)units;
+	} else {
+		d->moments.low = (uint64_t)units;
+		d->moments.high = (uint64_t)(units >> 64);
+	}
+	return true;
 }
 
 static inline void
 set_squares(struct decimals *d, mb_int128 units)
 {
-	d->sum.square_low = (uint64_t)units;
-	d->sum.square_high = (uint64_t)(units >> 64);
+	d->moments.square_low = (uint64_t)units;
+	d->moments.square_high = (uint64_t)(units >> 64);
 }
 
 /* Units with only so many places as were seen; there is no remainder. */
@@ -179,14 +193,14 @@ to_places(const struct decimals *d, mb_int128 units, unsigned power)
 
 /* The wide state of what a narrow one holds. */
 static struct mb_sum
-to_sum(const struct decimals *d)
+to_sum(enum mb_slot_kind kind, const struct decimals *d)
 {
 	if (is_wide(d))
 		return *(const struct mb_sum *)d->wide;
 	if (d->head == 0)
 		return (struct mb_sum){ 0 };
 	return (struct mb_sum){ .n = count_of(d), .x = {
-		.units = to_places(d, sum_of(d), 1),
+		.units = to_places(d, sum_of(kind, d), 1),
 		.places = (uint8_t)most_of(d->head) } };
 }
 
@@ -197,7 +211,7 @@ to_moments(const struct decimals *d)
 		return *(const struct mb_moments *)d->wide;
 	if (d->head == 0)
 		return (struct mb_moments){ 0 };
-	return (struct mb_moments){ .sum = to_sum(d), .squares = {
+	return (struct mb_moments){ .sum = to_sum(MB_SLOT_MOMENTS, d), .squares = {
 		.units = to_places(d, squares_of(d), 2),
 		.places = (uint8_t)most_of(d->head) } };
 }
@@ -227,7 +241,7 @@ widen(enum mb_slot_kind kind, struct decimals *d, struct mb_arena *arena)
 		return;
 	if (kind == MB_SLOT_SUM) {
 		wide = mb_arena_alloc(arena, sizeof(struct mb_sum));
-		*(struct mb_sum *)wide = to_sum(d);
+		*(struct mb_sum *)wide = to_sum(kind, d);
 	} else if (kind == MB_SLOT_MOMENTS) {
 		wide = mb_arena_alloc(arena, sizeof(struct mb_moments));
 		*(struct mb_moments *)wide = to_moments(d);
@@ -262,12 +276,12 @@ rescale(enum mb_slot_kind kind, struct decimals *d, unsigned scale)
 		d->range.least = (int64_t)least;
 		d->range.greatest = (int64_t)greatest;
 	} else {
-		sum = sum_of(d);
+		sum = sum_of(kind, d);
 		if (kind == MB_SLOT_MOMENTS)
 			squares = squares_of(d);
-		if (!scale_up(&sum, n) || !scale_up(&squares, 2 * n))
+		if (!scale_up(&sum, n) || !scale_up(&squares, 2 * n) ||
+		    !set_sum(kind, d, sum))
 			return false;
-		set_sum(d, sum);
 		if (kind == MB_SLOT_MOMENTS)
 			set_squares(d, squares);
 	}
@@ -292,11 +306,12 @@ add_narrow(enum mb_slot_kind kind, struct decimals *d,
 		if (more->range.greatest > d->range.greatest)
 			d->range.greatest = more->range.greatest;
 	} else {
-		if (__builtin_add_overflow(sum_of(d), sum_of(more), &sum) ||
+		if (__builtin_add_overflow(sum_of(kind, d),
+		    sum_of(kind, more), &sum) ||
 		    (kind == MB_SLOT_MOMENTS && __builtin_add_overflow(
-		    squares_of(d), squares_of(more), &squares)))
+		    squares_of(d), squares_of(more), &squares)) ||
+		    !set_sum(kind, d, sum))
 			return false;
-		set_sum(d, sum);
 		if (kind == MB_SLOT_MOMENTS)
 			set_squares(d, squares);
 	}
@@ -334,7 +349,7 @@ merge_decimals(enum mb_slot_kind kind, struct decimals *into,
 	widen(kind, into, arena);
 	switch (kind) {
 	case MB_SLOT_SUM:
-		sum = to_sum(from);
+		sum = to_sum(kind, from);
 		mb_sum_merge(into->wide, &sum, arena);
 		break;
 	case MB_SLOT_MOMENTS:
@@ -348,41 +363,47 @@ merge_decimals(enum mb_slot_kind kind, struct decimals *into,
 	}
 }
 
-/*
- * The sum grows by units of its own scale; false if that doesn't fit.  By
- * halves, which compilers keep in registers.
- */
+/* The sum grows by units of its own scale; false if that doesn't fit. */
 static inline bool
 grow_sum(struct decimals *d, int64_t units)
 {
-	uint64_t low;
-	bool carry = __builtin_add_overflow(d->sum.low, (uint64_t)units, &low);
-	int64_t high;
+	int64_t sum;
 
-	if (__builtin_add_overflow((int64_t)d->sum.high,
-	    (units >> 63) + carry, &high))
+	if (__builtin_add_overflow(d->sum, units, &sum))
 		return false;
-	d->sum.low = low;
-	d->sum.high = (uint64_t)high;
+	d->sum = sum;
 	d->head++;
 	return true;
 }
 
-/* Likewise of moments; a square's upper half has a bit to spare. */
+/*
+ * 128 bits grow; false if that doesn't fit.  By halves, which compilers keep
+ * in registers; the upper one of `more` has a bit to spare.
+ */
+static inline bool
+grow_halves(uint64_t *low, uint64_t *high, mb_int128 more)
+{
+	bool carry = __builtin_add_overflow(*low, (uint64_t)more, low);
+
+	return !__builtin_add_overflow((int64_t)*high,
+	    (int64_t)(more >> 64) + carry, (int64_t *)high);
+}
+
 static inline bool
 grow_moments(struct decimals *d, int64_t units)
 {
-	mb_int128 square = (mb_int128)units * units;
-	uint64_t low;
-	bool carry = __builtin_add_overflow(d->sum.square_low,
-	    (uint64_t)square, &low);
-	int64_t high;
+	uint64_t low = d->moments.low, high = d->moments.high;
+	uint64_t square_low = d->moments.square_low;
+	uint64_t square_high = d->moments.square_high;
 
-	if (__builtin_add_overflow((int64_t)d->sum.square_high,
-	    (int64_t)(square >> 64) + carry, &high) || !grow_sum(d, units))
+	if (!grow_halves(&low, &high, units) || !grow_halves(&square_low,
+	    &square_high, (mb_int128)units * units))
 		return false;
-	d->sum.square_low = low;
-	d->sum.square_high = (uint64_t)high;
+	d->moments.low = low;
+	d->moments.high = high;
+	d->moments.square_low = square_low;
+	d->moments.square_high = square_high;
+	d->head++;
 	return true;
 }
 
@@ -423,7 +444,7 @@ add_units(enum mb_slot_kind kind, struct decimals *d, int64_t units,
 	if (kind == MB_SLOT_RANGE)
 		one.range.least = one.range.greatest = units;
 	else
-		set_sum(&one, units);
+		(void)set_sum(kind, &one, units);
 	if (kind == MB_SLOT_MOMENTS)
 		set_squares(&one, (mb_int128)units * units);
 	if (d->head == 0)
@@ -503,7 +524,7 @@ is_ready(uint64_t head, unsigned scale, unsigned places)
 	return scale_of(head) - scale <= MAX_SCALE && most_of(head) >= places;
 }
 
-/* Of the state's scale; the factor is nearly always 1. */
+/* Of a state's scale; the factor is nearly always 1. */
 static inline mb_int128
 times_power(int64_t units, unsigned n)
 {
@@ -537,22 +558,18 @@ add_sums(char *const *groups, size_t off, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		struct decimals *d = (struct decimals *)(groups[i] + off);
 		unsigned places = c->places[i];
+		mb_int128 units = c->units[i];
+		bool is_alike = d->head >> MOST == top;
 
-		mb_int128 sum;
-
-		if (d->head >> MOST == top) {
-			if (grow_sum(d, c->units[i]))
-				continue;
-		} else if (places == MB_COLUMN_NULL) {
+		if (!is_alike && places == MB_COLUMN_NULL)
 			continue;
-		} else if (is_ready(d->head, c->scale, places) &&
-		    !__builtin_add_overflow(sum_of(d),
-		    times_power(c->units[i], scale_of(d->head) - c->scale),
-		    &sum)) {
-			set_sum(d, sum);
-			d->head++;
-			continue;
+		if (!is_alike && is_ready(d->head, c->scale, places)) {
+			units = times_power(c->units[i],
+			    scale_of(d->head) - c->scale);
+			is_alike = units == (int64_t)units;
 		}
+		if (is_alike && grow_sum(d, (int64_t)units))
+			continue;
 		add_units(MB_SLOT_SUM, d, c->units[i], places, c->scale,
 		    arena);
 	}
@@ -677,7 +694,7 @@ mb_accum_add_total(enum mb_slot_kind kind, void *state,
 		one.range.least = total->least;
 		one.range.greatest = total->greatest;
 	} else {
-		set_sum(&one, total->sum);
+		(void)set_sum(kind, &one, total->sum);
 	}
 	if (kind == MB_SLOT_MOMENTS)
 		set_squares(&one, total->squares);
@@ -787,7 +804,7 @@ say(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
 		if (kind == MB_SLOT_MOMENTS)
 			moments = to_moments(state);
 		else
-			moments.sum = to_sum(state);
+			moments.sum = to_sum(kind, state);
 		if (moments.sum.n == 0)
 			return 0;
 		if (op == MB_AVG) {
@@ -827,15 +844,19 @@ say(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
  * that is written as it stands.
  */
 static inline bool
-is_plain(enum mb_agg_op op, const struct decimals *d, int64_t *units)
+is_plain(enum mb_agg_op op, enum mb_slot_kind kind, const struct decimals *d,
+    int64_t *units)
 {
+	mb_int128 result;
+
 	/* Neither empty nor wide; all its places were seen. */
 	if (scale_of(d->head) > MAX_SCALE ||
 	    scale_of(d->head) != most_of(d->head))
 		return false;
-	*units = op == MB_MIN ? d->range.least : op == MB_MAX ?
-	    d->range.greatest : (int64_t)d->sum.low;
-	return op != MB_SUM || d->sum.high == (uint64_t)(*units >> 63);
+	result = op == MB_MIN ? d->range.least : op == MB_MAX ?
+	    d->range.greatest : sum_of(kind, d);
+	*units = (int64_t)result;
+	return result == *units;
 }
 
 size_t
@@ -855,7 +876,7 @@ mb_accum_results(enum mb_agg_op op, enum mb_slot_kind kind,
 			put_decimal(text, out,
 			    (int64_t)((const struct tally *)state)->n, 0);
 		else if ((op == MB_SUM || op == MB_MIN || op == MB_MAX) &&
-		    is_plain(op, d, &units))
+		    is_plain(op, kind, d, &units))
 			put_decimal(text, out, units, scale_of(d->head));
 		else if (say(op, kind, state, text, out, err) < 0)
 			break;

@@ -6,9 +6,9 @@
  * would have made: first and last go by the records' ordinals, sums don't
  * round.  Counting different values is group.c's, which keeps the values.
  *
- * Numbers are added up in 128 bits, as decimals of one scale.  What doesn't
- * fit there (doubles, many digits) turns a state into a wide one, in an
- * arena: exact.h.  Which of the two a state is doesn't show in its result.
+ * Numbers are added up in a word, or two where there are squares, as decimals
+ * of one scale.  What doesn't fit there (doubles, many digits) turns a state
+ * into a wide one, in an arena: exact.h.  Which of the two a state is doesn't show in its result.
  *
  * What a state needs beyond its bytes comes from an arena, the same all its
  * life; what merge takes from the other state stays in the other's arena.
@@ -44,7 +44,8 @@ void mb_accum_add_rows(enum mb_slot_kind kind, char *const *groups,
 struct mb_total {
 	uint64_t n;			/* > 0 */
 	unsigned scale, places;		/* the most seen, at most the scale */
-	mb_int128 sum, squares;		/* squares in units of 10^(-2 scale) */
+	int64_t sum;
+	mb_int128 squares;		/* in units of 10^(-2 scale) */
 	int64_t least, greatest;
 };
 
