@@ -52,7 +52,7 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/cut.o source/chain.o source/follow.o source/pipe.o \
 	source/command.o source/job.o
 AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/totals.o agg/query.o \
-	agg/cells.o agg/memo.o agg/keys.o agg/distinct.o agg/group.o agg/crew.o \
+	agg/cells.o agg/memo.o agg/ordinals.o agg/keys.o agg/distinct.o agg/group.o agg/crew.o \
 	agg/reading.o \
 	agg/work.o agg/blocks.o agg/bytes.o agg/reject.o
 # What --where and --delete-when have in common.

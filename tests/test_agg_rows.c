@@ -4,6 +4,7 @@
 #include "agg/key_words.h"
 #include "agg/keys.h"
 #include "agg/memo.h"
+#include "agg/ordinals.h"
 #include "agg/totals.h"
 #include "base/number.h"
 
@@ -194,7 +195,7 @@ check_keys(struct mb_keys *t, struct mb_keys *one, const struct mb_rows *rows,
 	mb_keys_locate(t, numbers, rows->n, groups);
 	for (size_t i = 0; i < rows->n; i++) {
 		struct mb_value values[N_FIELDS];
-		struct mb_group *group;
+		struct mb_group_key *group;
 		uint32_t want;
 
 		for (size_t f = 0; f < N_FIELDS; f++)
@@ -206,15 +207,15 @@ check_keys(struct mb_keys *t, struct mb_keys *one, const struct mb_rows *rows,
 			    rows->isa, i, rows->n, numbers[i], want);
 		group = mb_keys_group(t, want);
 		assert_ptr_equal(groups[i], group);
-		assert_int_equal(group->ordinal,
-		    mb_keys_group(one, want)->ordinal);
+		assert_int_equal(mb_keys_ordinal(t, want),
+		    mb_keys_ordinal(one, want));
 		for (size_t k = 0; k < n_keys; k++) {
-			struct mb_str text = mb_group_key_text(&group->key[k]);
+			struct mb_str text = mb_group_key_text(&group[k]);
 			struct mb_value v = values[fields[k]];
 
 			assert_int_equal(text.len, v.len);
 			assert_memory_equal(text.p, v.p, v.len);
-			assert_int_equal(mb_group_key_kind(&group->key[k]),
+			assert_int_equal(mb_group_key_kind(&group[k]),
 			    v.kind);
 		}
 	}
@@ -294,7 +295,7 @@ test_key_words(void **state)
 		numbers[i] = mb_keys_find(t, &v, &field, 0);
 	}
 	for (size_t i = 0; i < N; i++)
-		keys[i] = mb_keys_group(t, numbers[i])->key;
+		keys[i] = mb_keys_group(t, numbers[i]);
 	check_words(keys, samples, N, &mb_key_short);
 	check_words(keys, samples, N, &mb_key_middle);
 #if defined(__x86_64__)
@@ -744,11 +745,13 @@ test_many_keys(void **state)
 			mb_keys_find_rows(t, &rows, &field, begin, numbers);
 			mb_keys_locate(t, numbers, rows.n, groups);
 			for (size_t i = 0; i < rows.n; i++) {
-				struct mb_group *group = (void *)groups[i];
+				size_t want = (begin + i) % N;
 
-				assert_int_equal(numbers[i], (begin + i) % N);
-				assert_int_equal(group->ordinal,
-				    (begin + i) % N);
+				assert_int_equal(numbers[i], want);
+				assert_ptr_equal(groups[i],
+				    mb_keys_group(t, want));
+				assert_int_equal(mb_keys_ordinal(t, want),
+				    want);
 			}
 		}
 		assert_int_equal(mb_keys_count(t), N);
@@ -833,12 +836,71 @@ test_large_sums(void **state)
 	free(states);
 }
 
+/* Against an array: rising ones, and after something came late any. */
+static void
+test_ordinals(void **state)
+{
+	enum { N = 20000 };
+	struct mb_ordinals o = { 0 };
+	uint64_t *want = mb_zalloc(N * sizeof *want);
+	uint64_t *got = mb_zalloc(N * sizeof *got);
+
+	(void)state;
+	new_seed();
+	for (int round = 0; round < 40; round++) {
+		size_t n = (size_t)rand() % N + 1;
+		size_t late = round % 3 == 0 ? n : (size_t)rand() % n;
+		uint64_t ordinal = (uint64_t)rand(), greatest = 0;
+		bool is_mixed = false;
+
+		for (size_t i = 0; i < n; i++) {
+			int by = rand() % 100;
+
+			ordinal += by == 0 ? (uint64_t)1 << 32 :
+			    by < 5 ? 254 + (unsigned)rand() % 5 :
+			    (unsigned)rand() % 4;
+			want[i] = ordinal;
+			if (i > late && rand() % 50 == 0)
+				want[i] -= (uint64_t)rand() % (ordinal + 1);
+			mb_ordinals_add(&o, want[i]);
+			is_mixed |= want[i] < greatest;
+			greatest = want[i] > greatest ? want[i] : greatest;
+			assert_int_equal(o.is_mixed, is_mixed);
+			assert_int_equal(o.greatest, greatest);
+			if (i > late && rand() % 200 == 0) {
+				size_t k = (size_t)rand() % (i + 1);
+
+				want[k] -= (uint64_t)rand() % (want[k] + 1);
+				mb_ordinals_lower(&o, k, want[k]);
+				is_mixed = true;
+			}
+		}
+		for (int k = 0; k < 200; k++) {
+			size_t begin = (size_t)rand() % n;
+			size_t len = (size_t)rand() % (n - begin) + 1;
+
+			assert_int_equal(mb_ordinals_at(&o, begin),
+			    want[begin]);
+			mb_ordinals_read(&o, begin, len, got);
+			assert_memory_equal(got, want + begin,
+			    len * sizeof *got);
+		}
+		mb_ordinals_forget(&o, n / 2);
+		assert_int_equal(mb_ordinals_at(&o, n - 1), want[n - 1]);
+		mb_ordinals_reset(&o);
+	}
+	mb_ordinals_release(&o);
+	free(want);
+	free(got);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_large_sums),
+		cmocka_unit_test(test_ordinals),
 		cmocka_unit_test(test_key_words),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cells),

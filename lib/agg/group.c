@@ -89,7 +89,7 @@ mb_groups_close(struct mb_groups *g)
 }
 
 static void *
-state_of(const struct mb_groups *g, struct mb_group *group, size_t slot)
+state_of(const struct mb_groups *g, struct mb_group_key *group, size_t slot)
 {
 	return (char *)group + g->state_off + g->q->slots[slot].off;
 }
@@ -140,20 +140,18 @@ mb_groups_add(struct mb_groups *g, const struct mb_value *values,
     uint64_t ordinal, size_t *culprit)
 {
 	const struct mb_query *q = g->q;
-	struct mb_group *group;
+	struct mb_group_key *group;
 	uint32_t found;
 
 	if (!read_numbers(g, values, culprit))
 		return false;
 	found = mb_keys_find(g->keys, values, g->key_fields, ordinal);
 	group = mb_keys_group(g->keys, found);
-	if (ordinal < group->ordinal) {
-		/* Odd ones among rows come late. */
-		mb_keys_set_ordinal(g->keys, group, ordinal);
+	/* Odd ones among rows come late. */
+	if (mb_keys_lower_ordinal(g->keys, found, ordinal))
 		for (size_t k = 0; k < q->n_keys; k++)
-			mb_group_key_set_kind(&group->key[k],
+			mb_group_key_set_kind(&group[k],
 			    values[q->keys[k].field].kind);
-	}
 	for (size_t i = 0; i < q->n_slots; i++) {
 		const struct mb_slot *s = &q->slots[i];
 		struct mb_value v = s->kind == MB_SLOT_RECORDS ?
@@ -275,19 +273,17 @@ merge_some(struct mb_groups *g, struct mb_groups *from, size_t begin,
     size_t n)
 {
 	const struct mb_query *q = g->q;
-	bool is_new[MB_ROWS];
+	bool is_new[MB_ROWS], is_earlier[MB_ROWS];
 
-	mb_keys_merge(g->keys, from->keys, begin, n, g->found, is_new);
+	mb_keys_merge(g->keys, from->keys, begin, n, g->found, is_new,
+	    is_earlier);
 	for (size_t i = 0; i < n; i++) {
-		struct mb_group *group = mb_keys_group(g->keys, g->found[i]);
-		struct mb_group *other = mb_keys_group(from->keys, begin + i);
+		struct mb_group_key *group = mb_keys_group(g->keys, g->found[i]);
+		struct mb_group_key *other = mb_keys_group(from->keys, begin + i);
 
-		if (!is_new[i] && other->ordinal < group->ordinal) {
-			/* As it was first written, so it is shown. */
-			group->ordinal = other->ordinal;
-			memcpy(group->key, other->key,
-			    q->n_keys * sizeof *group->key);
-		}
+		/* As it was first written, so it is shown. */
+		if (!is_new[i] && is_earlier[i])
+			memcpy(group, other, q->n_keys * sizeof *group);
 		for (size_t s = 0; s < q->n_slots; s++)
 			if (!is_new[i])
 				mb_accum_merge(q->slots[s].kind,
@@ -387,8 +383,8 @@ sort_by_keys(struct mb_groups *g)
 	for (size_t i = 0; i < n; i++) {
 		rows[i] = (struct sort_row){ (uint32_t)i, keys + i * n_keys };
 		for (size_t k = 0; k < n_keys; k++) {
-			const struct mb_group_key *key = &mb_keys_group(g->keys,
-			    i)->key[k];
+			const struct mb_group_key *key = &mb_keys_group(
+			    g->keys, i)[k];
 			struct sort_key *to = &rows[i].keys[k];
 
 			to->text = mb_group_key_text(key);
@@ -407,7 +403,7 @@ sort_by_keys(struct mb_groups *g)
 static uint64_t
 ordinal_of(const struct mb_groups *g, uint32_t group)
 {
-	return mb_keys_group(g->keys, group)->ordinal;
+	return mb_keys_ordinal(g->keys, group);
 }
 
 /* Where the run that begins at `i` ends: the groups up to there are in order. */
@@ -537,11 +533,11 @@ mb_groups_finish(struct mb_groups *g, bool is_sorted)
 
 /* "status=200, country=de" for a message. */
 static void
-describe(const struct mb_groups *g, const struct mb_group *group,
+describe(const struct mb_groups *g, const struct mb_group_key *group,
     struct mb_buf *out)
 {
 	for (size_t i = 0; i < g->q->n_keys; i++) {
-		struct mb_str text = mb_group_key_text(&group->key[i]);
+		struct mb_str text = mb_group_key_text(&group[i]);
 
 		if (i > 0)
 			mb_buf_adds(out, ", ");
@@ -582,12 +578,12 @@ mb_groups_next(struct mb_groups *g, struct mb_value *values, size_t stride,
 	g->next += n;
 	for (size_t k = 0; k < q->n_keys; k++)
 		for (size_t i = 0; i < n; i++) {
-			const struct mb_group *group =
+			const struct mb_group_key *group =
 			    (const void *)g->groups[i];
-			struct mb_str text = mb_group_key_text(&group->key[k]);
+			struct mb_str text = mb_group_key_text(&group[k]);
 
 			values[i * stride + k] = (struct mb_value){ text.p,
-				text.len, mb_group_key_kind(&group->key[k]) };
+				text.len, mb_group_key_kind(&group[k]) };
 		}
 	mb_buf_reset(&g->text);
 	mb_buf_reserve(&g->text, n * q->n_aggs * MB_ACCUM_TEXT);

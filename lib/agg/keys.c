@@ -7,6 +7,7 @@
 #include "agg/cells.h"
 #include "agg/key_words.h"
 #include "agg/memo.h"
+#include "agg/ordinals.h"
 #include "base/hash.h"
 
 enum {
@@ -37,8 +38,7 @@ struct mb_keys {
 	struct mb_cells cells;
 	struct mb_region groups;
 	size_t n;
-	uint64_t newest;	/* ordinal */
-	bool is_mixed;		/* perhaps they aren't in order */
+	struct mb_ordinals ordinals;
 	size_t n_forgotten;	/* bytes of the groups */
 
 	/* In hand; the probe for key k of row i is [k * MB_ROWS + i]. */
@@ -62,8 +62,7 @@ mb_keys_open(struct mb_keys **out, size_t n_keys, size_t state_size,
 	for (unsigned i = 0; i < 4; i++)
 		t->seeds.word[i] = mb_hash64(&"keys"[i], 1, seed);
 	t->seeds.bare = mb_mix(t->seeds.word[2], t->seeds.word[3]);
-	t->state_off = sizeof(struct mb_group) +
-	    n_keys * sizeof(struct mb_group_key);
+	t->state_off = n_keys * sizeof(struct mb_group_key);
 	t->group_size = t->state_off + state_size;
 	t->probes = mb_realloc_array(NULL, n_keys * MB_ROWS,
 	    sizeof *t->probes);
@@ -80,6 +79,7 @@ mb_keys_close(struct mb_keys *t)
 	mb_memo_release(&t->memo);
 	mb_cells_release(&t->cells);
 	mb_region_release(&t->groups);
+	mb_ordinals_release(&t->ordinals);
 	mb_arena_release(&t->arena);
 	free(t->probes);
 	free(t->columns);
@@ -95,11 +95,10 @@ mb_keys_reset(struct mb_keys *t)
 		mb_region_release(&t->groups);
 	else if (t->n > 0)
 		memset(t->groups.p, 0, t->n * t->group_size);
+	mb_ordinals_reset(&t->ordinals);
 	mb_arena_reset(&t->arena);
 	t->n = 0;
 	t->n_forgotten = 0;
-	t->newest = 0;
-	t->is_mixed = false;
 }
 
 size_t
@@ -111,23 +110,24 @@ mb_keys_count(const struct mb_keys *t)
 bool
 mb_keys_are_in_order(const struct mb_keys *t)
 {
-	return !t->is_mixed;
+	return !t->ordinals.is_mixed;
 }
 
-void
-mb_keys_set_ordinal(struct mb_keys *t, struct mb_group *group,
-    uint64_t ordinal)
+uint64_t
+mb_keys_ordinal(const struct mb_keys *t, size_t i)
 {
-	group->ordinal = ordinal;
-	t->is_mixed = true;
+	return mb_ordinals_at(&t->ordinals, i);
 }
 
-/* The ordinal of the next group. */
-static void
-note_ordinal(struct mb_keys *t, uint64_t ordinal)
+bool
+mb_keys_lower_ordinal(struct mb_keys *t, size_t i, uint64_t ordinal)
 {
-	t->is_mixed |= ordinal < t->newest;
-	t->newest = ordinal;
+	/* Where there are few groups, the last of them is long ago. */
+	if (ordinal >= t->ordinals.greatest ||
+	    ordinal >= mb_ordinals_at(&t->ordinals, i))
+		return false;
+	mb_ordinals_lower(&t->ordinals, i, ordinal);
+	return true;
 }
 
 size_t
@@ -136,10 +136,10 @@ mb_keys_state_off(const struct mb_keys *t)
 	return t->state_off;
 }
 
-struct mb_group *
+struct mb_group_key *
 mb_keys_group(const struct mb_keys *t, size_t i)
 {
-	return (struct mb_group *)(t->groups.p + i * t->group_size);
+	return (struct mb_group_key *)(t->groups.p + i * t->group_size);
 }
 
 /*
@@ -232,10 +232,10 @@ is_key(const struct mb_group_key *key, const struct probe *probe)
 
 /* Does the group have the keys of the probes i? */
 static inline bool
-has_keys(const struct mb_keys *t, const struct mb_group *group, size_t i)
+has_keys(const struct mb_keys *t, const struct mb_group_key *group, size_t i)
 {
 	for (size_t k = 0; k < t->n_keys; k++)
-		if (!is_key(&group->key[k], &t->probes[k * MB_ROWS + i]))
+		if (!is_key(&group[k], &t->probes[k * MB_ROWS + i]))
 			return false;
 	return true;
 }
@@ -275,10 +275,11 @@ reserve(struct mb_keys *t, size_t n)
 
 /* A new group with this hash, in the table, all zeros; its number. */
 static uint32_t
-append_group(struct mb_keys *t, uint64_t hash)
+append_group(struct mb_keys *t, uint64_t hash, uint64_t ordinal)
 {
 	reserve(t, 1);
 	mb_cells_place(&t->cells, hash, t->n);
+	mb_ordinals_add(&t->ordinals, ordinal);
 	return (uint32_t)t->n++;
 }
 
@@ -310,7 +311,7 @@ mb_keys_find(struct mb_keys *t, const struct mb_value *values,
     const size_t *fields, uint64_t ordinal)
 {
 	const bool has_memo = t->n <= MB_MEMO_GROUPS;
-	struct mb_group *group;
+	struct mb_group_key *group;
 	uint32_t entry;
 
 	if (has_memo && mb_memo_find_one(&t->memo, values, fields, t->n_keys,
@@ -330,12 +331,10 @@ mb_keys_find(struct mb_keys *t, const struct mb_value *values,
 			    entry - 1);
 		return entry - 1;
 	}
-	entry = append_group(t, t->hashes[0]);
+	entry = append_group(t, t->hashes[0], ordinal);
 	group = mb_keys_group(t, entry);
-	group->ordinal = ordinal;
-	note_ordinal(t, ordinal);
 	for (size_t k = 0; k < t->n_keys; k++)
-		set_key(t, &group->key[k], &t->probes[k * MB_ROWS],
+		set_key(t, &group[k], &t->probes[k * MB_ROWS],
 		    values[fields[k]].kind);
 	return entry;
 }
@@ -408,12 +407,12 @@ compare_column(struct mb_keys *t, const struct mb_rows *rows,
 	const size_t n = rows->n;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct mb_group *group = (const void *)groups[i];
+		const struct mb_group_key *group = (const void *)groups[i];
 		const char *p = base + v[i].start;
 		uint64_t word[4];
 
 		way.set(word, p, v[i].len, v[i].kind == MB_NULL, way.width);
-		t->is_missed[i] |= way.differs(&group->key[k], word, p,
+		t->is_missed[i] |= way.differs(&group[k], word, p,
 		    v[i].len, way.width);
 	}
 }
@@ -426,7 +425,7 @@ fill_column(struct mb_keys *t, const struct mb_rows *rows,
 {
 	for (size_t i = n_before; i < t->n; i++) {
 		const struct mb_view *from = &v[t->first[i - n_before]];
-		struct mb_group_key *key = &mb_keys_group(t, i)->key[k];
+		struct mb_group_key *key = &mb_keys_group(t, i)[k];
 		const char *p = rows->p + from->start;
 		uint64_t word[4];
 
@@ -535,7 +534,7 @@ fill_any(struct mb_keys *t, const struct mb_rows *rows,
 		struct probe probe;
 
 		set_row_probe(t, &probe, rows, from);
-		set_key(t, &mb_keys_group(t, i)->key[k], &probe,
+		set_key(t, &mb_keys_group(t, i)[k], &probe,
 		    (enum mb_kind)from->kind);
 	}
 }
@@ -545,11 +544,11 @@ compare_any(struct mb_keys *t, const struct mb_rows *rows,
     const struct mb_view *v, size_t k, char *const *groups)
 {
 	for (size_t i = 0; i < rows->n; i++) {
-		const struct mb_group *group = (const void *)groups[i];
+		const struct mb_group_key *group = (const void *)groups[i];
 		struct probe probe;
 
 		set_row_probe(t, &probe, rows, &v[i]);
-		t->is_missed[i] |= !is_key(&group->key[k], &probe);
+		t->is_missed[i] |= !is_key(&group[k], &probe);
 	}
 }
 
@@ -600,7 +599,7 @@ guess_short(struct mb_keys *t, const struct mb_rows *rows,
 
 	for (size_t i = 0; i < n; i++) {
 		uint64_t word[4], more[4], hash;
-		const struct mb_group *group;
+		const struct mb_group_key *group;
 		uint32_t entry;
 		bool is_missed;
 
@@ -617,10 +616,10 @@ guess_short(struct mb_keys *t, const struct mb_rows *rows,
 		entry = first_entry(t, finish(hash));
 		numbers[i] = entry - (entry > 0);
 		group = mb_keys_group(t, numbers[i]);
-		is_missed = (entry == 0) | differs(&group->key[0], word, NULL,
+		is_missed = (entry == 0) | differs(&group[0], word, NULL,
 		    0, MB_WIDTH_SHORT);
 		if (b != NULL)
-			is_missed |= differs(&group->key[1], more, NULL, 0,
+			is_missed |= differs(&group[1], more, NULL, 0,
 			    MB_WIDTH_SHORT);
 		t->is_missed[i] = is_missed;
 	}
@@ -715,7 +714,7 @@ static uint32_t
 find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
     uint64_t ordinal, size_t i, bool has_hash)
 {
-	struct mb_group *group;
+	struct mb_group_key *group;
 	uint32_t entry;
 
 	for (size_t k = 0; k < t->n_keys; k++)
@@ -726,12 +725,10 @@ find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
 	entry = look_up(t, i);
 	if (entry != 0)
 		return entry - 1;
-	entry = append_group(t, t->hashes[i]);
+	entry = append_group(t, t->hashes[i], ordinal + rows->record[i]);
 	group = mb_keys_group(t, entry);
-	group->ordinal = ordinal + rows->record[i];
-	note_ordinal(t, group->ordinal);
 	for (size_t k = 0; k < t->n_keys; k++)
-		set_key(t, &group->key[k], &t->probes[k * MB_ROWS + i],
+		set_key(t, &group[k], &t->probes[k * MB_ROWS + i],
 		    (enum mb_kind)view_of(rows, fields[k])[i].kind);
 	return entry;
 }
@@ -741,12 +738,9 @@ static void
 make_groups(struct mb_keys *t, const struct mb_rows *rows,
     const size_t *fields, uint64_t ordinal, size_t begin)
 {
-	for (size_t i = begin; i < t->n; i++) {
-		uint64_t at = ordinal + rows->record[t->first[i - begin]];
-
-		mb_keys_group(t, i)->ordinal = at;
-		note_ordinal(t, at);
-	}
+	for (size_t i = begin; i < t->n; i++)
+		mb_ordinals_add(&t->ordinals, ordinal +
+		    rows->record[t->first[i - begin]]);
 	for (size_t k = 0; k < t->n_keys; k++)
 		t->columns[k]->fill(t, rows, view_of(rows, fields[k]), k,
 		    begin);
@@ -893,38 +887,44 @@ look_up_all(struct mb_keys *t, size_t n, uint32_t *entries)
 
 void
 mb_keys_merge(struct mb_keys *t, const struct mb_keys *from, size_t begin,
-    size_t n, uint32_t *numbers, bool *is_new)
+    size_t n, uint32_t *numbers, bool *is_new, bool *is_earlier)
 {
-	t->is_mixed = true;
+	uint64_t ordinals[MB_ROWS];
+
+	mb_ordinals_read(&from->ordinals, begin, n, ordinals);
 	for (size_t i = 0; i < n; i++) {
-		const struct mb_group *group = mb_keys_group(from, begin + i);
+		const struct mb_group_key *group = mb_keys_group(from,
+		    begin + i);
 
 		for (size_t k = 0; k < t->n_keys; k++)
 			set_probe_of_key(t, &t->probes[k * MB_ROWS + i],
-			    &group->key[k]);
+			    &group[k]);
 		t->hashes[i] = hash_probes(t, i);
 	}
 	look_up_all(t, n, numbers);
 	for (size_t i = 0; i < n; i++) {
 		is_new[i] = numbers[i] == 0;
 		if (is_new[i]) {
-			numbers[i] = append_group(t, t->hashes[i]);
+			numbers[i] = append_group(t, t->hashes[i],
+			    ordinals[i]);
 			memcpy(mb_keys_group(t, numbers[i]),
 			    mb_keys_group(from, begin + i), t->group_size);
 		} else {
 			numbers[i]--;
+			is_earlier[i] = mb_keys_lower_ordinal(t, numbers[i],
+			    ordinals[i]);
 		}
 	}
 }
 
 /* Of a group that is in the table. */
 static uint64_t
-hash_group(const struct mb_keys *t, const struct mb_group *group)
+hash_group(const struct mb_keys *t, const struct mb_group_key *group)
 {
 	uint64_t hash = t->seeds.word[0];
 
 	for (size_t k = 0; k < t->n_keys; k++) {
-		const struct mb_group_key *key = &group->key[k];
+		const struct mb_group_key *key = &group[k];
 		struct probe probe = { .word = { load_8((const char *)key) &
 		    MB_KEY_BUT_KIND, load_8(key->rest) } };
 
@@ -945,6 +945,7 @@ mb_keys_forget(struct mb_keys *t, size_t end)
 	if (end < t->n && size - t->n_forgotten < STEP)
 		return;
 	mb_region_forget(&t->groups, t->n_forgotten, size);
+	mb_ordinals_forget(&t->ordinals, end);
 	t->n_forgotten = size;
 }
 

@@ -2,9 +2,10 @@
  * keys.h - groups by their keys: which group does a record belong to?
  *
  * Keys are equal when their text is; null is a key of its own, and so is the
- * empty text.  A new group is all zeros but for its keys and its ordinal, and
- * has `state_size` bytes that are the caller's.  Groups are numbered from 0 in
- * the order in which they were added; as they grow in number they move.
+ * empty text.  A group is its keys, and behind them `state_size` bytes that
+ * are the caller's, at first zeros.  Groups are numbered from 0 in the order in
+ * which they were added; as they grow in number they move.  Its ordinal, that
+ * of its first record, a group has elsewhere.
  *
  * The table is seeded: which keys collide can't be known outside.
  */
@@ -43,11 +44,6 @@ struct mb_group_key {
 	};
 };
 
-struct mb_group {
-	uint64_t ordinal;	/* of its first record */
-	struct mb_group_key key[];	/* and then the caller's bytes */
-};
-
 static inline struct mb_str
 mb_group_key_text(const struct mb_group_key *key)
 {
@@ -80,12 +76,16 @@ size_t mb_keys_count(const struct mb_keys *t);
 /* Do the ordinals rise with the groups' numbers?  False if that isn't sure. */
 bool mb_keys_are_in_order(const struct mb_keys *t);
 
-/* A record before that of its ordinal belongs to the group, too. */
-void mb_keys_set_ordinal(struct mb_keys *t, struct mb_group *group,
-    uint64_t ordinal);
+uint64_t mb_keys_ordinal(const struct mb_keys *t, size_t i);
+
+/*
+ * A record belongs to group i: true, and its ordinal is now the group's, if it
+ * is before it.
+ */
+bool mb_keys_lower_ordinal(struct mb_keys *t, size_t i, uint64_t ordinal);
 
 size_t mb_keys_state_off(const struct mb_keys *t);	/* in a group */
-struct mb_group *mb_keys_group(const struct mb_keys *t, size_t i);
+struct mb_group_key *mb_keys_group(const struct mb_keys *t, size_t i);
 
 /*
  * The group of a record whose keys are values[fields[0 … n_keys - 1]]; if it
@@ -108,10 +108,13 @@ void mb_keys_locate(const struct mb_keys *t, const uint32_t *numbers,
 /*
  * Which of ours have the keys of the groups begin … begin + n - 1 of `from`,
  * n <= MB_ROWS, of as many keys and as large?  One that we lack is added as a
- * whole, states and all (what they point to stays with `from`), and is_new.
+ * whole, ordinal, states and all (what they point to stays with `from`), and
+ * is_new; of others *is_earlier tells that `from` had it first, whose ordinal
+ * it then has.
  */
 void mb_keys_merge(struct mb_keys *t, const struct mb_keys *from,
-    size_t begin, size_t n, uint32_t *numbers, bool *is_new);
+    size_t begin, size_t n, uint32_t *numbers, bool *is_new,
+    bool *is_earlier);
 
 /*
  * The groups before number `end` of one that is being merged into another are

@@ -1,0 +1,154 @@
+#include "agg/ordinals.h"
+
+#include <assert.h>
+
+enum { KEPT = 64 * 1024 };	/* bytes */
+
+/* From a number on, up to the next run's, ordinals are the base and a step. */
+struct run {
+	uint64_t base;
+	size_t first;
+};
+
+static const struct run *
+runs_of(const struct mb_ordinals *o)
+{
+	return (const void *)o->runs.p;
+}
+
+static size_t
+n_runs(const struct mb_ordinals *o)
+{
+	return o->runs.len / sizeof(struct run);
+}
+
+static uint64_t *
+whole_of(const struct mb_ordinals *o)
+{
+	return (void *)o->whole.p;
+}
+
+static void
+shrink(struct mb_region *r)
+{
+	if (r->size > KEPT)
+		mb_region_release(r);
+}
+
+void
+mb_ordinals_reset(struct mb_ordinals *o)
+{
+	mb_buf_reset(&o->runs);
+	if (o->runs.cap > KEPT)
+		mb_buf_release(&o->runs);
+	shrink(&o->steps);
+	shrink(&o->whole);
+	o->n = 0;
+	o->greatest = 0;
+	o->is_mixed = false;
+}
+
+void
+mb_ordinals_release(struct mb_ordinals *o)
+{
+	mb_buf_release(&o->runs);
+	mb_region_release(&o->steps);
+	mb_region_release(&o->whole);
+	*o = (struct mb_ordinals){ 0 };
+}
+
+/* Twice as much as is needed, of what costs nothing until it is used. */
+static void
+reserve(struct mb_region *r, size_t size)
+{
+	if (size > r->size)
+		mb_region_grow(r, 2 * size);
+}
+
+/* From here on each is kept whole. */
+static void
+mix(struct mb_ordinals *o)
+{
+	if (o->is_mixed)
+		return;
+	reserve(&o->whole, (o->n + 1) * sizeof(uint64_t));
+	if (o->n > 0)
+		mb_ordinals_read(o, 0, o->n, whole_of(o));
+	o->is_mixed = true;
+	mb_buf_release(&o->runs);
+	mb_region_release(&o->steps);
+}
+
+void
+mb_ordinals_add_any(struct mb_ordinals *o, uint64_t ordinal)
+{
+	struct run run = { ordinal, o->n };
+
+	if (o->n > 0 && ordinal < o->greatest)
+		mix(o);
+	if (ordinal > o->greatest)
+		o->greatest = ordinal;
+	if (o->is_mixed) {
+		reserve(&o->whole, (o->n + 1) * sizeof ordinal);
+		whole_of(o)[o->n++] = ordinal;
+		return;
+	}
+	reserve(&o->steps, o->n + 1);
+	if (o->n == 0 || ordinal - o->base > UINT8_MAX) {
+		mb_buf_add(&o->runs, &run, sizeof run);
+		o->base = ordinal;
+	}
+	o->steps.p[o->n++] = (char)(ordinal - o->base);
+}
+
+/* The run of a number. */
+static const struct run *
+find_run(const struct mb_ordinals *o, size_t i)
+{
+	const struct run *runs = runs_of(o);
+	size_t low = 0, high = n_runs(o);
+
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (runs[middle].first <= i)
+			low = middle;
+		else
+			high = middle;
+	}
+	return &runs[low];
+}
+
+void
+mb_ordinals_read(const struct mb_ordinals *o, size_t begin, size_t n,
+    uint64_t *out)
+{
+	const struct run *run, *end;
+
+	assert(n > 0 && begin + n <= o->n);
+	if (o->is_mixed) {
+		memcpy(out, whole_of(o) + begin, n * sizeof *out);
+		return;
+	}
+	run = find_run(o, begin);
+	end = runs_of(o) + n_runs(o);
+	for (size_t i = begin; i < begin + n; i++) {
+		if (run + 1 < end && run[1].first == i)
+			run++;
+		*out++ = run->base + (unsigned char)o->steps.p[i];
+	}
+}
+
+void
+mb_ordinals_lower(struct mb_ordinals *o, size_t i, uint64_t ordinal)
+{
+	mix(o);
+	whole_of(o)[i] = ordinal;
+}
+
+void
+mb_ordinals_forget(struct mb_ordinals *o, size_t end)
+{
+	if (o->is_mixed)
+		mb_region_forget(&o->whole, 0, end * sizeof(uint64_t));
+}
