@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -658,6 +659,35 @@ test_arena(void **state)
 	assert_null(a.head);
 }
 
+/* Touched memory is there, and as it was; growing moves it, new is zero. */
+static void
+test_region(void **state)
+{
+	enum { LAST = 6 };
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	struct mb_region r = { 0 };
+	unsigned char in_memory[64];
+
+	(void)state;
+	mb_region_grow(&r, 64 * 1024);
+	for (size_t i = 0; i < r.size; i++)
+		r.p[i] = (char)(i % 251);
+	mb_region_touch(&r, 3, r.size - 5);
+	mb_region_grow(&r, 2 * 64 * 1024);
+	for (size_t i = 0; i < r.size; i++)
+		assert_int_equal((unsigned char)r.p[i],
+		    i < 64 * 1024 ? i % 251 : 0);
+	mb_region_release(&r);
+
+	/* Of the first and the last page a byte. */
+	mb_region_grow(&r, 64 * page);
+	mb_region_touch(&r, 2 * page - 1, LAST * page + 1);
+	assert_int_equal(mincore(r.p, 64 * page, in_memory), 0);
+	for (size_t i = 1; i <= LAST; i++)
+		assert_int_equal(in_memory[i] & 1, 1);
+	mb_region_release(&r);
+}
+
 /* No memory, and sizes that overflow: one line and status 75. */
 static void
 test_no_memory(void **state)
@@ -895,6 +925,7 @@ main(void)
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_buf),
 		cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_region),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_exit_status),

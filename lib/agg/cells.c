@@ -98,6 +98,8 @@ grow(struct mb_cells *t)
 	cells = mb_cells_of(t);
 	while (begin > 0) {
 		begin -= n;
+		mb_region_touch(&t->region, 2 * begin * sizeof *cells,
+		    2 * (begin + n) * sizeof *cells);
 		memcpy(block, cells + begin, n * sizeof *block);
 		memset(cells + begin, 0, n * sizeof *block);
 		for (size_t i = 0; i < n; i++) {

@@ -262,6 +262,25 @@ mb_region_release(struct mb_region *r)
 }
 
 void
+mb_region_touch(struct mb_region *r, size_t begin, size_t end)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	/*
+	 * A write whatever is there, unlike an addition of 0, of which a
+	 * compiler may make a read.  MADV_POPULATE_WRITE costs as much as the
+	 * faults, and by the time a large piece is used it has left the cache.
+	 */
+	for (size_t i = begin; i < end; i = (i & ~(page - 1)) + page) {
+		char *p = r->p + i;
+		char was = __atomic_exchange_n(p, 0, __ATOMIC_RELAXED);
+
+		if (was != 0)
+			*p = was;
+	}
+}
+
+void
 mb_region_forget(struct mb_region *r, size_t begin, size_t end)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
