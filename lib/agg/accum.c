@@ -429,17 +429,22 @@ grow(enum mb_slot_kind kind, struct decimals *d, int64_t units)
 	}
 }
 
+/* Of a state of one value. */
+static inline uint64_t
+first_head(unsigned places, unsigned scale)
+{
+	return (uint64_t)(scale + 1) << SCALE | (uint64_t)places << MOST | 1;
+}
+
 /* One number, as units of 10^-scale that were written with `places`. */
 static void
 add_units(enum mb_slot_kind kind, struct decimals *d, int64_t units,
     unsigned places, unsigned scale, struct mb_arena *arena)
 {
-	const uint64_t top = (uint64_t)(scale + 1) << SCALE |
-	    (uint64_t)places << MOST;
-	struct decimals one = { .head = top | 1 };
+	struct decimals one = { .head = first_head(places, scale) };
 
 	/* Mostly it is like those before, or the first. */
-	if (d->head >> MOST == top >> MOST && grow(kind, d, units))
+	if (d->head >> MOST == one.head >> MOST && grow(kind, d, units))
 		return;
 	if (kind == MB_SLOT_RANGE)
 		one.range.least = one.range.greatest = units;
@@ -570,6 +575,11 @@ add_sums(char *const *groups, size_t off, size_t n,
 		}
 		if (is_alike && grow_sum(d, (int64_t)units))
 			continue;
+		if (d->head == 0) {
+			d->head = first_head(places, c->scale);
+			d->sum = c->units[i];
+			continue;
+		}
 		add_units(MB_SLOT_SUM, d, c->units[i], places, c->scale,
 		    arena);
 	}

@@ -13,6 +13,7 @@
 enum {
 	KEPT = 64 * 1024,	/* bytes */
 	NEAR = 512 * 1024,	/* the processor; more isn't */
+	AHEAD = 48,		/* rows; 24 and 96 are slower */
 };
 
 /* A key that is looked for. */
@@ -650,19 +651,27 @@ look_at_lines(const struct mb_cell *cells, size_t last, size_t at,
 		unsigned used = _mm512_test_epi32_mask(line, line) >> 1 &
 		    0x5555;
 		unsigned same = _mm512_cmpeq_epi32_mask(line, want) & used;
+		/* The free ones are behind: which it is, nothing foresees. */
+		unsigned ends = same | (used ^ 0x5555);
 
-		if (same != 0)
-			return at + (unsigned)__builtin_ctz(same) / 2;
-		if (used != 0x5555)
-			return at + (unsigned)__builtin_popcount(used);
+		if (ends != 0)
+			return at + (unsigned)__builtin_ctz(ends) / 2;
 	}
 }
 #endif
 
+static inline void
+fetch_cells(const struct mb_keys *t, size_t i)
+{
+	__builtin_prefetch(&mb_cells_of(&t->cells)[mb_cells_begin(&t->cells,
+	    t->hashes[i])], 1);
+}
+
 /*
  * The first group with the tag of each row; if there is none, it is missed,
- * and t->at is where a new one's cell may be.  What isn't near is fetched for
- * many at once.  How many have one?
+ * and t->at is where a new one's cell may be.  What isn't near is fetched some
+ * rows ahead, all at once would be more than can be under way.  How many have
+ * one?
  */
 MB_KEY_INLINE size_t
 guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers,
@@ -674,11 +683,11 @@ guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers,
 	const bool is_far = !is_near(t);
 	size_t n_found = 0;
 
-	if (is_far)
-		for (size_t i = 0; i < n; i++)
-			__builtin_prefetch(&cells[mb_cells_begin(&t->cells,
-			    t->hashes[i])], 1);
+	for (size_t i = 0; i < AHEAD && i < n && is_far; i++)
+		fetch_cells(t, i);
 	for (size_t i = 0; i < n; i++) {
+		if (is_far && i + AHEAD < n)
+			fetch_cells(t, i + AHEAD);
 		size_t at = look(cells, last, mb_cells_begin(&t->cells,
 		    t->hashes[i]), mb_cells_tag(t->hashes[i]));
 		uint32_t entry = cells[at].entry;
