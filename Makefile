@@ -52,9 +52,9 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/cut.o source/chain.o source/follow.o source/pipe.o \
 	source/command.o source/job.o
 AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/totals.o agg/query.o \
-	agg/cells.o agg/memo.o agg/ordinals.o agg/keys.o agg/distinct.o agg/group.o agg/crew.o \
-	agg/reading.o \
-	agg/work.o agg/blocks.o agg/bytes.o agg/reject.o
+	agg/cells.o agg/memo.o agg/ordinals.o agg/keys.o agg/keys_rows.o \
+	agg/distinct.o agg/group.o agg/crew.o agg/reading.o agg/work.o \
+	agg/blocks.o agg/bytes.o agg/reject.o
 # What --where and --delete-when have in common.
 EXPR = agg/expr.o agg/column.o agg/decide.o
 PARQUET = parquet/bits.o parquet/thrift.o parquet/format.o parquet/zstd.o \

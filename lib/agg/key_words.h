@@ -1,5 +1,5 @@
 /*
- * key_words.h - private to keys.c and its test: a key as words.
+ * key_words.h - private to mb_keys and its test: a key as words.
  *
  * A key that is looked for is four words: of a text up to MB_KEY_MIDDLE bytes
  * what struct mb_group_key begins with, without the kind, and then the rest of

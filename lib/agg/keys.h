@@ -60,7 +60,12 @@ mb_group_key_kind(const struct mb_group_key *key)
 	return (enum mb_kind)(key->meta >> MB_KEY_KIND);
 }
 
-void mb_group_key_set_kind(struct mb_group_key *key, enum mb_kind kind);
+static inline void
+mb_group_key_set_kind(struct mb_group_key *key, enum mb_kind kind)
+{
+	key->meta = (key->meta & ((1u << MB_KEY_KIND) - 1)) |
+	    (uint32_t)kind << MB_KEY_KIND;
+}
 
 struct mb_keys;
 
