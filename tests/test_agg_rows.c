@@ -1,6 +1,7 @@
 /* Rows at once, by each set of instructions, against one value at a time. */
 #include "agg/cells.h"
 #include "agg/column.h"
+#include "agg/distinct.h"
 #include "agg/key_words.h"
 #include "agg/keys.h"
 #include "agg/memo.h"
@@ -836,6 +837,54 @@ test_large_sums(void **state)
 	free(states);
 }
 
+/* Values of rows are new if they are one by one, in many and in few groups. */
+static void
+test_distinct(void **state)
+{
+	struct mb_distinct many = { .seed = 1 }, one = { .seed = 2 };
+	struct mb_view view[MB_ROWS];
+	struct mb_rows rows = { .view = view };
+	struct mb_buf text = { 0 };
+	uint32_t groups[MB_ROWS];
+	bool is_new[MB_ROWS];
+
+	(void)state;
+	new_seed();
+	for (int round = 0; round < 200; round++) {
+		int n_values = round < 100 ? 300 : 30000;
+
+		mb_buf_reset(&text);
+		rows.n = (size_t)rand() % MB_ROWS + 1;
+		for (size_t i = 0; i < rows.n; i++) {
+			size_t start = text.len;
+
+			groups[i] = (uint32_t)rand() % 3;
+			if (rand() % 10 > 0)
+				mb_buf_addf(&text, "%.*s%d", rand() % 2 * 40,
+				    "a text that is longer than most, by far",
+				    rand() % n_values);
+			view[i] = (struct mb_view){ (uint32_t)start,
+				(uint16_t)(text.len - start), MB_TEXT };
+			if (view[i].len == 0 && rand() % 2)
+				view[i].kind = MB_NULL;
+		}
+		mb_buf_reserve(&text, MB_VIEW_SLACK);
+		rows.p = text.p;
+		mb_distinct_see_rows(&many, groups, (uint32_t)round % 2, &rows,
+		    view, is_new);
+		for (size_t i = 0; i < rows.n; i++)
+			assert_int_equal(is_new[i], view[i].kind != MB_NULL &&
+			    mb_distinct_see(&one, groups[i],
+			    (uint32_t)round % 2, rows.p + view[i].start,
+			    view[i].len));
+		assert_int_equal(many.n, one.n);
+	}
+	assert_true(many.n > 8000);	/* most of them not near */
+	mb_distinct_release(&many);
+	mb_distinct_release(&one);
+	mb_buf_release(&text);
+}
+
 /* Against an array: rising ones, and after something came late any. */
 static void
 test_ordinals(void **state)
@@ -901,6 +950,7 @@ main(void)
 		cmocka_unit_test(test_columns),
 		cmocka_unit_test(test_large_sums),
 		cmocka_unit_test(test_ordinals),
+		cmocka_unit_test(test_distinct),
 		cmocka_unit_test(test_key_words),
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cells),

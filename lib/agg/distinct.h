@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "agg/cells.h"
+#include "record/rows.h"
 
 /* A value, where it was seen first. */
 struct mb_seen {
@@ -28,6 +29,14 @@ struct mb_distinct {
 /* Is the value new to this slot of the group?  It now has been seen. */
 bool mb_distinct_see(struct mb_distinct *d, uint32_t group, uint32_t slot,
     const char *p, size_t len);
+
+/*
+ * The same of rows, row i of the group groups[i], for the values of the view;
+ * a null is never new.
+ */
+void mb_distinct_see_rows(struct mb_distinct *d, const uint32_t *groups,
+    uint32_t slot, const struct mb_rows *rows, const struct mb_view *view,
+    bool *is_new);
 
 void mb_distinct_reset(struct mb_distinct *d);
 void mb_distinct_release(struct mb_distinct *d);

@@ -197,6 +197,21 @@ read_columns(struct mb_groups *g, struct mb_rows *rows)
 		    view_of(rows, q->numbers[i]), odd);
 }
 
+/* The values of a slot of the rows, whose groups are found. */
+static void
+see_rows(struct mb_groups *g, size_t slot, const struct mb_rows *rows,
+    const struct mb_view *view)
+{
+	bool is_new[MB_ROWS];
+
+	mb_distinct_see_rows(&g->distinct, g->found, (uint32_t)slot, rows,
+	    view, is_new);
+	for (size_t i = 0; i < rows->n; i++)
+		if (is_new[i])
+			mb_accum_add_distinct(state_of(g,
+			    mb_keys_group(g->keys, g->found[i]), slot));
+}
+
 static void
 put_total(void *context, size_t group, size_t slot,
     const struct mb_total *total)
@@ -246,10 +261,7 @@ mb_groups_add_rows(struct mb_groups *g, struct mb_rows *rows,
 		    view_of(rows, s->field);
 
 		if (s->kind == MB_SLOT_DISTINCT) {
-			for (size_t k = 0; k < rows->n; k++)
-				if (v[k].kind != MB_NULL)
-					see(g, g->found[k], i,
-					    rows->p + v[k].start, v[k].len);
+			see_rows(g, i, rows, v);
 			continue;
 		}
 		if (!is_located)
