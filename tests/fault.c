@@ -41,6 +41,9 @@
  *   MB_FAULT_LOG=F       log mode: append to F what each call has changed
  *   MB_FAULT_TIME=S      the wall clock stands still at S seconds since 1970
  *   MB_FAULT_DEVICE=N    files are on a device of this number, as after a reboot
+ *   MB_FAULT_JITTER=N    programs mb-* are slow at these calls, and at waiting
+ *                        and reading: each process, seeded by N and its id, in
+ *                        its own way, from not at all to 3 ms a call
  *
  * A mode counts only the calls that it can touch: `short` sees writes and
  * reads, EINTR what Linux lets be interrupted on a local file (not fsync).
@@ -114,6 +117,8 @@ static const char *only_file, *only_while;
 static unsigned long count;
 static int report_fd = -1, log_fd = -1;
 static long fixed_time = -1, device = -1;
+static uint64_t jitter;	/* 0: none */
+static unsigned jitter_odds, jitter_us;
 static char prog[64];
 static pthread_mutex_t log_mutex = PTHREAD_MUTEX_INITIALIZER;
 
@@ -240,6 +245,54 @@ is_selected(const char *want)
 	return strcmp(want, base ? base + 1 : exe) == 0;
 }
 
+/* One step of splitmix64: numbers that look random, each thread its own. */
+static uint64_t
+next_random(uint64_t *state)
+{
+	uint64_t z = *state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return z ^ z >> 31;
+}
+
+/*
+ * How slow this process is: as fast as ever, now and then for long, or a
+ * little all the time.  What one of them has done before another begins is
+ * what differs, and no load of a machine makes it differ so much.
+ */
+static void
+parse_jitter(const char *seed)
+{
+	static const struct {
+		unsigned odds, us;
+	} ways[] = { { 1, 0 }, { 16, 20000 }, { 4, 5000 }, { 1, 300 }, { 1, 3000 } };
+	uint64_t way;
+
+	if (strncmp(prog, "mb-", 3) != 0)
+		return;
+	jitter = strtoul(seed, NULL, 10) << 32 ^ (unsigned long)getpid();
+	way = next_random(&jitter) % (sizeof ways / sizeof *ways);
+	jitter_odds = ways[way].odds;
+	jitter_us = ways[way].us;
+}
+
+static void
+dawdle(void)
+{
+	static __thread uint64_t state;
+	struct timespec t = {0};
+	uint64_t r;
+
+	if (state == 0)
+		state = jitter ^ (unsigned long)syscall(SYS_gettid) << 40;
+	r = next_random(&state);
+	if (r % jitter_odds != 0)
+		return;
+	t.tv_nsec = (long)((r >> 8) % jitter_us * 1000);
+	syscall(SYS_nanosleep, &t, NULL);
+}
+
 __attribute__((constructor)) static void
 init(void)
 {
@@ -254,6 +307,8 @@ init(void)
 		fixed_time = strtol(v, NULL, 10);
 	if ((v = getenv("MB_FAULT_DEVICE")) != NULL && *v != '\0')
 		device = strtol(v, NULL, 10);
+	if ((v = getenv("MB_FAULT_JITTER")) != NULL && *v != '\0')
+		parse_jitter(v);
 	log_fd = open_aside(getenv("MB_FAULT_LOG"));
 	if (!is_selected(getenv("MB_FAULT_PROG")))
 		return;
@@ -337,6 +392,8 @@ fault(unsigned class, const char *call, int fd, const char *path)
 
 	if (!ready)
 		init();
+	if (jitter_us != 0 && class != 0)
+		dawdle();
 	if (!active || !(calls & class) || (only_file != NULL && strstr(
 	    path ? path : fd_name(fd, buf, sizeof buf), only_file) == NULL) ||
 	    (only_while != NULL && syscall(SYS_faccessat, AT_FDCWD,

@@ -363,6 +363,8 @@ def environment(fault=None):
            if not k.startswith("MB_") and k != "LD_PRELOAD"}
     env["LD_PRELOAD"] = FAULT_SO
     env["MB_FAULT_TIME"] = str(CLOCK)
+    if "MB_FAULT_JITTER" in os.environ:
+        env["MB_FAULT_JITTER"] = os.environ["MB_FAULT_JITTER"]
     # fault.so stands before the sanitizer's library on purpose.
     env["ASAN_OPTIONS"] = "verify_asan_link_order=0:detect_leaks=1"
     env["UBSAN_OPTIONS"] = "print_stacktrace=1"
@@ -509,9 +511,10 @@ def what_is_the_same(table, row):
             "generation", "format", "fields", "start", "end", "anchored",
             "head", "tail", "final")]
     else:
-        # What had been settled when it was planned is a matter of time.
-        position = [dict(b, digest=None, run=None, settled=None)
-                    for b in position]
+        # What had been settled when it was planned is a matter of time, and
+        # so is whether anything had.
+        position = [sorted((n, v) for n, v in b.items() if n not in (
+            "digest", "run", "settled")) for b in position]
     return [row["table"], row["key"], position]
 
 
