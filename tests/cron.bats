@@ -175,8 +175,7 @@ status 75 75"
 	for ((i = 0; i < 8; i++)); do
 		start 'mb-collect -j j.mbj --max-records 100 in.log | mb-agg | mb-commit dir:out'
 		sleep "0.0$((i % 5))"
-		kill -KILL -- "-$leader" 2>/dev/null || true
-		wait "$leader" || true
+		killed
 	done
 	line 'mb-collect -j j.mbj --max-records 100 in.log | mb-agg | mb-commit dir:out'
 	has "$output" "status 0 0 0"

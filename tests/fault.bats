@@ -8,6 +8,11 @@ setup() {
 	export MB_FAULT_REPORT=$PWD/report
 }
 
+teardown() {
+	# One that is stopped would stay.
+	[ -z "${pid-}" ] || kill -KILL "$pid" 2>/dev/null || true
+}
+
 # broken NAME=VALUE... PROGRAM ARG...
 broken() {
 	env LD_PRELOAD="$so" "$@"
@@ -29,11 +34,12 @@ sql='PRAGMA journal_mode = wal; PRAGMA synchronous = full;
 	env LD_PRELOAD="$so" MB_FAULT_MODE=stop MB_FAULT_AT=3 \
 		dd if=/dev/zero of=file bs=100 count=3 status=none 3>&- &
 	pid=$!
-	timeout 30 sh -c "until grep -q '^State:.T' /proc/$pid/status; do
+	timeout 120 sh -c "until grep -q '^State:.T' /proc/$pid/status; do
 		sleep 0.01; done"
 	[ "$(stat -c %s file)" -eq 100 ]
 	kill -CONT "$pid"
 	wait "$pid"
+	pid=
 	[ "$(stat -c %s file)" -eq 300 ]
 }
 

@@ -24,8 +24,7 @@ flip() {
 	for ((i = 0; i < 15; i++)); do
 		start 'mb-collect -j j.mbj --max-records 1000 in.log.gz | mb-commit dir:out'
 		sleep "0.0$((RANDOM % 7))"
-		kill -KILL -- "-$leader" 2>/dev/null || true
-		wait "$leader" || true
+		killed
 	done
 	line 'mb-collect -j j.mbj --max-records 1000 in.log.gz | mb-commit dir:out'
 	has "$output" "status 0 0"

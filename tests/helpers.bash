@@ -14,9 +14,11 @@ teardown() {
 	for leader in "${started[@]}"; do
 		# kill -- -1 would be everybody.
 		[[ $leader =~ ^[0-9]+$ && $leader -gt 1 ]] || continue
-		kill -CONT -- "-$leader" 2>/dev/null || true
-		kill -KILL -- "-$leader" 2>/dev/null || true
-		wait "$leader" 2>/dev/null || true
+		killed "$leader" || true
+	done
+	# What a test that failed has left in the background.
+	for leader in $(jobs -p); do
+		kill -KILL "$leader" 2>/dev/null || true
 	done
 	! declare -F tear_down >/dev/null || tear_down
 }
@@ -45,7 +47,7 @@ has() {
 # Run a line of shell; $output is all that it says, and then the status of
 # each of its stages.  One that hangs is ended.
 line() {
-	run timeout 60 bash -c "$1"'; echo "status ${PIPESTATUS[*]}"'
+	run timeout 300 bash -c "$1"'; echo "status ${PIPESTATUS[*]}"'
 }
 
 # Start a line in the background, as a process group of its own.  What it says
@@ -64,21 +66,44 @@ pid_of() {
 
 # The status of the line that was started last, or of process group $1.
 finished() {
-	local status=0 ended=${1:-$leader} still=() other
+	local status=0 ended=${1:-$leader}
 
 	wait "$ended" || status=$?
+	forgotten "$ended"
+	is "$status" "${2:-0}"
+}
+
+# Kill all of the line that was started last, or of that of leader $1, wherever
+# it is, and wait until nothing of it is left.  It may not have come as far as
+# to be a group of its own; and what its leader has started outlives him.
+killed() {
+	local dead=${1:-$leader} left=$((SECONDS + 120))
+
+	kill -KILL -- "-$dead" 2>/dev/null || kill -KILL "$dead" 2>/dev/null || true
+	wait "$dead" 2>/dev/null || true
+	while ps -s "$dead" -o stat= | grep -qv '^Z'; do
+		pkill -KILL -s "$dead" || true
+		[ $SECONDS -lt $left ] || return 1
+		sleep 0.01
+	done
+	forgotten "$dead"
+}
+
+# forgotten LEADER: the line is not ours to end any more.
+forgotten() {
+	local still=() other
+
 	for other in "${started[@]}"; do
-		[ "$other" = "$ended" ] || still+=("$other")
+		[ "$other" = "$1" ] || still+=("$other")
 	done
 	started=("${still[@]}")
-	is "$status" "${2:-0}"
 }
 
 # Until the command succeeds; a loaded machine may take its time.
 eventually() {
-	local i
+	local left=$((SECONDS + 120))
 
-	for ((i = 0; i < 600; i++)); do
+	while [ $SECONDS -lt $left ]; do
 		if "$@" >/dev/null 2>&1; then
 			return 0
 		fi

@@ -142,7 +142,7 @@ run_examples() { # FILE
 	while IFS= read -r -d '' command; do
 		echo "$ $command"
 		n=$((n + 1))
-		timeout 20 bash -eo pipefail -c '
+		timeout 200 bash -eo pipefail -c '
 			case $1 in
 			*" -f "*) mb-collect() { # -j JOURNAL ...
 				command mb-collect "$@" &

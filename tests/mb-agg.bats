@@ -534,7 +534,7 @@ status 65"
 	is "$(cat err)" ""
 	# Also while it waits for input.
 	mkfifo in
-	sleep 100 >in &
+	sleep 1000 >in 3>&- &
 	sleeper=$!
 	(rc=0; mb-agg -F csv -k 1 <in 2>err || rc=$?; echo $rc >rc) | true
 	kill $sleeper
@@ -544,11 +544,11 @@ status 65"
 
 @test "a plain run dies of a signal as other filters do" {
 	mkfifo in
-	sleep 100 >in &
+	sleep 1000 >in 3>&- &
 	sleeper=$!
-	mb-agg -F csv -k 1 <in >out &
+	mb-agg -F csv -k 1 <in >out 3>&- &
 	pid=$!
-	sleep 0.2
+	eventually grep -qx mb-agg "/proc/$pid/comm"
 	kill -TERM $pid
 	rc=0
 	wait $pid || rc=$?
@@ -816,7 +816,8 @@ status 75"
 	agg=$!
 	for i in 1 2 3 4 5; do
 		seq 1 2000 | sed 's/$/,5/' >>log.csv
-		sleep 0.2
+		summed() { [ "$(grep -ac '"mb":"end"' out)" -ge $i ]; }
+		eventually summed
 	done
 	kib=$(awk '/^VmRSS/ { print $2 }' "/proc/$agg/status")
 	kill $collect
@@ -841,7 +842,7 @@ status 75"
 	agg=$!
 	exec 7>in
 	head -n 2 all >&7
-	until grep -q '"role":"agg"' j.mbj; do sleep 0.05; done
+	eventually grep -q '"role":"agg"' j.mbj
 	rc=0
 	timeout 1 mb-collect -j j.mbj --max-records 3 web.csv >again 2>waits || rc=$?
 	is "$rc" 124

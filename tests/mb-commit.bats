@@ -334,7 +334,7 @@ status 0"
 	for i in {1..8}; do
 		start "mb-collect -j j.mbj --max-records 10 m.csv | $commit"
 		sleep "0.0$((RANDOM % 10))$((RANDOM % 10))"
-		kill -KILL -- "-$leader" 2>/dev/null || true
+		killed
 	done
 	line "mb-collect -j j.mbj --max-records 10 m.csv | $commit"
 	has "$output" "status 0 0"
@@ -501,7 +501,7 @@ failing() {
 		mb-commit --park-after 1 --retry-for 10ms 'sqlite:x.db#t'"
 	has "$output" "batch 0: x.db#t: database is locked" "status 0 75"
 	is "$(states j.mbj)" "0 failed"
-	kill -KILL -- "-$leader"
+	killed
 	line "mb-collect -j j.mbj in.log | mb-commit --park-after 1 'sqlite:x.db#t'"
 	is "$output" "status 0 0"
 }

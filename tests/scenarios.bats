@@ -513,7 +513,7 @@ forget_last_commit() {
 		cmp out/batch-00000000$i.txt copy/batch-00000000$i.txt
 	done
 	is "$(ls copy | wc -l)" 3
-	kill -KILL -- "-$writer"
+	killed "$writer"
 	drained() { [ "$(rows out | wc -l)" -eq "$(wc -l <in.log)" ]; }
 	eventually drained
 	kill -TERM "$(pid_of mb-collect)"
