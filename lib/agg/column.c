@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agg/eight.h"
+#include "base/load.h"
 #include "base/number.h"
 
 enum { ODD = 254, MAX_DIGITS = 18, WORD_LIMIT = 99999999 };
@@ -25,12 +26,8 @@ read_word(uint64_t *units, const char *p, size_t len)
 	unsigned shift = (unsigned)(64 - 8 * len), point;
 	uint64_t t, bad;
 
-	memcpy(&t, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	t = __builtin_bswap64(t);
-#endif
 	/* The last byte on top, and zeros in front of the first. */
-	t = (t ^ ones * '0') << shift;
+	t = (mb_load_8(p) ^ ones * '0') << shift;
 	bad = ((t + ones * 0x76) | t) & ones * 0x80;
 	if (bad == 0) {
 		*units = join_digits(t);

@@ -18,6 +18,7 @@
 #endif
 
 #include "agg/keys.h"
+#include "base/load.h"
 
 #define MB_KEY_INLINE static inline __attribute__((always_inline))
 
@@ -32,33 +33,11 @@ is_long(const struct mb_group_key *key)
 	return (key->meta & MB_KEY_LEN) > MB_KEY_SHORT;
 }
 
-static inline uint32_t
-load_4(const char *p)
-{
-	uint32_t word;
-
-	memcpy(&word, p, 4);
-	return word;
-}
-
-static inline uint64_t
-load_8(const char *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, 8);
-	return word;
-}
-
 /* What struct mb_group_key begins with. */
 static inline uint64_t
 head_of(uint32_t meta, uint32_t text)
 {
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	return (uint64_t)meta << 32 | text;
-#else
 	return (uint64_t)text << 32 | meta;
-#endif
 }
 
 #define MB_KEY_BUT_KIND head_of((1u << MB_KEY_KIND) - 1, UINT32_MAX)
@@ -93,12 +72,13 @@ set_words(uint64_t word[4], const char *p, size_t len, bool is_null,
 {
 	const char *mask = mask_of(len);
 
-	word[0] = head_of(meta_of(len, is_null), load_4(p) & load_4(mask));
-	word[1] = load_8(p + 4) & load_8(mask + 4);
+	word[0] = head_of(meta_of(len, is_null),
+	    mb_load_4(p) & mb_load_4(mask));
+	word[1] = mb_load_8(p + 4) & mb_load_8(mask + 4);
 	if (width == MB_WIDTH_SHORT)
 		return;
-	word[2] = load_8(p + 12) & load_8(mask + 12);
-	word[3] = load_8(p + 20) & load_8(mask + 20);
+	word[2] = mb_load_8(p + 12) & mb_load_8(mask + 12);
+	word[3] = mb_load_8(p + 20) & mb_load_8(mask + 20);
 }
 
 /*
@@ -122,16 +102,16 @@ MB_KEY_INLINE bool
 differs(const struct mb_group_key *key, const uint64_t word[4],
     const char *text, size_t len, enum mb_key_width width)
 {
-	uint64_t first = (load_8((const char *)key) & MB_KEY_BUT_KIND) ^ word[0];
+	uint64_t first = (mb_load_8(key) & MB_KEY_BUT_KIND) ^ word[0];
 	const char *mask = mask_of(len), *p;
 
 	(void)text;
 	if (width == MB_WIDTH_SHORT)
-		return (first | (load_8(key->rest) ^ word[1])) != 0;
+		return (first | (mb_load_8(key->rest) ^ word[1])) != 0;
 	p = text_of(key);
-	return (first | ((load_8(p + 4) & load_8(mask + 4)) ^ word[1]) |
-	    ((load_8(p + 12) & load_8(mask + 12)) ^ word[2]) |
-	    ((load_8(p + 20) & load_8(mask + 20)) ^ word[3])) != 0;
+	return (first | ((mb_load_8(p + 4) & mb_load_8(mask + 4)) ^ word[1]) |
+	    ((mb_load_8(p + 12) & mb_load_8(mask + 12)) ^ word[2]) |
+	    ((mb_load_8(p + 20) & mb_load_8(mask + 20)) ^ word[3])) != 0;
 }
 
 /* How it is done: known where it is compiled, so that all comes in line. */

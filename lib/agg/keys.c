@@ -271,8 +271,8 @@ hash_group(const struct mb_keys *t, const struct mb_group_key *group)
 
 	for (size_t k = 0; k < t->n_keys; k++) {
 		const struct mb_group_key *key = &group[k];
-		struct probe probe = { .word = { load_8((const char *)key) &
-		    MB_KEY_BUT_KIND, load_8(key->rest) } };
+		struct probe probe = { .word = { mb_load_8(key) &
+		    MB_KEY_BUT_KIND, mb_load_8(key->rest) } };
 
 		if (is_long(key))
 			set_probe_of_key(t, &probe, key);

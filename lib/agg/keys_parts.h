@@ -79,7 +79,7 @@ set_probe(const struct mb_keys *t, struct probe *probe, const char *p,
 		set_words(probe->word, padded, len, is_null, MB_WIDTH_MIDDLE);
 		return;
 	}
-	probe->word[0] = head_of(meta_of(len, is_null), load_4(p));
+	probe->word[0] = head_of(meta_of(len, is_null), mb_load_4(p));
 	probe->word[1] = mb_hash64(p, len, t->seeds.word[0]);
 }
 

@@ -5,6 +5,7 @@
 
 #include "agg/eight.h"
 #include "base/hash.h"
+#include "base/load.h"
 
 /*
  * A key takes 1, 2 or 4 words, and all keys of a row as many: its text, zeros
@@ -68,22 +69,9 @@ mb_memo_reset(struct mb_memo *m)
 /* Rows as words. */
 
 INLINE uint64_t
-load(const void *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, sizeof word);
-	return word;
-}
-
-INLINE uint64_t
 last_byte(uint64_t byte)
 {
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	return byte;
-#else
 	return byte << 56;
-#endif
 }
 
 INLINE unsigned
@@ -106,7 +94,7 @@ load_key(uint64_t *word, const char *base, const struct mb_view *v,
 
 	_Static_assert(MB_VIEW_SLACK >= 32, "views can be read");
 	for (unsigned i = 0; i < key_words; i++)
-		word[i] = load(p + 8 * i) & load(mask + 8 * i);
+		word[i] = mb_load_8(p + 8 * i) & mb_load_8(mask + 8 * i);
 	word[key_words - 1] |= last_byte(tag_of(v->len,
 	    v->kind == MB_NULL));
 }
@@ -385,13 +373,13 @@ words_of_keys(const struct mb_rows *rows, const size_t *fields, size_t n_keys)
 		size_t i;
 
 		for (i = 0; i + 4 <= rows->n; i += 4) {
-			a |= load(&v[i]);
-			b |= load(&v[i + 1]);
-			c |= load(&v[i + 2]);
-			d |= load(&v[i + 3]);
+			a |= mb_load_8(&v[i]);
+			b |= mb_load_8(&v[i + 1]);
+			c |= mb_load_8(&v[i + 2]);
+			d |= mb_load_8(&v[i + 3]);
 		}
 		for (; i < rows->n; i++)
-			a |= load(&v[i]);
+			a |= mb_load_8(&v[i]);
 		all.word |= a | b | c | d;
 	}
 	return all.view.len < 8 ? 1 : all.view.len < 16 ? 2 :

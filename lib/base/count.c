@@ -1,10 +1,10 @@
 #include "base/count.h"
 
-#include <string.h>
-
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "base/load.h"
 
 uint64_t
 mb_count_newlines_portable(const char *p, size_t len)
@@ -15,11 +15,12 @@ mb_count_newlines_portable(const char *p, size_t len)
 	/* Eight counters in a word, added up before one can overflow. */
 	while (len >= 8) {
 		size_t words = len / 8 < 255 ? len / 8 : 255;
-		uint64_t counters = 0, x;
+		uint64_t counters = 0;
 
 		for (size_t i = 0; i < words; i++, p += 8) {
-			memcpy(&x, p, 8);
-			x ^= 0x0101010101010101 * '\n';
+			uint64_t x = mb_load_8(p) ^
+			    0x0101010101010101 * '\n';
+
 			/* 0x80 in each byte of x that is zero */
 			counters += ~(((x & low) + low) | x | low) >> 7;
 		}

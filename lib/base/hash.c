@@ -5,6 +5,8 @@
 #include <sys/random.h>
 #include <xxhash.h>
 
+#include "base/load.h"
+
 #if defined(__x86_64__)
 #include <nmmintrin.h>
 #if __has_include(<xxh_x86dispatch.h>)
@@ -29,12 +31,10 @@ crc32c_portable(uint32_t crc, const unsigned char *p, size_t len)
 __attribute__((target("sse4.2"))) static uint32_t
 crc32c_sse42(uint32_t crc, const unsigned char *p, size_t len)
 {
-	uint64_t c = crc, word;
+	uint64_t c = crc;
 
-	for (; len >= 8; p += 8, len -= 8) {
-		memcpy(&word, p, 8);
-		c = _mm_crc32_u64(c, word);
-	}
+	for (; len >= 8; p += 8, len -= 8)
+		c = _mm_crc32_u64(c, mb_load_8(p));
 	for (; len > 0; p++, len--)
 		c = _mm_crc32_u8((uint32_t)c, *p);
 	return (uint32_t)c;

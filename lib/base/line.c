@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/load.h"
 #include "base/parse.h"
 
 size_t
@@ -47,13 +48,11 @@ mb_utf8_length(const char *text, size_t len)
 bool
 mb_is_ascii(struct mb_str s)
 {
-	uint64_t any = 0, word;
+	uint64_t any = 0;
 	size_t i = 0;
 
-	for (; i + sizeof word <= s.len; i += sizeof word) {
-		memcpy(&word, s.p + i, sizeof word);
-		any |= word;
-	}
+	for (; i + 8 <= s.len; i += 8)
+		any |= mb_load_8(s.p + i);
 	for (; i < s.len; i++)
 		any |= (unsigned char)s.p[i];
 	return (any & 0x8080808080808080u) == 0;

@@ -332,9 +332,6 @@ static inline char *
 store_digits(char *to, uint64_t digits, unsigned n)
 {
 	digits |= 0x3030303030303030;
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	digits = __builtin_bswap64(digits);
-#endif
 	memcpy(to, &digits, 8);
 	return to + n;
 }

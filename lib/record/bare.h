@@ -7,19 +7,8 @@
 
 #include <string.h>
 
+#include "base/load.h"
 #include "record/value.h"
-
-static inline uint64_t
-mb_bare_load(const char *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	word = __builtin_bswap64(word);
-#endif
-	return word;
-}
 
 /* Behind the digits from p on. */
 static inline const char *
@@ -29,7 +18,7 @@ mb_bare_digits(const char *p)
 	uint64_t t, other;
 
 	for (;; p += 8) {
-		t = mb_bare_load(p) ^ ones * '0';
+		t = mb_load_8(p) ^ ones * '0';
 		other = ((t + ones * 0x76) | t) & ones * 0x80;
 		if (other != 0)
 			return p + __builtin_ctzll(other) / 8;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/line.h"
+#include "base/load.h"
 
 /*
  * Each of the functions below takes a pointer into the text and returns where
@@ -94,18 +95,14 @@ skip_ordinary(const char *p, const char *end)
 	uint64_t w, quote, slash, found;
 
 	for (; end - p >= 8; p += 8) {
-		memcpy(&w, p, 8);
+		w = mb_load_8(p);
 		quote = w ^ ones * '"';
 		slash = w ^ ones * '\\';
 		/* The first byte found is one; those behind it may not be. */
 		found = ((w - ones * 0x20) | (quote - ones) | (slash - ones) |
 		    w) & tops;
-		if (found == 0)
-			continue;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-		p += __builtin_ctzll(found) / 8;
-#endif
-		break;
+		if (found != 0)
+			return p + __builtin_ctzll(found) / 8;
 	}
 	return p;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/load.h"
 #include "record/bare.h"
 #include "record/json.h"
 #include "record/skeleton.h"
@@ -91,20 +92,11 @@ mb_shape_close(struct mb_shape *s)
 
 #define INLINE static inline __attribute__((always_inline))
 
-static inline uint64_t
-load(const char *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, 8);
-	return word;
-}
-
 INLINE bool
 is_at(const struct joint *j, const char *p)
 {
-	uint64_t differs = ((load(p) & j->mask[0]) ^ j->word[0]) |
-	    ((load(p + 8) & j->mask[1]) ^ j->word[1]);
+	uint64_t differs = ((mb_load_8(p) & j->mask[0]) ^ j->word[0]) |
+	    ((mb_load_8(p + 8) & j->mask[1]) ^ j->word[1]);
 
 	return differs == 0 && (j->len <= 16 ||
 	    memcmp(p + 16, j->text + 16, j->len - 16u) == 0);

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #endif
 
+#include "base/load.h"
 #include "record/bare.h"
 #include "record/json.h"
 
@@ -485,7 +486,7 @@ mb_skeletons_rows(struct mb_skeletons *s, const struct mb_marks *m,
 			}
 			s->streak = 0;
 		}
-		s->guessed = &s->guess[(mb_bare_load(begin) ^ s->before) *
+		s->guessed = &s->guess[(mb_load_8(begin) ^ s->before) *
 		    0x9e3779b97f4a7c15u >> (64 - GUESS_BITS)];
 		if (*s->guessed == 0)
 			break;

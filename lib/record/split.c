@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/isa.h"
+#include "base/load.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -309,15 +310,10 @@ word_mask(uint64_t word, unsigned char c)
 INLINE uint64_t
 equal_narrow(const unsigned char *p, unsigned char c)
 {
-	uint64_t mask = 0, word;
+	uint64_t mask = 0;
 
-	for (int i = 0; i < 8; i++) {
-		memcpy(&word, p + 8 * i, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-		word = __builtin_bswap64(word);
-#endif
-		mask |= word_mask(word, c) << 8 * i;
-	}
+	for (int i = 0; i < 8; i++)
+		mask |= word_mask(mb_load_8(p + 8 * i), c) << 8 * i;
 	return mask;
 }
 

@@ -2,6 +2,7 @@
 
 #include "agg/column.h"
 #include "base/line.h"
+#include "base/load.h"
 
 /* Whole numbers up to here are doubles. */
 static const int64_t max_exact = (int64_t)1 << 53;
@@ -123,24 +124,12 @@ set_numbers(struct mb_cells *out, struct mb_type type, struct mb_views s)
 	return true;
 }
 
-static uint64_t
-load(const char *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof v);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	v = __builtin_bswap64(v);
-#endif
-	return v;
-}
-
 /* "12:00:02" as seconds; -1: it isn't that. */
 static inline int32_t
 read_clock(const char *p)
 {
 	const uint64_t ones = 0x0101010101010101, colons = 0x0000ff0000ff0000;
-	uint64_t t = load(p) ^ ones * '0', pairs;
+	uint64_t t = mb_load_8(p) ^ ones * '0', pairs;
 	int32_t hour, minute, second;
 
 	/* ':' follows '9' */
