@@ -68,7 +68,7 @@ DELTA = delta/fields.o delta/meta.o delta/schema.o delta/gate.o delta/log.o \
 SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/target.o sink/parts.o sink/convert.o sink/rows.o sink/dir.o \
 	sink/cells.o sink/columns.o sink/intake.o sink/deletes.o sink/sqltext.o \
-	sink/sqlvalue.o sink/sqlite.o \
+	sink/sqlvalue.o $(SQL) \
 	sink/held.o sink/deltamark.o sink/deltaplace.o sink/datafile.o \
 	sink/deltafiles.o sink/deltasmall.o sink/deltajoin.o sink/deltatidy.o \
 	sink/hive.o sink/apart.o sink/deltaredo.o sink/deltahome.o sink/deltashape.o sink/deltacare.o sink/delta.o \
@@ -86,8 +86,10 @@ mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread
 ifeq ($(SQLITE),yes)
 SQLITE_LIBS = -lsqlite3
+SQL = sink/sqldb.o sink/sqlmark.o sink/sqltable.o sink/sqlstage.o sink/sqlite.o
 else
 MB_CFLAGS += -DMB_NO_SQLITE
+SQL = sink/nosqlite.o
 endif
 ifeq ($(ZSTD),yes)
 ZSTD_LIBS = -lzstd
