@@ -145,6 +145,19 @@ f.write(bytes([b[0] ^ 4]))"
 	[ "$(sqlite3 out.db 'SELECT * FROM t')" = "$(seq 4)" ]
 }
 
+@test "J6 a journal lost before its first batch was there: we are told what to do" {
+	seq 3 >in.log
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	has "$output" "status 0 0"
+	rm -r j.mbj* out/batch-*
+	line 'mb-collect -j j.mbj --adopt dir:out in.log'
+	has "$output" "has no batch yet of the journal at $PWD/j.mbj: remove its .mb-manifest," "status 64"
+	rm out/.mb-manifest
+	line 'mb-collect -j j.mbj in.log | mb-commit dir:out'
+	has "$output" "status 0 0"
+	same_records in.log out j.mbj
+}
+
 @test "J6 a lost journal: --adopt goes on where the target ended" {
 	for sink in dir:out 'sqlite:x.db#t'; do
 		pipeline j.mbj "'$sink'"

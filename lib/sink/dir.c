@@ -822,11 +822,16 @@ mb_sink_find_dir(struct mb_found *out, const char *path,
 	if (parse_owner(&s, &owner, err) < 0 ||
 	    current_marker(&s, &n, &out->marker, err) < 0)
 		goto out;
-	if (strcmp(owner.journal_path, journal_path) != 0 ||
-	    !out->marker.exists) {
+	if (strcmp(owner.journal_path, journal_path) != 0) {
 		mb_fail(err, MB_EUSAGE, "dir:%s: has no batches of a journal "
 		    "at %s, but of one at %s", s.path, journal_path,
 		    owner.journal_path);
+		goto out;
+	}
+	if (!out->marker.exists) {
+		mb_fail(err, MB_EUSAGE, "dir:%s: has no batch yet of the "
+		    "journal at %s: remove its " MANIFEST ", and start "
+		    "without --adopt", s.path, journal_path);
 		goto out;
 	}
 	memcpy(out->journal, owner.journal, sizeof out->journal);
