@@ -223,8 +223,11 @@ class Lines:
 
     def collect(self, *options):
         case, area = self.case, self.area
+        # A former one leaves when it notices that its reader has gone: soon,
+        # but not within any time on any machine.
         out = [self.tool("mb-collect"), "-j", area.w + "/j.mbj", "-i", "1h",
-               "--max-records", str(PER_BATCH)] + list(options)
+               "--wait", "10s", "--max-records", str(PER_BATCH)] + list(
+                   options)
         if area.adopts:
             out += ["--adopt", self.target]
         if case.source == "pipe":
@@ -271,8 +274,9 @@ class Lines:
                 REMEMBER if self.case.sink == "token" else JUST_APPEND)]]
 
     def lose_journal(self):
-        os.unlink(self.area.w + "/j.mbj")
-        shutil.rmtree(self.area.w + "/j.mbj.d")
+        for path in glob.glob(self.area.w + "/j.mbj"):
+            os.unlink(path)
+        shutil.rmtree(self.area.w + "/j.mbj.d", ignore_errors=True)
 
     def damage_journal(self):
         """The first `commit` can't be read any more; later lines vouch."""
@@ -472,6 +476,35 @@ def recover(case, area, ref):
     if not ref.is_fine(r) and not was_all_done(case, area, ref, r):
         return "starting again: %s" % r
     return go_on(case, area) or check(case, area, ref)
+
+
+def can_be_adopted(case):
+    """Is all that a lost journal knew beside the marker?  What was piped is
+    gone with its spool."""
+    return case.source == "file" and case not in COMMANDS
+
+
+def adopt(case, area, ref):
+    """The journal is lost, and the line is started again; None or what is
+    wrong."""
+    Lines(case, area).lose_journal()
+    before = sink(case, area)
+    is_empty = not (before.get("t") if case.sink == "merge" else
+                    by_batch(case, before))
+    area.adopts = True
+    r = run(case, area)
+    area.adopts = False
+    # Where nothing was committed there is nothing to adopt, and we are told
+    # what to do.
+    if is_empty and r.status[0] == 64:
+        if any("remove its .mb-manifest" in line for line in r.stderr):
+            os.unlink(area.w + "/out/.mb-manifest")
+        r = run(case, area)
+    if not r.ok:
+        return "adopting: %s" % r
+    got = sink(case, area)
+    return None if got == ref.sink else "after --adopt the sink differs: " + \
+        difference(got, ref.sink)
 
 
 def fired(area):
