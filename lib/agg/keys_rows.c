@@ -277,36 +277,42 @@ guess_short(struct mb_keys *t, const struct mb_rows *rows,
 }
 
 /*
- * Where the first cell with the tag is, or the first free one.
+ * Where is the first cell with the tag, or the first free one, from *at on?
+ * False: not in that line, and *at is where the next one begins.
  */
-MB_KEY_INLINE size_t
-look_at_cells(const struct mb_cell *cells, size_t last, size_t at,
+MB_KEY_INLINE bool
+look_at_cells(const struct mb_cell *cells, size_t last, size_t *at,
     uint32_t tag)
 {
-	while (cells[at].entry != 0 && cells[at].tag != tag)
-		at = (at + 1) & last;
-	return at;
+	do {
+		const struct mb_cell *cell = &cells[*at];
+
+		if (cell->entry == 0 || cell->tag == tag)
+			return true;
+		*at = (*at + 1) & last;
+	} while (*at % MB_CELLS_LINE != 0);
+	return false;
 }
 
 #if defined(__x86_64__)
-/* The same in a large table, a line at a time. */
-MB_AVX512 MB_KEY_INLINE size_t
-look_at_lines(const struct mb_cell *cells, size_t last, size_t at,
+/* The same in a large table, where looking begins with a line. */
+MB_AVX512 MB_KEY_INLINE bool
+look_at_line(const struct mb_cell *cells, size_t last, size_t *at,
     uint32_t tag)
 {
-	const __m512i want = _mm512_set1_epi32((int)tag);
+	__m512i line = _mm512_loadu_si512(&cells[*at]);
+	unsigned used = _mm512_test_epi32_mask(line, line) >> 1 & 0x5555;
+	unsigned same = _mm512_cmpeq_epi32_mask(line,
+	    _mm512_set1_epi32((int)tag)) & used;
+	/* The free ones are behind: which it is, nothing foresees. */
+	unsigned ends = same | (used ^ 0x5555);
 
-	for (;; at = (at + MB_CELLS_LINE) & last) {
-		__m512i line = _mm512_loadu_si512(&cells[at]);
-		unsigned used = _mm512_test_epi32_mask(line, line) >> 1 &
-		    0x5555;
-		unsigned same = _mm512_cmpeq_epi32_mask(line, want) & used;
-		/* The free ones are behind: which it is, nothing foresees. */
-		unsigned ends = same | (used ^ 0x5555);
-
-		if (ends != 0)
-			return at + (unsigned)__builtin_ctz(ends) / 2;
+	if (ends == 0) {
+		*at = (*at + MB_CELLS_LINE) & last;
+		return false;
 	}
+	*at += (unsigned)__builtin_ctz(ends) / 2;
+	return true;
 }
 #endif
 
@@ -318,38 +324,62 @@ fetch_cells(const struct mb_keys *t, size_t i)
 }
 
 /*
- * The first group with the tag of each row; if there is none, it is missed,
- * and t->at is where a new one's cell may be.  What isn't near is fetched some
- * rows ahead, all at once would be more than can be under way.  How many have
- * one?
+ * The group of row i, if the cell that was found for it is one's; else it is
+ * missed, and a new one's cell may be there.  1 or 0.
+ */
+MB_KEY_INLINE size_t
+guess_group(struct mb_keys *t, size_t i, size_t at, uint32_t *number,
+    bool is_far)
+{
+	uint32_t entry = mb_cells_of(&t->cells)[at].entry;
+
+	t->at[i] = (uint32_t)at;
+	t->is_missed[i] = entry == 0;
+	/* What no group has is compared with one, too, in vain. */
+	*number = entry - (entry > 0);
+	t->guesses[i] = (char *)group_at(t, *number);
+	if (is_far)
+		__builtin_prefetch(t->guesses[i], 1);
+	return entry > 0;
+}
+
+/*
+ * The first group with the tag of each row.  What isn't near is fetched some
+ * rows ahead, all at once would be more than can be under way; a row whose
+ * line is full without it waits for the next line until all have been looked
+ * at.  How many have one?
  */
 MB_KEY_INLINE size_t
 guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers,
-    size_t (*look)(const struct mb_cell *cells, size_t last, size_t at,
+    bool (*look)(const struct mb_cell *cells, size_t last, size_t *at,
     uint32_t tag))
 {
 	const struct mb_cell *cells = mb_cells_of(&t->cells);
 	const size_t last = t->cells.size - 1;
 	const bool is_far = !is_near(t);
-	size_t n_found = 0;
+	size_t n_found = 0, n_waiting = 0;
 
 	for (size_t i = 0; i < AHEAD && i < n && is_far; i++)
 		fetch_cells(t, i);
 	for (size_t i = 0; i < n; i++) {
+		size_t at = mb_cells_begin(&t->cells, t->hashes[i]);
+
 		if (is_far && i + AHEAD < n)
 			fetch_cells(t, i + AHEAD);
-		size_t at = look(cells, last, mb_cells_begin(&t->cells,
-		    t->hashes[i]), mb_cells_tag(t->hashes[i]));
-		uint32_t entry = cells[at].entry;
+		if (look(cells, last, &at, mb_cells_tag(t->hashes[i]))) {
+			n_found += guess_group(t, i, at, &numbers[i], is_far);
+		} else {
+			__builtin_prefetch(&cells[at], 1);
+			t->at[i] = (uint32_t)at;
+			t->first[n_waiting++] = (uint16_t)i;
+		}
+	}
+	for (size_t k = 0; k < n_waiting; k++) {
+		size_t i = t->first[k], at = t->at[i];
 
-		t->at[i] = (uint32_t)at;
-		t->is_missed[i] = entry == 0;
-		n_found += entry > 0;
-		/* What no group has is compared with one, too, in vain. */
-		numbers[i] = entry - (entry > 0);
-		t->guesses[i] = (char *)group_at(t, numbers[i]);
-		if (is_far)
-			__builtin_prefetch(t->guesses[i], 1);
+		while (!look(cells, last, &at, mb_cells_tag(t->hashes[i])))
+			;
+		n_found += guess_group(t, i, at, &numbers[i], is_far);
 	}
 	return n_found;
 }
@@ -364,7 +394,7 @@ guess_by_cells(struct mb_keys *t, size_t n, uint32_t *numbers)
 MB_AVX512 static size_t
 guess_by_lines(struct mb_keys *t, size_t n, uint32_t *numbers)
 {
-	return guess_groups(t, n, numbers, look_at_lines);
+	return guess_groups(t, n, numbers, look_at_line);
 }
 #endif
 
