@@ -53,7 +53,8 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/command.o source/job.o
 AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/totals.o agg/query.o \
 	agg/cells.o agg/memo.o agg/ordinals.o agg/keys.o agg/keys_rows.o \
-	agg/distinct.o agg/group.o agg/crew.o agg/reading.o agg/work.o \
+	agg/distinct.o agg/group.o agg/group_order.o agg/group_rows.o \
+	agg/crew.o agg/reading.o agg/work.o \
 	agg/blocks.o agg/bytes.o agg/reject.o
 # What --where and --delete-when have in common.
 EXPR = agg/expr.o agg/column.o agg/decide.o

@@ -121,27 +121,50 @@ stamp(struct mb_value *values, const char *batch, const char *batch_time)
 	    (struct mb_value){ batch_time, strlen(batch_time), MB_TEXT };
 }
 
+/* The next rows that mb_work_next gives; how many, 0 or -1. */
+static int
+put_rows(struct agg *a, const struct mb_names *columns,
+    struct mb_value *values, size_t n_stamps, struct mb_err *err)
+{
+	int n_rows = mb_work_next(a->work, values + n_stamps, columns->n, err);
+
+	for (int i = 0; i < n_rows; i++)
+		mb_write_row(&a->out, a->out_format,
+		    agg_delimiter_of(a, a->out_format), columns->v,
+		    values + (size_t)i * columns->n, columns->n);
+	return n_rows;
+}
+
 /* Rows of groups. */
 int
 agg_put_groups(struct agg *a, const char *batch, const char *batch_time,
     uint64_t *n_rows, struct mb_err *err)
 {
-	const struct mb_query *q = &a->cfg->query;
+	const char delimiter = agg_delimiter_of(a, a->out_format);
+	const size_t n_stamps = a->cfg->is_stamped ? MB_STAMPS : 0;
 	struct mb_names columns = { 0 };
+	struct mb_buf stamps = { 0 };
 	struct mb_value *values;
-	size_t n_stamps = a->cfg->is_stamped ? MB_STAMPS : 0;
-	size_t n = n_stamps + q->n_keys + q->n_aggs;
+	bool is_csv;
 	int rc;
 
 	(void)agg_list_columns(a, &columns);
-	values = mb_realloc_array(NULL, n * MB_ROWS, sizeof *values);
+	is_csv = a->out_format == MB_CSV && columns.n > 1;
+	values = mb_realloc_array(NULL, columns.n * MB_ROWS, sizeof *values);
 	for (size_t i = 0; n_stamps > 0 && i < MB_ROWS; i++)
-		stamp(values + i * n, batch, batch_time);
+		stamp(values + i * columns.n, batch, batch_time);
+	if (is_csv && n_stamps > 0) {
+		mb_write_row(&stamps, MB_CSV, delimiter, columns.v, values,
+		    n_stamps);
+		stamps.p[stamps.len - 1] = delimiter;	/* the row goes on */
+	}
 	*n_rows = 0;
-	while ((rc = mb_work_next(a->work, values + n_stamps, n, err)) > 0) {
-		mb_write_rows(&a->out, a->out_format,
-		    agg_delimiter_of(a, a->out_format), columns.v, values, n,
-		    (size_t)rc);
+	for (;;) {
+		rc = is_csv ? mb_work_next_csv(a->work, &a->out,
+		    (struct mb_str){ stamps.p, stamps.len }, delimiter, err) :
+		    put_rows(a, &columns, values, n_stamps, err);
+		if (rc <= 0)
+			break;
 		*n_rows += (uint64_t)rc;
 		/* Frames wait: a later group may still fail the batch. */
 		if (!a->is_framed_out && flush_if_full(a, err) < 0) {
@@ -149,6 +172,7 @@ agg_put_groups(struct agg *a, const char *batch, const char *batch_time,
 			break;
 		}
 	}
+	mb_buf_release(&stamps);
 	free(values);
 	mb_names_release(&columns);
 	return rc;

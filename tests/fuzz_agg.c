@@ -205,8 +205,9 @@ run(struct mb_buf *out, const struct input *in)
 	for (size_t i = 0; i < q.n_aggs; i++)
 		names[q.n_keys + i] = mb_str(q.aggs[i].name);
 	while ((rc = mb_work_next(w, values, q.n_keys + q.n_aggs, &err)) > 0)
-		mb_write_rows(out, MB_NDJSON, ',', names, values,
-		    q.n_keys + q.n_aggs, (size_t)rc);
+		for (size_t i = 0; i < (size_t)rc; i++)
+			mb_write_row(out, MB_NDJSON, ',', names, values +
+			    i * (q.n_keys + q.n_aggs), q.n_keys + q.n_aggs);
 	if (rc < 0)
 		mb_buf_addf(out, "error %s\n", err.msg);
 	counts = mb_work_counts(w);

@@ -390,7 +390,9 @@ put_rows(struct mb_buf *out, struct mb_groups *g, const struct mb_query *q)
 
 	assert_true(n <= 32);
 	while ((rc = mb_groups_next(g, values, n, &err)) > 0)
-		mb_write_rows(out, MB_CSV, ',', names, values, n, (size_t)rc);
+		for (size_t i = 0; i < (size_t)rc; i++)
+			mb_write_row(out, MB_CSV, ',', names, values + i * n,
+			    n);
 	if (rc < 0) {
 		assert_int_equal(err.code, MB_EDATA);
 		mb_buf_addf(out, "%s\n", err.msg);
@@ -534,6 +536,87 @@ random_number(char *out, size_t cap)
 }
 
 /* However records are dealt out to groups that merge, the rows are the same. */
+/* Rows of csv are what mb_write_row makes of the values. */
+static void
+test_csv_rows(void **state)
+{
+	static const char delimiters[] = ",;1.-e\t\xff";
+	static const char *const texts[] = { "", "a", "a,b", ";", "\"", "x\n",
+		"\r", "12345678", "1234567,", "exactly12byt", "exactly12by\"",
+		"longer than sixteen bytes", "longer than sixteen\r",
+		"\xff\xfe", "{}" };
+	static const char *const numbers[] = { "0", "-1", "1.5", "42e30",
+		"12345678901234567890", "-0.00000001", "123456789", "12345678",
+		"1234567", "-12345.678", "0.333333333333333" };
+	static const char *const aggs[] = { "count,sum:x", "count:x,avg:x,max:x",
+		"first:x,last:y,distinct:y", "min:x,first:y,stddev:x,sum:x" };
+	struct mb_buf rows = { 0 }, csv = { 0 };
+
+	(void)state;
+	for (int round = 0; round < 400; round++) {
+		char delimiter = delimiters[rand() % 8];
+		struct mb_str prefix = rand() % 2 > 0 ? MB_STR("7;now;") :
+		    MB_STR("");
+		struct mb_groups *g[2];
+		struct mb_query q = { 0 };
+		struct mb_value values[8 * MB_ROWS];
+		struct mb_str names[8] = { { 0 } };
+		struct mb_err err = { 0 };
+		size_t n, culprit;
+		int rc, n_records = rand() % 700;
+
+		make_query(&q, rand() % 2 > 0 ? "y" : "y,z", aggs[rand() % 4],
+		    NULL);
+		n = q.n_keys + q.n_aggs;
+		assert_true(n <= 8 && q.fields.n <= 8);
+		for (int i = 0; i < 2; i++)
+			mb_groups_open(&g[i], &q, 1);
+		for (int i = 0; i < n_records; i++) {
+			char number[16];
+
+			for (size_t k = 0; k < q.fields.n; k++)
+				values[k] = *q.fields.v[k].p == 'x' ?
+				    plain(numbers[rand() % 11]) :
+				    plain(texts[rand() % 15]);
+			/* More of them than come out at once. */
+			snprintf(number, sizeof number, "%d", i / 2);
+			if (rand() % 2 > 0)
+				values[0] = plain(number);
+			if (rand() % 8 == 0)
+				values[rand() % (int)q.fields.n] =
+				    mb_value_null();
+			for (int k = 0; k < 2; k++)
+				assert_true(mb_groups_add(g[k], values,
+				    (uint64_t)i, &culprit));
+		}
+		mb_buf_reset(&rows);
+		mb_buf_reset(&csv);
+		for (int i = 0; i < 2; i++)
+			mb_groups_finish(g[i], round % 2);
+		while ((rc = mb_groups_next(g[0], values, n, &err)) > 0)
+			for (size_t i = 0; i < (size_t)rc; i++) {
+				mb_buf_add(&rows, prefix.p, prefix.len);
+				mb_write_row(&rows, MB_CSV, delimiter, names,
+				    values + i * n, n);
+			}
+		assert_int_equal(mb_groups_next_csv(g[1], &csv, prefix,
+		    delimiter, &err), mb_groups_count(g[1]) < MB_ROWS ?
+		    mb_groups_count(g[1]) : MB_ROWS);
+		while (rc == 0 && (rc = mb_groups_next_csv(g[1], &csv, prefix,
+		    delimiter, &err)) > 0)
+			rc = 0;
+		assert_int_equal(rc, 0);
+		if (strcmp(mb_buf_str(&csv), mb_buf_str(&rows)) != 0)
+			fail_msg("delimiter '%c': %s\nis not %s", delimiter,
+			    mb_buf_str(&csv), mb_buf_str(&rows));
+		for (int i = 0; i < 2; i++)
+			mb_groups_close(g[i]);
+		mb_query_release(&q);
+	}
+	mb_buf_release(&rows);
+	mb_buf_release(&csv);
+}
+
 static void
 test_merge(void **state)
 {
@@ -768,9 +851,10 @@ run_work(struct mb_buf *out, const struct mb_query *q,
 		if (mb_query_aggregates(q)) {
 			while ((rc = mb_work_next(w, values, q->n_keys +
 			    q->n_aggs, &err)) > 0)
-				mb_write_rows(out, cfg.out_format, ',', names,
-				    values, q->n_keys + q->n_aggs,
-				    (size_t)rc);
+				for (size_t i = 0; i < (size_t)rc; i++)
+					mb_write_row(out, cfg.out_format, ',',
+					    names, values + i * (q->n_keys +
+					    q->n_aggs), q->n_keys + q->n_aggs);
 			if (rc < 0)
 				fail_msg("%s", err.msg);
 		}
@@ -1153,6 +1237,7 @@ main(void)
 		cmocka_unit_test(test_expr_size),
 		cmocka_unit_test(test_query),
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_csv_rows),
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_hostile_keys),
 		cmocka_unit_test(test_threads),

@@ -537,9 +537,9 @@ check_states(struct states *a, struct states *b, size_t n_groups)
 			mb_buf_reset(&x);
 			mb_buf_reset(&y);
 			assert_int_equal(mb_accum_results(agg->op, kind,
-			    &first, 0, 1, &x, &v, 1, &err), 1);
+			    &first, 0, 1, &x, &v, &err), 1);
 			assert_int_equal(mb_accum_results(agg->op, kind,
-			    &second, 0, 1, &y, &w, 1, &err), 1);
+			    &second, 0, 1, &y, &w, &err), 1);
 			if (v.len != w.len || memcmp(v.p, w.p, v.len) != 0)
 				fail_msg("%s of group %zu: %.*s, not %.*s",
 				    agg->name, g, (int)w.len, w.p, (int)v.len,
@@ -826,7 +826,7 @@ test_large_sums(void **state)
 		mb_buf_reset(&got);
 		mb_buf_reserve(&got, MB_ACCUM_TEXT);
 		assert_int_equal(mb_accum_results(MB_SUM, MB_SLOT_SUM, groups,
-		    0, 1, &got, &value, 1, &err), 1);
+		    0, 1, &got, &value, &err), 1);
 		if (!mb_str_eq(mb_value_str(value), mb_str(mb_buf_str(&want))))
 			fail_msg("step %zu: %.*s, not %s", step,
 			    (int)value.len, value.p, mb_buf_str(&want));

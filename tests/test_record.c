@@ -915,52 +915,6 @@ a_row_of_one_value_is_still_a_record(void **state)
 }
 
 static void
-rows_are_written_as_each_row_is(void **state)
-{
-	static const char delimiters[] = ",;1.-e\t\xff";
-	static const char *const texts[] = { "", "a", "a,b", ";", "\"", "x\n",
-		"12345678", "1234567,", "longer than sixteen bytes",
-		"longer than sixteen\r", "abcdefgh\"ijklm", "\xff\xfe", "{}" };
-	static const char *const numbers[] = { "0", "-1", "1.5", "42e30",
-		"12345678901234567890", "-0.00000001" };
-	struct mb_buf one = { 0 }, all = { 0 };
-	struct mb_value values[5 * 3];
-	struct mb_names names = { 0 };
-
-	(void)state;
-	seed_random();
-	mb_names_number(&names, 3);
-	for (int i = 0; i < 20000; i++) {
-		enum mb_format f = pick(4);
-		char delimiter = f != MB_CSV ? mb_delimiter_of(f) :
-		    delimiters[pick(sizeof delimiters - 1)];
-		size_t n = 1 + pick(3), n_rows = pick(6);
-
-		for (size_t k = 0; k < n * n_rows; k++) {
-			bool is_number = pick(2) == 0;
-			const char *text = is_number ?
-			    numbers[pick(sizeof numbers / sizeof *numbers)] :
-			    texts[pick(sizeof texts / sizeof *texts)];
-
-			values[k] = (struct mb_value){ text, strlen(text),
-				is_number ? MB_NUMBER : MB_PLAIN };
-			if (pick(5) == 0)
-				values[k] = mb_value_null();
-		}
-		mb_buf_reset(&one);
-		mb_buf_reset(&all);
-		for (size_t r = 0; r < n_rows; r++)
-			mb_write_row(&one, f, delimiter, names.v,
-			    values + r * n, n);
-		mb_write_rows(&all, f, delimiter, names.v, values, n, n_rows);
-		assert_string_equal(mb_buf_str(&all), mb_buf_str(&one));
-	}
-	mb_names_release(&names);
-	mb_buf_release(&one);
-	mb_buf_release(&all);
-}
-
-static void
 what_is_written_reads_back(void **state)
 {
 	static const char bytes[] = "a,\"\r\n\t\\ \xc3{";
@@ -1064,7 +1018,6 @@ main(void)
 		cmocka_unit_test(
 		    rows_are_written_with_as_little_quoting_as_needed),
 		cmocka_unit_test(a_row_of_one_value_is_still_a_record),
-		cmocka_unit_test(rows_are_written_as_each_row_is),
 		cmocka_unit_test(what_is_written_reads_back),
 		cmocka_unit_test(keys_are_put_in_the_order_of_the_columns),
 	};

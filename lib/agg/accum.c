@@ -766,22 +766,21 @@ bound(const struct wide_range *r, enum mb_agg_op op, struct mb_buf *text)
 	mb_number_format(text, &n);
 }
 
-static inline void
-put_decimal(struct mb_buf *text, struct mb_value *out, int64_t units,
-    unsigned places)
+/* At `to`, where there is room for MB_ACCUM_TEXT bytes. */
+static inline struct mb_value
+put_decimal(char *to, int64_t units, unsigned places)
 {
-	size_t start = text->len;
+	const char *end = to + 1;
 
 	/* A group of many has often but a few records. */
 	if (places == 0 && units >= 0 && units < 10)
-		text->p[text->len++] = (char)('0' + units);
+		*to = (char)('0' + units);
 	else
-		text->len = (size_t)(mb_decimal_put(text->p + start, units,
-		    places) - text->p);
-	*out = as_number(text, start);
+		end = mb_decimal_put(to, units, places);
+	return (struct mb_value){ to, (size_t)(end - to), MB_NUMBER };
 }
 
-/* Of any state; 0 or -1. */
+/* Of any state that isn't plain; 0 or -1. */
 static int
 say(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
     struct mb_buf *text, struct mb_value *out, struct mb_err *err)
@@ -797,9 +796,7 @@ say(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
 	switch (op) {
 	case MB_COUNT:
 	case MB_DISTINCT:
-		put_decimal(text, out,
-		    (int64_t)((const struct tally *)state)->n, 0);
-		return 0;
+		break;		/* always plain */
 	case MB_FIRST:
 	case MB_LAST:
 		if (pick->is_set)
@@ -849,19 +846,24 @@ say(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
 	return 0;
 }
 
-/*
- * The narrow state's result that `op` asks for, if it is a decimal of 64 bits
- * that is written as it stands.
- */
+/* Is the result a decimal of 64 bits that is written as it stands? */
 static inline bool
-is_plain(enum mb_agg_op op, enum mb_slot_kind kind, const struct decimals *d,
-    int64_t *units)
+is_plain(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
+    int64_t *units, unsigned *places)
 {
+	const struct decimals *d = state;
 	mb_int128 result;
 
+	if (op == MB_COUNT || op == MB_DISTINCT) {
+		*units = (int64_t)((const struct tally *)state)->n;
+		*places = 0;
+		return true;
+	}
+	if (op != MB_SUM && op != MB_MIN && op != MB_MAX)
+		return false;
 	/* Neither empty nor wide; all its places were seen. */
-	if (scale_of(d->head) > MAX_SCALE ||
-	    scale_of(d->head) != most_of(d->head))
+	*places = scale_of(d->head);
+	if (*places > MAX_SCALE || *places != most_of(d->head))
 		return false;
 	result = op == MB_MIN ? d->range.least : op == MB_MAX ?
 	    d->range.greatest : sum_of(kind, d);
@@ -872,24 +874,25 @@ is_plain(enum mb_agg_op op, enum mb_slot_kind kind, const struct decimals *d,
 size_t
 mb_accum_results(enum mb_agg_op op, enum mb_slot_kind kind,
     char *const *groups, size_t off, size_t n, struct mb_buf *text,
-    struct mb_value *out, size_t stride, struct mb_err *err)
+    struct mb_value *out, struct mb_err *err)
 {
+	const size_t start = text->len;
 	size_t i;
 
 	assert(text->cap - text->len >= n * MB_ACCUM_TEXT);
-	for (i = 0; i < n; i++, out += stride) {
+	for (i = 0; i < n; i++) {
 		const void *state = groups[i] + off;
-		const struct decimals *d = state;
+		unsigned places;
 		int64_t units;
 
-		if (op == MB_COUNT || op == MB_DISTINCT)
-			put_decimal(text, out,
-			    (int64_t)((const struct tally *)state)->n, 0);
-		else if ((op == MB_SUM || op == MB_MIN || op == MB_MAX) &&
-		    is_plain(op, kind, d, &units))
-			put_decimal(text, out, units, scale_of(d->head));
-		else if (say(op, kind, state, text, out, err) < 0)
+		/* Each in its own place: none waits for those before. */
+		text->len = start + i * MB_ACCUM_TEXT;
+		if (is_plain(op, kind, state, &units, &places))
+			out[i] = put_decimal(text->p + text->len, units,
+			    places);
+		else if (say(op, kind, state, text, &out[i], err) < 0)
 			break;
 	}
+	text->len = start + i * MB_ACCUM_TEXT;
 	return i;
 }

@@ -60,10 +60,10 @@ void mb_accum_merge(enum mb_slot_kind kind, void *into, const void *from,
 void mb_accum_add_distinct(void *state);
 
 /*
- * What `op` says of n states, each `off` bytes behind its group: out[0],
- * out[stride] and so on.  The texts are in `text`, to which is appended, or in
- * the states; the buffer must have n * MB_ACCUM_TEXT bytes to spare, so that
- * it doesn't move.
+ * What `op` says of n states, each `off` bytes behind its group.  Texts are
+ * appended to `text`, and must not move, so that it must have n *
+ * MB_ACCUM_TEXT bytes to spare; or they are in the states.  Those of numbers
+ * begin in steps of so many bytes, all of which may be read.
  *
  * For how many it went well; fewer than n: the next one is out of range, and
  * the error says so.
@@ -72,6 +72,6 @@ enum { MB_ACCUM_TEXT = 64 };
 
 MB_CHECK size_t mb_accum_results(enum mb_agg_op op, enum mb_slot_kind kind,
     char *const *groups, size_t off, size_t n, struct mb_buf *text,
-    struct mb_value *out, size_t stride, struct mb_err *err);
+    struct mb_value *out, struct mb_err *err);
 
 #endif

@@ -1,37 +1,10 @@
-#include "agg/group.h"
+#include "agg/group_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "agg/accum.h"
-#include "agg/column.h"
-#include "agg/distinct.h"
-#include "agg/keys.h"
-#include "agg/totals.h"
 #include "base/hash.h"
-#include "base/parse.h"
-
-struct mb_groups {
-	const struct mb_query *q;
-	struct mb_keys *keys;
-	size_t *key_fields;	/* in the query's order */
-	size_t state_off;	/* in a group */
-	struct mb_distinct distinct;	/* MB_SLOT_DISTINCT */
-	struct mb_arena arena;	/* of states */
-	struct mb_totals *totals;	/* that aren't in the states yet */
-	uint32_t *order;	/* in which groups come out; NULL: as added */
-
-	struct mb_number *numbers;	/* of the record in hand */
-	bool *has_number;
-	struct mb_number_count *counts;
-	size_t next;			/* row */
-	struct mb_buf text;		/* of the row in hand */
-
-	/* Rows in hand. */
-	struct mb_column *columns;	/* by number */
-	uint32_t found[MB_ROWS];	/* the group of each */
-	char *groups[MB_ROWS];		/* where it is */
-};
 
 void
 mb_groups_open(struct mb_groups **out, const struct mb_query *q,
@@ -52,6 +25,8 @@ mb_groups_open(struct mb_groups **out, const struct mb_query *q,
 	g->has_number = mb_realloc_array(NULL, n, sizeof *g->has_number);
 	g->counts = mb_zalloc(n * sizeof *g->counts);
 	g->columns = mb_realloc_array(NULL, n, sizeof *g->columns);
+	g->results = mb_realloc_array(NULL, q->n_aggs * MB_ROWS,
+	    sizeof *g->results);
 	mb_totals_open(&g->totals, q);
 	*out = g;
 }
@@ -83,15 +58,10 @@ mb_groups_close(struct mb_groups *g)
 	free(g->has_number);
 	free(g->counts);
 	free(g->columns);
+	free(g->results);
 	mb_buf_release(&g->text);
 	mb_arena_release(&g->arena);
 	free(g);
-}
-
-static void *
-state_of(const struct mb_groups *g, struct mb_group_key *group, size_t slot)
-{
-	return (char *)group + g->state_off + g->q->slots[slot].off;
 }
 
 /* Has the group seen this value in this slot?  If not, it now has. */
@@ -223,9 +193,8 @@ put_total(void *context, size_t group, size_t slot,
 	    &g->arena);
 }
 
-/* The totals into the states. */
-static void
-settle(struct mb_groups *g)
+void
+mb_groups_settle(struct mb_groups *g)
 {
 	mb_totals_each(g->totals, put_total, g);
 	mb_totals_reset(g->totals);
@@ -250,7 +219,7 @@ mb_groups_add_rows(struct mb_groups *g, struct mb_rows *rows,
 	mb_keys_find_rows(g->keys, rows, g->key_fields, ordinal, g->found);
 	n_groups = mb_keys_count(g->keys);
 	while (!mb_totals_begin(g->totals, rows, g->columns, n_groups))
-		settle(g);
+		mb_groups_settle(g);
 	is_taken = mb_totals_add(g->totals, rows, g->columns, n_groups,
 	    g->found);
 	for (size_t i = 0; i < q->n_slots; i++) {
@@ -314,8 +283,8 @@ mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 	size_t n_from = mb_keys_count(from->keys);
 	uint32_t *merged;
 
-	settle(g);
-	settle(from);
+	mb_groups_settle(g);
+	mb_groups_settle(from);
 	merged = from->distinct.n == 0 ? NULL :
 	    mb_realloc_array(NULL, n_from, sizeof *merged);
 
@@ -338,280 +307,6 @@ mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 		g->counts[i].n_values += from->counts[i].n_values;
 		g->counts[i].n_numbers += from->counts[i].n_numbers;
 	}
-}
-
-/*
- * Coming out.
- */
-
-/* What --sort compares: numbers, then texts, null last. */
-struct sort_key {
-	enum { SORT_NUMBER, SORT_TEXT, SORT_NULL } rank;
-	struct mb_str text;
-	struct mb_number number;
-};
-
-struct sort_row {
-	uint32_t group;
-	struct sort_key *keys;
-};
-
-static int
-compare_rows(const void *left, const void *right, void *n_keys)
-{
-	const struct sort_row *a = left, *b = right;
-
-	for (size_t i = 0; i < *(const size_t *)n_keys; i++) {
-		const struct sort_key *x = &a->keys[i], *y = &b->keys[i];
-		size_t len = x->text.len < y->text.len ? x->text.len :
-		    y->text.len;
-		int c;
-
-		if (x->rank != y->rank)
-			return x->rank < y->rank ? -1 : 1;
-		if (x->rank == SORT_NUMBER) {
-			c = mb_number_compare(&x->number, &y->number);
-			if (c != 0)
-				return c;
-		}
-		/* 1 and 1.0 are two groups of equal value. */
-		c = memcmp(x->text.p, y->text.p, len);
-		if (c != 0)
-			return c;
-		if (x->text.len != y->text.len)
-			return x->text.len < y->text.len ? -1 : 1;
-	}
-	return 0;
-}
-
-static void
-sort_by_keys(struct mb_groups *g)
-{
-	size_t n_keys = g->q->n_keys, n = mb_keys_count(g->keys);
-	struct sort_row *rows = mb_realloc_array(NULL, n, sizeof *rows);
-	struct sort_key *keys = mb_realloc_array(NULL, n * n_keys,
-	    sizeof *keys);
-
-	for (size_t i = 0; i < n; i++) {
-		rows[i] = (struct sort_row){ (uint32_t)i, keys + i * n_keys };
-		for (size_t k = 0; k < n_keys; k++) {
-			const struct mb_group_key *key = &mb_keys_group(
-			    g->keys, i)[k];
-			struct sort_key *to = &rows[i].keys[k];
-
-			to->text = mb_group_key_text(key);
-			to->rank = mb_group_key_kind(key) == MB_NULL ? SORT_NULL :
-			    mb_number_parse(&to->number, to->text) ?
-			    SORT_NUMBER : SORT_TEXT;
-		}
-	}
-	qsort_r(rows, n, sizeof *rows, compare_rows, &n_keys);
-	for (size_t i = 0; i < n; i++)
-		g->order[i] = rows[i].group;
-	free(keys);
-	free(rows);
-}
-
-static uint64_t
-ordinal_of(const struct mb_groups *g, uint32_t group)
-{
-	return mb_keys_ordinal(g->keys, group);
-}
-
-/* Where the run that begins at `i` ends: the groups up to there are in order. */
-static size_t
-end_of_run(const struct mb_groups *g, const uint32_t *order, size_t i,
-    size_t n)
-{
-	while (++i < n && ordinal_of(g, order[i - 1]) <
-	    ordinal_of(g, order[i]))
-		;
-	return i < n ? i : n;
-}
-
-/* Two runs, [0, middle) and [middle, n), into one, in `to`. */
-static void
-join_runs(const struct mb_groups *g, const uint32_t *from, size_t middle,
-    size_t n, uint32_t *to)
-{
-	size_t a = 0, b = middle, k = 0;
-
-	while (a < middle && b < n)
-		to[k++] = ordinal_of(g, from[a]) < ordinal_of(g, from[b]) ?
-		    from[a++] : from[b++];
-	memcpy(to + k, from + a, (middle - a) * sizeof *to);
-	k += middle - a;
-	memcpy(to + k, from + b, (n - b) * sizeof *to);
-}
-
-/* Join run after run, two by two, until there is one. */
-static void
-sort_runs(const struct mb_groups *g, uint32_t *order, uint32_t *spare,
-    size_t n)
-{
-	while (end_of_run(g, order, 0, n) < n) {
-		for (size_t i = 0; i < n; ) {
-			size_t middle = end_of_run(g, order, i, n);
-			size_t end = middle < n ?
-			    end_of_run(g, order, middle, n) : n;
-
-			join_runs(g, order + i, middle - i, end - i,
-			    spare + i);
-			i = end;
-		}
-		memcpy(order, spare, n * sizeof *order);
-	}
-}
-
-/*
- * Put those first that are greater than all before them; how many there are.
- * The others follow as they were.
- */
-static size_t
-put_rising_first(const struct mb_groups *g, uint32_t *order, uint32_t *spare,
-    size_t n)
-{
-	size_t n_rising = 0, n_others = 0;
-	uint64_t greatest = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		uint64_t ordinal = ordinal_of(g, order[i]);
-
-		if (i == 0 || ordinal > greatest) {
-			greatest = ordinal;
-			order[n_rising++] = order[i];
-		} else {
-			spare[n_others++] = order[i];
-		}
-	}
-	memcpy(order + n_rising, spare, n_others * sizeof *order);
-	return n_rising;
-}
-
-/*
- * By first appearance.  The groups of each worker are nearly in order as they
- * stand: those of odd records come a little late, and may be many.  So what is
- * in order is taken out, and from the others again, as long as that is worth
- * it.
- */
-static void
-sort_by_ordinals(struct mb_groups *g, size_t n)
-{
-	enum { LEVELS = 256 };	/* a quarter less at each */
-	uint32_t *spare = mb_realloc_array(NULL, n, sizeof *spare);
-	size_t begin[LEVELS], n_levels = 0, at = 0, n_rising;
-
-	for (;;) {
-		n_rising = put_rising_first(g, g->order + at, spare, n - at);
-		if (n_rising == n - at)
-			break;
-		if (n_rising < (n - at) / 4 || n_levels == LEVELS) {
-			sort_runs(g, g->order + at, spare, n - at);
-			break;
-		}
-		begin[n_levels++] = at;
-		at += n_rising;
-	}
-	while (n_levels-- > 0) {
-		join_runs(g, g->order + begin[n_levels], at - begin[n_levels],
-		    n - begin[n_levels], spare);
-		at = begin[n_levels];
-		memcpy(g->order + at, spare, (n - at) * sizeof *spare);
-	}
-	free(spare);
-}
-
-void
-mb_groups_finish(struct mb_groups *g, bool is_sorted)
-{
-	size_t n;
-
-	settle(g);
-	/* Without keys there is one group. */
-	if (g->q->n_keys == 0)
-		(void)mb_keys_find(g->keys, NULL, NULL, 0);
-	n = mb_keys_count(g->keys);
-	is_sorted = is_sorted && g->q->n_keys > 0;
-	if (n < 2 || (!is_sorted && mb_keys_are_in_order(g->keys)))
-		return;
-	g->order = mb_realloc_array(NULL, n, sizeof *g->order);
-	for (size_t i = 0; i < n; i++)
-		g->order[i] = (uint32_t)i;
-	if (is_sorted)
-		sort_by_keys(g);
-	else
-		sort_by_ordinals(g, n);
-}
-
-/* "status=200, country=de" for a message. */
-static void
-describe(const struct mb_groups *g, const struct mb_group_key *group,
-    struct mb_buf *out)
-{
-	for (size_t i = 0; i < g->q->n_keys; i++) {
-		struct mb_str text = mb_group_key_text(&group[i]);
-
-		if (i > 0)
-			mb_buf_adds(out, ", ");
-		mb_buf_adds(out, g->q->keys[i].name);
-		mb_buf_addc(out, '=');
-		mb_show(out, (struct mb_str){ text.p,
-		    text.len < 40 ? text.len : 40 });
-	}
-}
-
-/* "bytes_sum of status=200, country=de: " before what is in err. */
-static void
-name_culprit(const struct mb_groups *g, const struct mb_aggregate *a,
-    const void *group, struct mb_err *err)
-{
-	struct mb_buf who = { 0 };
-
-	describe(g, group, &who);
-	mb_wrap(err, "%s%s%s", a->name, who.len > 0 ? " of " : "",
-	    mb_buf_str(&who));
-	mb_buf_release(&who);
-}
-
-int
-mb_groups_next(struct mb_groups *g, struct mb_value *values, size_t stride,
-    struct mb_err *err)
-{
-	const struct mb_query *q = g->q;
-	size_t n = mb_keys_count(g->keys) - g->next;
-
-	n = n < MB_ROWS ? n : MB_ROWS;
-	for (size_t i = 0; i < n; i++)
-		g->found[i] = g->order != NULL ? g->order[g->next + i] :
-		    (uint32_t)(g->next + i);
-	mb_keys_locate(g->keys, g->found, n, g->groups);
-	for (size_t i = 0; i < n && g->order != NULL; i++)
-		__builtin_prefetch(g->groups[i]);
-	g->next += n;
-	for (size_t k = 0; k < q->n_keys; k++)
-		for (size_t i = 0; i < n; i++) {
-			const struct mb_group_key *group =
-			    (const void *)g->groups[i];
-			struct mb_str text = mb_group_key_text(&group[k]);
-
-			values[i * stride + k] = (struct mb_value){ text.p,
-				text.len, mb_group_key_kind(&group[k]) };
-		}
-	mb_buf_reset(&g->text);
-	mb_buf_reserve(&g->text, n * q->n_aggs * MB_ACCUM_TEXT);
-	for (size_t i = 0; i < q->n_aggs; i++) {
-		const struct mb_aggregate *a = &q->aggs[i];
-		const struct mb_slot *s = &q->slots[a->slot];
-		size_t done = mb_accum_results(a->op, s->kind, g->groups,
-		    g->state_off + s->off, n, &g->text,
-		    values + q->n_keys + i, stride, err);
-
-		if (done < n) {
-			name_culprit(g, a, g->groups[done], err);
-			return -1;
-		}
-	}
-	return (int)n;
 }
 
 size_t

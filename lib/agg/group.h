@@ -69,6 +69,14 @@ void mb_groups_finish(struct mb_groups *g, bool is_sorted);
 MB_CHECK int mb_groups_next(struct mb_groups *g, struct mb_value *values,
     size_t stride, struct mb_err *err);
 
+/*
+ * The next rows appended to `out`, as csv of two columns or more: `prefix`,
+ * with a delimiter at its end if it isn't empty, then keys and aggregates.  As
+ * many, and the same errors.
+ */
+MB_CHECK int mb_groups_next_csv(struct mb_groups *g, struct mb_buf *out,
+    struct mb_str prefix, char delimiter, struct mb_err *err);
+
 size_t mb_groups_count(const struct mb_groups *g);
 
 /*

@@ -555,6 +555,14 @@ mb_work_next(struct mb_work *w, struct mb_value *values, size_t stride,
 	return mb_groups_next(w->workers[0].groups, values, stride, err);
 }
 
+int
+mb_work_next_csv(struct mb_work *w, struct mb_buf *out, struct mb_str prefix,
+    char delimiter, struct mb_err *err)
+{
+	return mb_groups_next_csv(w->workers[0].groups, out, prefix, delimiter,
+	    err);
+}
+
 struct mb_buf *
 mb_work_rows(struct mb_work *w)
 {

@@ -115,6 +115,10 @@ MB_CHECK int mb_work_finish(struct mb_work *w, bool is_sorted,
 MB_CHECK int mb_work_next(struct mb_work *w, struct mb_value *values,
     size_t stride, struct mb_err *err);
 
+/* As mb_groups_next_csv. */
+MB_CHECK int mb_work_next_csv(struct mb_work *w, struct mb_buf *out,
+    struct mb_str prefix, char delimiter, struct mb_err *err);
+
 /* Rows of records passed through, to be written and reset by the caller. */
 struct mb_buf *mb_work_rows(struct mb_work *w);
 

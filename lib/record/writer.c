@@ -106,13 +106,22 @@ put_quoted(char *to, struct mb_str s)
 	return to;
 }
 
-static void
-put_csv(struct mb_buf *out, struct mb_str s, char delimiter)
+char *
+mb_csv_put(char *to, struct mb_value value, char delimiter)
 {
-	make_room(out, 2 * s.len + 2);
-	out->len = (size_t)((needs_quotes(s, delimiter) ?
-	    put_quoted(out->p + out->len, s) :
-	    copy(out->p + out->len, s.p, s.len)) - out->p);
+	struct mb_str s = mb_value_str(value);
+
+	if (value.kind == MB_NULL || (s.len > 0 && !needs_quotes(s, delimiter)))
+		return copy(to, s.p, s.len);
+	return put_quoted(to, s);
+}
+
+static void
+put_csv(struct mb_buf *out, struct mb_value value, char delimiter)
+{
+	make_room(out, MB_CSV_ROOM(value.len));
+	out->len = (size_t)(mb_csv_put(out->p + out->len, value, delimiter) -
+	    out->p);
 }
 
 static void
@@ -201,10 +210,10 @@ mb_write_header(struct mb_buf *out, enum mb_format format, char delimiter,
 			mb_buf_addc(out, delimiter);
 		if (format == MB_TSV)
 			put_tsv(out, names[i]);
-		else if (n == 1 && names[i].len == 0)
-			mb_buf_add(out, "\"\"", 2);
 		else
-			put_csv(out, names[i], delimiter);
+			put_csv(out, (struct mb_value){ names[i].p,
+			    names[i].len, names[i].len == 0 && n > 1 ?
+			    MB_NULL : MB_TEXT }, delimiter);
 	}
 	mb_buf_addc(out, '\n');
 }
@@ -227,10 +236,10 @@ mb_write_row(struct mb_buf *out, enum mb_format format, char delimiter,
 			    delimiter);
 		switch (format) {
 		case MB_CSV:
-			if (s.len == 0 && (values[i].kind != MB_NULL || n == 1))
+			if (n == 1 && s.len == 0)
 				mb_buf_add(out, "\"\"", 2);
 			else
-				put_csv(out, s, delimiter);
+				put_csv(out, values[i], delimiter);
 			break;
 		case MB_TSV:
 			put_tsv(out, s);
@@ -250,56 +259,11 @@ mb_write_row(struct mb_buf *out, enum mb_format format, char delimiter,
 	mb_buf_addc(out, '\n');
 }
 
-/* May a number have such a byte? */
-static bool
-is_of_numbers(char c)
+bool
+mb_csv_may_split_numbers(char delimiter)
 {
-	return c == '\0' || strchr("0123456789+-.eE \t", c) != NULL;
-}
-
-/* Two values or more. */
-static void
-put_csv_rows(struct mb_buf *out, char delimiter,
-    const struct mb_value *values, size_t n, size_t n_rows)
-{
-	const bool are_bare = !is_of_numbers(delimiter);
-
-	for (; n_rows > 0; n_rows--, values += n) {
-		size_t room = 0;
-		char *to;
-
-		for (size_t i = 0; i < n; i++)
-			room += 2 * values[i].len + 3;
-		make_room(out, room);
-		to = out->p + out->len;
-		for (size_t i = 0; i < n; i++) {
-			struct mb_str s = mb_value_str(values[i]);
-			enum mb_kind kind = values[i].kind;
-
-			if ((kind == MB_NUMBER && are_bare) ||
-			    kind == MB_NULL ||
-			    (s.len > 0 && !needs_quotes(s, delimiter)))
-				to = copy(to, s.p, s.len);
-			else
-				to = put_quoted(to, s);
-			*to++ = delimiter;
-		}
-		to[-1] = '\n';
-		out->len = (size_t)(to - out->p);
-	}
-}
-
-void
-mb_write_rows(struct mb_buf *out, enum mb_format format, char delimiter,
-    const struct mb_str *names, const struct mb_value *values, size_t n,
-    size_t n_rows)
-{
-	if (format == MB_CSV && n > 1) {
-		put_csv_rows(out, delimiter, values, n, n_rows);
-		return;
-	}
-	for (size_t i = 0; i < n_rows; i++)
-		mb_write_row(out, format, delimiter, names, values + i * n, n);
+	return delimiter == '\0' ||
+	    strchr("0123456789+-.eE \t", delimiter) != NULL;
 }
 
 bool

@@ -14,6 +14,8 @@
 #ifndef MB_RECORD_WRITER_H
 #define MB_RECORD_WRITER_H
 
+#include <stdint.h>
+
 #include "record/names.h"
 #include "record/value.h"
 
@@ -25,10 +27,32 @@ void mb_write_header(struct mb_buf *out, enum mb_format format,
 void mb_write_row(struct mb_buf *out, enum mb_format format, char delimiter,
     const struct mb_str *names, const struct mb_value *values, size_t n);
 
-/* Rows of n values, one behind the other. */
-void mb_write_rows(struct mb_buf *out, enum mb_format format, char delimiter,
-    const struct mb_str *names, const struct mb_value *values, size_t n,
-    size_t n_rows);
+/*
+ * One field of a csv row of several, as mb_write_row writes it, to where there
+ * is room for so many bytes; where it ends.
+ */
+#define MB_CSV_ROOM(len) (2 * (len) + 2)
+char *mb_csv_put(char *to, struct mb_value value, char delimiter);
+
+/* Can it happen that a number needs quotes? */
+bool mb_csv_may_split_numbers(char delimiter);
+
+/*
+ * Of the bytes of two words, is there none that a field is quoted for?  Zeros
+ * are none, if the delimiter isn't.
+ */
+static inline bool
+mb_csv_is_bare(uint64_t a, uint64_t b, char delimiter)
+{
+	/* A vector of the compiler's: SSE2, NEON, or words. */
+	typedef uint8_t bytes __attribute__((vector_size(16)));
+	typedef uint64_t words __attribute__((vector_size(16)));
+	const bytes v = (bytes)(words){ a, b };
+	const words special = (words)(bytes)((v == (uint8_t)delimiter) |
+	    (v == '"') | (v == '\n') | (v == '\r'));
+
+	return (special[0] | special[1]) == 0;
+}
 
 /*
  * Put the values of a row (names, values, n) in the order of `columns`, into
