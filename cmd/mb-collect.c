@@ -132,6 +132,7 @@ struct collector {
 	struct mb_pipe *pipe;		/* NULL: standard input isn't one */
 	struct mb_progress *progress;
 	uint64_t next_emit;		/* the first that was never emitted */
+	uint64_t awaited;		/* whose bytes we said we wait for */
 	bool follows;			/* -f, and there is what can grow */
 	bool is_plain;			/* a terminal reads us */
 	bool has_cut;			/* and not waited since */
@@ -395,8 +396,10 @@ emit(struct collector *c, uint64_t number, struct mb_err *err)
 	if (result != MB_EMIT_WHOLE)
 		say_of_batch(c, number, why);
 	c->report.emit_us = mb_clock_steady_us() - started;
-	mb_progress_batch(c->progress, mb_journal_state(c->journal), b,
-	    &c->report);
+	b = mb_state_batch(mb_journal_state(c->journal), number);
+	if (b != NULL)
+		mb_progress_batch(c->progress, mb_journal_state(c->journal), b,
+		    &c->report);
 	return 0;
 }
 
@@ -419,44 +422,37 @@ rest_for(struct collector *c, int ms, struct mb_err *err)
 }
 
 /*
- * Its bytes have to be read again.  Unobservable is not gone: who follows says
- * it once, and waits until they can be, or somebody parks the batch.  They are
- * read twice, as no half of a batch is to be sent for nothing.  1: emit it; 0:
- * don't.
+ * For mb_emitter_wait.  Who follows says it once, and waits until the bytes can
+ * be read, or somebody parks the batch.
  */
 static int
-await_bytes(struct collector *c, uint64_t number, struct mb_err *err)
+await_bytes(void *arg, uint64_t number, struct mb_err *err)
 {
 	enum { AGAIN_MS = 500 };
-	const struct mb_state *s = mb_journal_state(c->journal);
+	struct collector *c = arg;
+	struct mb_err trouble = *err;
 	struct mb_buf text = { 0 };
-	int rc = 1;
+	const struct mb_batch *b;
 
-	while (c->cfg->follow.follows) {
-		const struct mb_batch *b = mb_state_batch(s, number);
-		enum mb_emit_result result;
-		const char *why;
-
-		rc = b != NULL && b->state == MB_PLANNED &&
-		    mb_signal_count() == 0;
-		if (rc == 0 || mb_verify_batch(c->emitter, b, &result, &why,
-		    err) == 0)
-			break;
-		rc = -1;
-		if (err->code != MB_EIO)
-			break;
-		if (text.len == 0) {
-			mb_buf_addf(&text, "%s; tried again until it can be "
-			    "read, or is parked", err->msg);
-			say_of_batch(c, number, mb_buf_str(&text));
-		}
-		*err = (struct mb_err){ 0 };
-		if (rest_for(c, AGAIN_MS, err) < 0 ||
-		    mb_journal_refresh(c->journal, err) < 0)
-			break;
+	if (!c->cfg->follow.follows || mb_signal_count() > 0)
+		return -1;
+	if (c->awaited != number) {
+		mb_buf_addf(&text, "%s; tried again until it can be read, or "
+		    "is parked", err->msg);
+		say_of_batch(c, number, mb_buf_str(&text));
+		mb_buf_release(&text);
+		c->awaited = number;
 	}
-	mb_buf_release(&text);
-	return rc;
+	*err = (struct mb_err){ 0 };
+	if (rest_for(c, AGAIN_MS, err) < 0 ||
+	    mb_journal_refresh(c->journal, err) < 0)
+		return -1;
+	if (mb_signal_count() > 0) {
+		*err = trouble;
+		return -1;
+	}
+	b = mb_state_batch(mb_journal_state(c->journal), number);
+	return b != NULL && b->state == MB_PLANNED;
 }
 
 /* Every batch that was planned and not committed, in order. */
@@ -472,12 +468,12 @@ emit_planned(struct collector *c, struct mb_err *err)
 	for (size_t i = 0; i < s->n_batches; i++)
 		if (s->batches[i].state == MB_PLANNED)
 			numbers[n++] = s->batches[i].number;
-	for (size_t i = 0; i < n && rc == 0 && mb_signal_count() == 0; i++)
-		if (mb_state_batch(s, numbers[i]) != NULL) {
-			rc = await_bytes(c, numbers[i], err);
-			if (rc > 0)
-				rc = emit(c, numbers[i], err);
-		}
+	for (size_t i = 0; i < n && rc == 0 && mb_signal_count() == 0; i++) {
+		const struct mb_batch *b = mb_state_batch(s, numbers[i]);
+
+		if (b != NULL && b->state == MB_PLANNED)
+			rc = emit(c, numbers[i], err);
+	}
 	free(numbers);
 	return rc;
 }
@@ -493,7 +489,6 @@ emit_new(struct collector *c, struct mb_err *err)
 	const struct mb_state *s = mb_journal_state(c->journal);
 	const struct mb_batch *b;
 	bool is_durable = false;
-	int rc;
 
 	for (; c->next_emit < s->next_batch; c->next_emit++) {
 		b = mb_state_batch(s, c->next_emit);
@@ -505,8 +500,7 @@ emit_new(struct collector *c, struct mb_err *err)
 		}
 		if (b == NULL || b->state != MB_PLANNED)
 			continue;
-		rc = b->run == c->run ? 1 : await_bytes(c, c->next_emit, err);
-		if (rc < 0 || (rc > 0 && emit(c, c->next_emit, err) < 0))
+		if (emit(c, c->next_emit, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -951,7 +945,7 @@ static int
 collect(const struct config *cfg, char **argv, struct mb_err *err)
 {
 	struct collector c = {
-		.cfg = cfg,
+		.cfg = cfg, .awaited = MB_NONE,
 		.is_plain = cfg->command != NULL || isatty(STDOUT_FILENO),
 	};
 	struct mb_follow_options follow = cfg->follow;
@@ -975,6 +969,7 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 		goto out;
 	c.cutter = mb_cut_open(&cfg->cut, c.journal);
 	mb_emitter_bring(c.emitter, mb_cut_parcel(c.cutter));
+	mb_emitter_wait(c.emitter, await_bytes, &c);
 	if (!cfg->once)
 		mb_emitter_meanwhile(c.emitter, scan_ahead, &c);
 	if (mb_follow_open(&c.follow, &follow, c.journal, c.cutter, c.emitter,

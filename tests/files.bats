@@ -1017,6 +1017,74 @@ scenario_22_parked() {
 	twice scenario_22_parked
 }
 
+# The pipe to whoever reads from descriptor 7 is full.
+is_full() {
+	python3 -c '
+import fcntl, struct, sys, termios
+n = fcntl.ioctl(7, termios.FIONREAD, struct.pack("i", 0))
+sys.exit(struct.unpack("i", n)[0] < 1000000)'
+}
+
+# Half of a batch has left when the rest of it can't be read.
+half_sent() {
+	seq 500000 >app.log
+	cp app.log written
+	mb-collect -j j.mbj app.log >/dev/null || true
+	mkfifo held
+	start "exec $(broken mb-collect -j j.mbj -f -i 50ms app.log) >held"
+	collector=$leader
+	exec 7<held
+	eventually is_full
+	: >broken
+	start 'exec mb-commit dir:out <held'
+	exec 7<&-
+	eventually grep -q 'batch 0: .*app.log: .*Input/output error; tried again' err
+	grep -q '"role":"commit"' j.mbj
+	is "$(ls out)" ""
+}
+
+@test "22 reading fails in the middle of a batch that leaves: it waits, and goes on" {
+	half_sent
+	# Also at the next try.
+	sleep 1.2
+	rm broken
+	eventually settled j.mbj 1
+	kill -TERM "$collector"
+	finished
+	finished "$collector"
+	is "$(grep -c 'Input/output error' err)" 1
+	is "$(states j.mbj)" "0 committed"
+	complete
+}
+
+@test "22 the same, and it is parked: the others go on" {
+	half_sent
+	mb-replay -j j.mbj --park 0
+	eventually grep -q 'mb-commit: batch 0: is parked: .*Input/output error' err
+	rm broken
+	echo more | tee -a written >>app.log
+	eventually settled j.mbj 1
+	kill -TERM "$collector"
+	# What failed is told by the status.
+	finished "$leader" 75
+	finished "$collector"
+	is "$(states j.mbj)" "0 parked 1 committed"
+	mb-replay -j j.mbj --failed | mb-commit dir:out
+	complete
+}
+
+@test "22 the same, and it is told to end: 75, and the next run sends it" {
+	half_sent
+	kill -TERM "$collector"
+	finished "$leader" 75
+	finished "$collector" 75
+	rm broken
+	is "$(states j.mbj)" "0 failed"
+	mb-collect -j j.mbj app.log | mb-commit dir:out
+	is "$(states j.mbj)" "0 committed"
+	complete
+}
+
 n_forgotten() {
 	sed -n 's/.*"mb":"forget","generations":\[\([^]]*\)\].*/\1/p' j.mbj |
 		tr ',' '\n' | wc -w

@@ -660,6 +660,9 @@ mb_session_fail(struct mb_session *s, const struct mb_begin *b,
 	}
 	if (rc < 0)
 		say(s, b->batch, err.msg);
-	/* One that was parked before is left where it is. */
-	return rc > 0 && s->o.park_after > 0;
+	/*
+	 * One that is replayed and was parked before is left where it is; in
+	 * the stream somebody has parked it meanwhile, that it can go on.
+	 */
+	return rc > 0 && (s->o.park_after > 0 || !s->o.is_replay);
 }

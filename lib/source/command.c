@@ -340,6 +340,7 @@ mb_command_run(struct mb_command *c, struct mb_journal *j,
     struct mb_emitter *e, const struct mb_batch *b,
     struct mb_command_end *end, struct mb_err *err)
 {
+	uint64_t number = b->number;
 	enum mb_emit_result result;
 	struct mb_lock *lock = NULL;
 	struct mb_buf text = { 0 };
@@ -362,6 +363,12 @@ mb_command_run(struct mb_command *c, struct mb_journal *j,
 		end->code = MB_EDATA;
 		snprintf(end->why, sizeof end->why, "%.290s", why);
 		rc = 0;
+		goto out;
+	}
+	b = mb_state_batch(mb_journal_state(j), number);
+	if (b == NULL) {
+		mb_fail(err, MB_EBUG, "batch %" PRIu64 " is not in the state",
+		    number);
 		goto out;
 	}
 	if (lseek(input, 0, SEEK_SET) < 0) {

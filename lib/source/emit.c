@@ -31,8 +31,11 @@ struct mb_emitter {
 	struct mb_content *content;	/* opened last, kept for the next */
 	struct mb_hasher *hasher;
 	struct mb_parcel *parcel;	/* what was kept of the batch, or NULL */
+	int (*wait)(void *arg, uint64_t batch, struct mb_err *err);
+	void *wait_arg;
 	char *chunk;
-	struct mb_buf line, why;
+	bool has_waited, is_left;	/* since the batch was begun */
+	struct mb_buf line, why, trouble;
 	struct mb_arena arena;
 };
 
@@ -68,6 +71,7 @@ mb_emitter_close(struct mb_emitter *e)
 	mb_outlet_release(&e->out);
 	mb_buf_release(&e->header);
 	mb_buf_release(&e->why);
+	mb_buf_release(&e->trouble);
 	mb_arena_release(&e->arena);
 	free(e->used);
 	free(e->chunk);
@@ -121,6 +125,14 @@ mb_emitter_meanwhile(struct mb_emitter *e, bool (*work)(void *arg), void *arg)
 {
 	e->out.meanwhile = work;
 	e->out.arg = arg;
+}
+
+void
+mb_emitter_wait(struct mb_emitter *e,
+    int (*wait)(void *arg, uint64_t batch, struct mb_err *err), void *arg)
+{
+	e->wait = wait;
+	e->wait_arg = arg;
 }
 
 static int
@@ -189,14 +201,70 @@ find_content(struct mb_emitter *e, const struct mb_generation *g,
 	return 1;
 }
 
-static void
-explain(struct mb_emitter *e, const struct mb_generation *g, uint64_t start,
-    uint64_t end, const char *what)
+/*
+ * Up to `want` bytes at `off` of a generation into the chunk: how many, or -1.
+ * Fewer, and *why: the rest can't be had.
+ */
+static ssize_t
+read_once(struct mb_emitter *e, uint64_t generation, uint64_t off, size_t want,
+    const char **why, struct mb_err *err)
 {
+	const struct mb_generation *g = mb_state_generation(
+	    mb_journal_state(e->journal), generation);
+	struct mb_content *c;
+	ssize_t n;
+	int rc;
+
+	if (g == NULL)
+		return mb_fail(err, MB_ECORRUPT, "generation %" PRIu64
+		    " is not in the journal", generation);
+	rc = find_content(e, g, &c, why, err);
+	if (rc <= 0)
+		return rc;
+	n = mb_content_read(c, e->chunk, want, off, err);
+	if (n >= 0 && (size_t)n < want &&
+	    mb_content_trouble(c, why) == MB_GZ_FINE)
+		*why = "it is shorter now";
+	return n;
+}
+
+/* The same; what can't be read is asked for again, if wait() says so. */
+static ssize_t
+read_bytes(struct mb_emitter *e, uint64_t batch, uint64_t generation,
+    uint64_t off, size_t want, const char **why, struct mb_err *err)
+{
+	ssize_t n;
+	int rc;
+
+	for (;;) {
+		if (e->is_left) {
+			*err = (struct mb_err){ 0 };
+			*why = mb_buf_str(&e->trouble);
+			return 0;
+		}
+		n = read_once(e, generation, off, want, why, err);
+		if (n >= 0 || err->code != MB_EIO || e->wait == NULL)
+			return n;
+		e->has_waited = true;
+		mb_buf_reset(&e->trouble);
+		mb_buf_adds(&e->trouble, err->msg);
+		rc = e->wait(e->wait_arg, batch, err);
+		if (rc < 0)
+			return -1;
+		e->is_left = rc == 0;
+	}
+}
+
+static void
+explain(struct mb_emitter *e, const struct mb_range *r, const char *what)
+{
+	const struct mb_generation *g = mb_state_generation(
+	    mb_journal_state(e->journal), r->generation);
+
 	mb_buf_reset(&e->why);
-	mb_show(&e->why, mb_str(g->source));
-	mb_buf_addf(&e->why, ": bytes %" PRIu64 " to %" PRIu64 ": %s", start,
-	    end, what);
+	mb_show(&e->why, mb_str(g != NULL ? g->source : "?"));
+	mb_buf_addf(&e->why, ": bytes %" PRIu64 " to %" PRIu64 ": %s", r->start,
+	    r->end, what);
 }
 
 /* Put what was kept of a range, and give it back. */
@@ -219,46 +287,31 @@ pass_kept(struct mb_emitter *e, const struct mb_range *r,
 
 /* Read one range, hash it, and write it if writes. */
 static int
-pass_range(struct mb_emitter *e, const struct mb_range *r, bool writes,
-    enum mb_emit_result *result, struct mb_err *err)
+pass_range(struct mb_emitter *e, uint64_t batch, const struct mb_range *r,
+    bool writes, enum mb_emit_result *result, struct mb_err *err)
 {
-	const struct mb_generation *g = mb_state_generation(
-	    mb_journal_state(e->journal), r->generation);
 	struct mb_kept *kept = NULL;
-	struct mb_content *c;
-	const char *gone;
+	const char *why = NULL;
 	struct mb_hash hash;
 	char last = '\n';
-	int rc;
 
-	if (g == NULL)
-		return mb_fail(err, MB_ECORRUPT, "generation %" PRIu64
-		    " is not in the journal", r->generation);
 	if (writes && e->parcel != NULL)
 		kept = mb_parcel_find(e->parcel, r->generation, r->start,
 		    r->end);
 	if (kept != NULL)
 		return pass_kept(e, r, kept, err);
-	rc = find_content(e, g, &c, &gone, err);
-	if (rc < 0)
-		return -1;
-	if (rc == 0) {
-		*result = MB_EMIT_GONE;
-		explain(e, g, r->start, r->end, gone);
-		return 0;
-	}
 	mb_hasher_reset(e->hasher);
 	for (uint64_t off = r->start; off < r->end; ) {
 		size_t want = r->end - off < CHUNK ? (size_t)(r->end - off) :
 		    CHUNK;
-		ssize_t n = mb_content_read(c, e->chunk, want, off, err);
+		ssize_t n = read_bytes(e, batch, r->generation, off, want,
+		    &why, err);
 
 		if (n < 0)
 			return -1;
 		if ((size_t)n < want) {
-			*result = MB_EMIT_GONE;
-			explain(e, g, r->start, r->end, mb_content_trouble(c,
-			    &gone) != MB_GZ_FINE ? gone : "it is shorter now");
+			*result = e->is_left ? MB_EMIT_LEFT : MB_EMIT_GONE;
+			explain(e, r, why);
 			return 0;
 		}
 		mb_hasher_add(e->hasher, e->chunk, want);
@@ -270,8 +323,7 @@ pass_range(struct mb_emitter *e, const struct mb_range *r, bool writes,
 	hash = mb_hasher_value(e->hasher);
 	if (strcmp(hash.hex, r->hash.hex) != 0) {
 		*result = MB_EMIT_DIFFERS;
-		explain(e, g, r->start, r->end,
-		    "not what they were when the batch was planned");
+		explain(e, r, "not what they were when the batch was planned");
 		return 0;
 	}
 	/* A control line stands at a line's start only. */
@@ -365,6 +417,15 @@ is_hole(const char *p, size_t len)
 	return len > 0 && p[0] == '\0' && memcmp(p, p + 1, len - 1) == 0;
 }
 
+/* The batch again, which is elsewhere now if wait() has read the journal. */
+static const struct mb_batch *
+find_again(const struct mb_emitter *e, const struct mb_batch *b,
+    uint64_t number)
+{
+	return e->has_waited ? mb_state_batch(mb_journal_state(e->journal),
+	    number) : b;
+}
+
 /*
  * The rejects of a batch, with the beginning of each record.  Written again
  * with the same bytes whenever the batch is emitted.
@@ -373,35 +434,34 @@ static int
 write_rejects(struct mb_emitter *e, const struct mb_batch *b,
     struct mb_err *err)
 {
-	const struct mb_state *s = mb_journal_state(e->journal);
+	uint64_t number = b->number;
 	struct mb_rejects *out;
 	int rc = 0;
 
 	if (b->n_rejects == 0)
 		return 0;
-	out = mb_rejects_open(e->journal, "collect", b->number);
-	for (size_t i = 0; i < b->n_rejects && rc == 0; i++) {
+	out = mb_rejects_open(e->journal, "collect", number);
+	for (size_t i = 0; b != NULL && i < b->n_rejects && rc == 0; i++) {
+		const struct mb_generation *g;
 		const struct mb_reject *r = &b->rejects[i];
-		const struct mb_generation *g = mb_state_generation(s,
-		    r->generation);
 		uint64_t len = r->end - r->start;
-		struct mb_content *c;
-		const char *gone;
-		ssize_t n = 0;
+		const char *why;
+		ssize_t n = read_bytes(e, number, r->generation, r->start,
+		    len < CHUNK ? (size_t)len : CHUNK, &why, err);
 
-		if (g == NULL)
-			continue;
-		rc = find_content(e, g, &c, &gone, err);
-		if (rc > 0)
-			n = mb_content_read(c, e->chunk, len < CHUNK ?
-			    (size_t)len : CHUNK, r->start, err);
-		rc = rc < 0 || n < 0 ? -1 : 0;
+		rc = n < 0 ? -1 : 0;
 		if (n > 0 && is_hole(e->chunk, (size_t)n))
 			n = 0;
+		b = find_again(e, b, number);
+		if (rc < 0 || b == NULL)
+			break;
+		r = &b->rejects[i];
+		g = mb_state_generation(mb_journal_state(e->journal),
+		    r->generation);
 		mb_rejects_add(out, &(struct mb_rejected){
 			.source = g->source, .offset = r->start,
 			.record = MB_NONE, .length = len,
-			.data = { e->chunk, n < 0 ? 0 : (size_t)n },
+			.data = { e->chunk, (size_t)n },
 			.reason = r->reason,
 		});
 	}
@@ -415,11 +475,18 @@ static int
 pass_ranges(struct mb_emitter *e, const struct mb_batch *b, bool writes,
     enum mb_emit_result *result, const char **why, struct mb_err *err)
 {
+	uint64_t number = b->number;
+
 	*result = MB_EMIT_WHOLE;
 	*why = NULL;
-	for (size_t i = 0; i < b->n_ranges && *result == MB_EMIT_WHOLE; i++)
-		if (pass_range(e, &b->ranges[i], writes, result, err) < 0)
+	for (size_t i = 0; b != NULL && i < b->n_ranges &&
+	    *result == MB_EMIT_WHOLE; i++) {
+		struct mb_range r = b->ranges[i];
+
+		if (pass_range(e, number, &r, writes, result, err) < 0)
 			return -1;
+		b = find_again(e, b, number);
+	}
 	if (*result != MB_EMIT_WHOLE)
 		*why = mb_buf_str(&e->why);
 	return 0;
@@ -468,10 +535,17 @@ write_batch(struct mb_emitter *e, const struct mb_batch *b,
     enum mb_emit_result *result, const char **why, struct mb_err *err)
 {
 	struct mb_err ignored = { 0 };
+	uint64_t number = b->number;
 	struct mb_begin begin;
 
 	if (write_rejects(e, b, err) < 0)
 		return -1;
+	b = find_again(e, b, number);
+	if (b == NULL) {
+		*result = MB_EMIT_LEFT;
+		*why = mb_buf_str(&e->trouble);
+		return 0;
+	}
 	fill_begin(e, &begin, b);
 	if (e->is_plain && begin.has_fields) {
 		put_header(e, &begin);
@@ -483,14 +557,14 @@ write_batch(struct mb_emitter *e, const struct mb_batch *b,
 		return -1;
 	mb_buf_reset(&e->line);
 	if (pass_ranges(e, b, true, result, why, err) < 0) {
-		put_abort(e, b->number, mb_exit_status(err->code), err->msg);
+		put_abort(e, number, mb_exit_status(err->code), err->msg);
 		(void)put_line(e, &ignored);
 		return -1;
 	}
 	if (*result == MB_EMIT_WHOLE)
-		mb_frame_put_end(&e->line, e->tag, b->number, begin.records);
+		mb_frame_put_end(&e->line, e->tag, number, begin.records);
 	else
-		put_abort(e, b->number, 65, *why);
+		put_abort(e, number, *result == MB_EMIT_LEFT ? 75 : 65, *why);
 	return put_line(e, err);
 }
 
@@ -498,8 +572,10 @@ int
 mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
     enum mb_emit_result *result, const char **why, struct mb_err *err)
 {
-	int rc = write_batch(e, b, result, why, err);
+	int rc;
 
+	e->has_waited = e->is_left = false;
+	rc = write_batch(e, b, result, why, err);
 	if (e->parcel != NULL)
 		mb_parcel_reset(e->parcel);
 	return rc;
@@ -509,6 +585,7 @@ int
 mb_verify_batch(struct mb_emitter *e, const struct mb_batch *b,
     enum mb_emit_result *result, const char **why, struct mb_err *err)
 {
+	e->has_waited = e->is_left = false;
 	return pass_ranges(e, b, false, result, why, err);
 }
 
@@ -517,7 +594,8 @@ mb_verify_range(struct mb_emitter *e, const struct mb_range *r,
     enum mb_emit_result *result, const char **why, struct mb_err *err)
 {
 	*result = MB_EMIT_WHOLE;
-	if (pass_range(e, r, false, result, err) < 0)
+	e->has_waited = e->is_left = false;
+	if (pass_range(e, MB_NONE, r, false, result, err) < 0)
 		return -1;
 	*why = *result == MB_EMIT_WHOLE ? NULL : mb_buf_str(&e->why);
 	return 0;

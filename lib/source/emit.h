@@ -61,15 +61,26 @@ void mb_emitter_bring(struct mb_emitter *e, struct mb_parcel *parcel);
 void mb_emitter_meanwhile(struct mb_emitter *e, bool (*work)(void *arg),
     void *arg);
 
+/*
+ * Unobservable is not gone: where reading fails with *err (MB_EIO), also in the
+ * middle of a frame, wait() is asked.  It says 1 after a while, *err cleared:
+ * read again; 0: let the batch be (LEFT); -1: this is the end, *err the reason.
+ * It may read the journal: what was borrowed from its state is then to be
+ * looked up again.  NULL, the default: it is the end.
+ */
+void mb_emitter_wait(struct mb_emitter *e,
+    int (*wait)(void *arg, uint64_t batch, struct mb_err *err), void *arg);
+
 enum mb_emit_result {
 	MB_EMIT_WHOLE,
 	MB_EMIT_GONE,		/* bytes are not there any more */
 	MB_EMIT_DIFFERS,	/* they are not what was planned */
+	MB_EMIT_LEFT,		/* they can't be read now: see above */
 };
 
 /*
  * Write the batch, which the journal's state holds with its generations.
- * *why (borrowed until the next call) explains GONE and DIFFERS.
+ * *why (borrowed until the next call) explains what isn't WHOLE.
  */
 MB_CHECK int mb_emit_batch(struct mb_emitter *e, const struct mb_batch *b,
     enum mb_emit_result *result, const char **why, struct mb_err *err);
