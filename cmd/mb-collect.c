@@ -901,20 +901,42 @@ allow_many_files(void)
 	return n > LEAST ? n : LEAST;
 }
 
+/* No such target, or it knows nothing.  If the journal is there, who cares. */
+static int
+do_without(struct collector *c, const char *path, int flags,
+    struct mb_err *err)
+{
+	struct mb_err trouble = { 0 };
+
+	if (mb_journal_open(&c->journal, path, flags & ~MB_JOURNAL_CREATE,
+	    &trouble) == 0) {
+		*err = (struct mb_err){ 0 };
+		return 0;
+	}
+	if (trouble.code != MB_EUSAGE)	/* it is there, and damaged, say */
+		*err = trouble;
+	return -1;
+}
+
 /* --adopt: the journal was lost, and the target knows how far it had come. */
 static int
 adopt(struct collector *c, int flags, struct mb_err *err)
 {
+	static const struct mb_sink_options none = { 0 };
 	struct mb_buf text = { 0 };
 	struct mb_found found = { 0 };
 	struct mb_state s = { 0 };
 	char *path = NULL;
 	int rc = -1;
 
-	if (mb_journal_absolute(&path, c->cfg->journal, err) < 0 ||
-	    mb_sink_find(&found, c->cfg->adopt, path, err) < 0 ||
-	    mb_positions_adopt(&s, &found, mb_clock_wall_ms(), err) < 0)
+	if (mb_sink_check(c->cfg->adopt, &none, err) < 0 ||
+	    mb_journal_absolute(&path, c->cfg->journal, err) < 0)
 		goto out;
+	if (mb_sink_find(&found, c->cfg->adopt, path, err) < 0 ||
+	    mb_positions_adopt(&s, &found, mb_clock_wall_ms(), err) < 0) {
+		rc = do_without(c, path, flags, err);
+		goto out;
+	}
 	mb_buf_addf(&text, "%s: journal %.8s, by what %s has: batches up to %"
 	    PRIu64 ", %zu of them not there and parked", path, s.id,
 	    found.target, found.marker.last, s.n_batches);

@@ -185,6 +185,31 @@ f.write(bytes([b[0] ^ 4]))"
 	is "$(sqlite3 x.db 'SELECT count(*), count(DISTINCT line) FROM t')" "32|32"
 }
 
+@test "J6 --adopt of a target that isn't there, or knows nothing, is none if the journal is there" {
+	mkdir empty
+	for target in dir:nowhere dir:empty 'sqlite:no.db#t' delta:no; do
+		line "mb-collect -j new.mbj --adopt '$target' in.log | cat"
+		has "$output" "mb-collect: --adopt: " "status 64"
+		[ ! -e new.mbj ]
+	done
+	# Such a line can be in a crontab from the first day on.
+	mb-collect -j j.mbj --max-records 10 in.log >/dev/null
+	for target in dir:nowhere dir:empty 'sqlite:no.db#t' delta:no dir:out; do
+		line "mb-collect -j j.mbj --adopt '$target' in.log | mb-commit dir:out"
+		is "$target $output" "$target status 0 0"
+	done
+	same_records in.log out j.mbj
+	for target in foo:bar dir: out; do
+		line "mb-collect -j j.mbj --adopt '$target' in.log"
+		has "$output" "mb-collect: --adopt: $target: " "status 64"
+	done
+	# A journal that is damaged is there, and the first to be mended.
+	rm -r out
+	sed -i '2s/"run":0/"run":9/' j.mbj
+	line "mb-collect -j j.mbj --adopt dir:out in.log"
+	has "$output" "j.mbj: damaged at byte " "status 65"
+}
+
 @test "J6 what was parked when the journal was lost is parked again, and comes in once" {
 	for sink in dir:out 'sqlite:x.db#t'; do
 		mb-collect -j j.mbj --max-records 10 in.log >/dev/null
