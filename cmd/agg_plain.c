@@ -312,6 +312,8 @@ open_file(const char *path, struct mb_err *err)
 	fd = mb_openat(AT_FDCWD, path, O_RDONLY, 0);
 	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
 		return mb_fail(err, MB_EUSAGE, "%s: no such file", path);
+	if (fd < 0 && errno == EACCES)
+		return mb_fail(err, MB_EUSAGE, "%s: %s", path, strerror(errno));
 	if (fd < 0)
 		return mb_fail_sys(err, "open %s", path);
 	if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -388,7 +390,7 @@ agg_run(struct agg *a, struct mb_err *err)
 		a->rejects_fd = mb_openat(AT_FDCWD, cfg->rejects,
 		    O_WRONLY | O_CREAT | O_TRUNC, 0666);
 		if (a->rejects_fd < 0 && (errno == ENOENT || errno == ENOTDIR ||
-		    errno == EISDIR))
+		    errno == EISDIR || errno == EACCES || errno == EROFS))
 			return mb_fail(err, MB_EUSAGE, "--rejects: %s: %s",
 			    cfg->rejects, strerror(errno));
 		if (a->rejects_fd < 0)

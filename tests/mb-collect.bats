@@ -839,6 +839,33 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out)'
 status 75"
 }
 
+@test "a journal that may not be written to is refused: trying again won't help" {
+	mkdir -m 755 ro
+	mkdir -m 777 rw
+	chmod 711 . .. ../.. ../../..
+	mb-collect -j rw/j.mbj in.csv >/dev/null
+	chmod 644 in.csv
+	for args in 'mb-collect -j ro/j.mbj' 'mb-collect -j rw/j.mbj' 'mb-replay -j rw/j.mbj'; do
+		line "setpriv --reuid 65534 --clear-groups $args </dev/null"
+		is "$output" "${args%% *}: $PWD/${args##* }: may not be written to: Permission denied
+status 64"
+	done
+	line "setpriv --reuid 65534 --clear-groups mb-replay -j ro/j.mbj"
+	is "$output" "mb-replay: $PWD/ro/j.mbj: no such journal
+status 64"
+	is "$(ls ro)" ""
+	line "setpriv --reuid 65534 --clear-groups mb-collect -j rw/k.mbj in.csv | grep -ac 3,4"
+	is "$output" $'1
+status 0 0'
+	chmod 0 in.csv
+	line "setpriv --reuid 65534 --clear-groups mb-agg -a count in.csv"
+	is "$output" $'mb-agg: in.csv: Permission denied
+status 64'
+	line "setpriv --reuid 65534 --clear-groups mb-agg --rejects ro/x -a count </dev/null"
+	is "$output" $'mb-agg: --rejects: ro/x: Permission denied
+status 64'
+}
+
 @test "a file that is no journal is refused, and nothing is made beside it" {
 	: >empty
 	for file in in.csv empty; do

@@ -208,6 +208,31 @@ resolve(struct mb_journal *j, const char *path, struct mb_err *err)
 }
 
 /*
+ * Who may not write there gets no further by trying again.  What works all the
+ * same is not asked for.
+ */
+static int
+refuse_unwritable(const struct mb_journal *j, const char *parent,
+    struct mb_err *err)
+{
+	struct mb_buf d = { 0 };
+	bool is_made;
+	int rc = 0;
+
+	mb_buf_addf(&d, "%s.d", j->path);
+	is_made = access(mb_buf_str(&d), F_OK) == 0 &&
+	    access(j->path, F_OK) == 0;
+	if ((is_made ? access(d.p, W_OK | X_OK) < 0 ||
+	    access(j->path, R_OK | W_OK) < 0 :
+	    access(parent, W_OK | X_OK) < 0) &&
+	    (errno == EACCES || errno == EPERM || errno == EROFS))
+		rc = mb_fail(err, MB_EUSAGE, "%s: may not be written to: %s",
+		    j->path, strerror(errno));
+	mb_buf_release(&d);
+	return rc;
+}
+
+/*
  * A file that never was a journal, perhaps the input: nothing is made beside
  * it.  One that has its directory was one, and is damaged.
  */
@@ -266,7 +291,8 @@ mb_journal_reach(struct mb_journal **out, const char *path, int flags,
 		mb_fail(err, MB_EUSAGE, "%s: not a regular file", j->path);
 		goto fail;
 	}
-	if (!(flags & MB_JOURNAL_SHARED) && refuse_network(j, err) < 0)
+	if (refuse_unwritable(j, mb_buf_str(&d), err) < 0 ||
+	    (!(flags & MB_JOURNAL_SHARED) && refuse_network(j, err) < 0))
 		goto fail;
 	mb_buf_reset(&d);
 	mb_buf_addf(&d, "%s.d", j->path);
