@@ -49,8 +49,8 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/gz.o source/content.o source/pin.o source/listing.o \
 	source/locate.o source/known.o source/watch.o source/keep.o \
 	source/outlet.o source/emit.o source/start.o source/input.o \
-	source/cut.o source/chain.o source/follow.o source/pipe.o \
-	source/command.o source/job.o
+	source/cut.o source/stream.o source/successor.o source/chain.o \
+	source/follow.o source/pipe.o source/command.o source/job.o
 AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/totals.o agg/query.o \
 	agg/cells.o agg/memo.o agg/ordinals.o agg/keys.o agg/keys_rows.o \
 	agg/distinct.o agg/group.o agg/group_order.o agg/group_rows.o \

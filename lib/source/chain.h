@@ -5,8 +5,9 @@
  *	LEAVING	it was rotated away, or is a copy of what was: read to its end
  *	ENDING	and quiet for --rotate-wait: half a line is a record now
  *
- *	LIVE -> LEAVING		[turn] the path leads elsewhere
- *				[find_copy] truncated, and a copy is there
+ *	LIVE -> LEAVING		[mb_stream_turn] the path leads elsewhere
+ *				[mb_stream_find_copy] truncated, and a copy is
+ *				there
  *	LEAVING -> ENDING	[end_stream]
  *	ENDING -> LEAVING	[finish] it has grown all the same
  *	ENDING -> (none)	[finish] everything is in batches: `final`
@@ -16,6 +17,8 @@
  * every generation's records are in order, and those of a successor behind
  * what its predecessor had when it was rotated.  What came in between, and is
  * in rotated files or copies alone, is read first.
+ *
+ * stream.c is one file of it, successor.c what comes next.
  */
 #ifndef MB_SOURCE_CHAIN_H
 #define MB_SOURCE_CHAIN_H

@@ -159,13 +159,11 @@ struct match {
 static bool
 is_being_copied(const struct match *m, const struct mb_generation *g)
 {
-	const struct mb_look *look = &m->file->look;
-	int64_t changed = look->mtime_ns > look->ctime_ns ? look->mtime_ns :
-	    look->ctime_ns;
+	int64_t age_ns = m->now_ns - mb_look_latest_ns(&m->file->look);
 	struct mb_err ignored = { 0 };
 	struct mb_hash head, tail;
 
-	return m->now_ns - changed < (int64_t)MB_COPYING_S * 1000000000 &&
+	return age_ns < (int64_t)MB_COPYING_S * 1000000000 &&
 	    g->anchored >= MB_ANCHOR &&
 	    mb_content_reaches(m->file->content, g->end, &ignored) == 0 &&
 	    mb_content_anchors(m->file->content, MB_ANCHOR, &head, &tail,

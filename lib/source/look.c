@@ -69,3 +69,10 @@ mb_look_equal(const struct mb_look *a, const struct mb_look *b)
 	    a->inode.born_ns == b->inode.born_ns && a->size == b->size &&
 	    a->mtime_ns == b->mtime_ns;
 }
+
+int64_t
+mb_look_latest_ns(const struct mb_look *look)
+{
+	return look->mtime_ns > look->ctime_ns ? look->mtime_ns :
+	    look->ctime_ns;
+}

@@ -30,4 +30,7 @@ struct mb_look mb_look_fd(int fd);
 /* Is the same content still to be expected: no change of inode, size, times? */
 bool mb_look_equal(const struct mb_look *a, const struct mb_look *b);
 
+/* When it was last changed, in content or otherwise. */
+int64_t mb_look_latest_ns(const struct mb_look *look);
+
 #endif
