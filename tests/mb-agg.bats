@@ -496,6 +496,30 @@ status 65"
 	done
 }
 
+@test "a control line is seen in every format, and no other line taken for one" {
+	csv() { echo k,l; seq 300000 | sed 's/$/,"a""b"/; 7,250000s/".*/c/'; }
+	json() { seq 300000 | sed 's/.*/{"k":&,"l":"c"}/'; }
+	end() { printf '\036{"mb":"end"}\n'; }
+	{ csv; end; csv; } >a.csv
+	{ csv; printf '5,"x\n'; end; printf '"\n'; csv; } >b.csv
+	{ csv; printf '\036{mb,x\n\036,x\n1\036\036,x\n'; csv | sed 1d; } >c.csv
+	csv | tr , '\t' >a.tsv
+	end >>a.tsv
+	{ json; end; json; } >a.ndjson
+	for f in a.csv b.csv a.tsv a.ndjson; do
+		line=$(grep -an '^.{"mb":' $f | cut -d : -f 1)
+		for query in "-k l -a count,sum:k" "--where k>299000" "-a count:k"; do
+			is "$(agg -T 1 $query $f | tail -n 2)" \
+"mb-agg: $f: line $line: a control line in a plain stream: a filter took or changed control lines
+status 65"
+		done
+	done
+	is "$(mb-agg -T 1 -k l -a count c.csv)" 'l,count
+"a""b",100012
+c,499988
+x,3'
+}
+
 @test "the same answers as sqlite3 and mawk" {
 	awk 'BEGIN { srand(7); print "k,l,x,y"
 		for (i = 0; i < 100000; i++)

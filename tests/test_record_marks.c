@@ -217,11 +217,61 @@ records_of_all_kinds(void **test)
 	}
 }
 
+/* A byte that begins control lines, wherever it is, is noticed. */
+static void
+a_byte_to_be_watched_for(void **test)
+{
+	static const struct {
+		enum mb_format format;
+		const char *record;
+	} cases[] = {
+		{ MB_CSV, "abc,de\n" }, { MB_CSV, "\"ab\",de\n" },
+		{ MB_TSV, "abc\tde\n" }, { MB_TSV, "a\\b\tde\n" },
+		{ MB_LINES, "abcdefg\n" }, { MB_NDJSON, "{\"a\":1}\n" },
+	};
+	enum { LOOKED_AT = ROOM - MB_MARKS_SLACK };
+	static struct mb_marks m;
+	char p[ROOM];
+
+	(void)test;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		size_t len = strlen(cases[i].record);
+
+		for (size_t k = 0; k < ROOM; k++)
+			p[k] = cases[i].record[k % len];
+		for (enum mb_isa isa = MB_ISA_PORTABLE; isa <= mb_isa_best();
+		    isa++) {
+			if (!mb_isa_is_there(isa))
+				continue;
+			for (size_t k = 0; k < LOOKED_AT; k++) {
+				char was = p[k];
+
+				p[k] = MB_MARKS_WATCHED;
+				mb_marks_look(&m, isa, cases[i].format,
+				    mb_delimiter_of(cases[i].format), 2, p,
+				    ROOM);
+				/* Or it has stopped in front of it. */
+				if (!m.has_watched && (cases[i].format ==
+				    MB_NDJSON || (m.n_ends > 0 && k <=
+				    mb_marks_place(&m, mb_marks_end(&m,
+				    m.n_ends - 1)))))
+					fail_msg("isa %d, %s, offset %zu",
+					    (int)isa, cases[i].record, k);
+				p[k] = was;
+			}
+			mb_marks_look(&m, isa, cases[i].format,
+			    mb_delimiter_of(cases[i].format), 2, p, ROOM);
+			assert_false(m.has_watched);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_of_all_kinds),
+		cmocka_unit_test(a_byte_to_be_watched_for),
 		cmocka_unit_test(each_byte_behind_a_backslash),
 		cmocka_unit_test(strings_of_all_kinds),
 	};

@@ -12,6 +12,7 @@ reset_job(struct job *job)
 {
 	job->counts = (struct mb_work_counts){ 0 };
 	job->n_rejects = 0;
+	job->looks_for_control = job->is_control = false;
 	mb_arena_reset(&job->arena);
 	mb_buf_reset(&job->rows);
 	job->err = (struct mb_err){ 0 };
@@ -65,6 +66,7 @@ run_job(void *context, unsigned number, unsigned slot)
 	if (find_bytes(w, worker, job, &data) < 0)
 		return;
 	job->end = job->off;
+	job->looks_for_control = job->is_read && is_alone(w);
 	end = job->off + data.len;
 	if (mb_work_equip(w, worker, &job->err) == 0 &&
 	    mb_reader_begin(worker->reader, header_of(w), job->off,
@@ -72,8 +74,9 @@ run_job(void *context, unsigned number, unsigned slot)
 		(void)mb_work_take(w, worker, job, &data,
 		    !job->is_read || !is_alone(w));
 	/* Of a line that is too long some is gone from the data. */
-	if (job->is_read && is_alone(w))
-		mb_reading_leave(w->reading, (size_t)(end - job->end));
+	if (job->looks_for_control)
+		mb_reading_leave(w->reading, (size_t)(end - job->end),
+		    job->is_control);
 }
 
 /* Put a job's results behind those of the jobs before. */

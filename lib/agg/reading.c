@@ -128,9 +128,8 @@ whole_records(const struct mb_reading *r, bool has_quotes, const char *p,
 	return (size_t)split.complete;
 }
 
-/* Does a line, among these or at p, begin as a control line does? */
-static bool
-looks_like_control(const char *p, size_t len)
+bool
+mb_reading_is_control(const char *p, size_t len)
 {
 	static const char control[] = { MB_RS, '{', '"', 'm', 'b', '"', ':' };
 	const char *start = p, *end = p + len;
@@ -198,7 +197,7 @@ find_records(const struct mb_reading *r, const struct mb_reading_block *b,
 	records->p = buf->p + (pos - from);
 	records->len = whole_records(r, has_quotes, records->p,
 	    (size_t)(b->end - pos));
-	return !looks_like_control(records->p, records->len);
+	return !mb_reading_is_control(records->p, records->len);
 }
 
 /* All bytes up to the block's end: 1, or 0: stop here. */
@@ -216,7 +215,7 @@ take_alone(struct mb_reading *r, const struct mb_reading_block *b,
 	if (rc <= 0)
 		return rc;
 	*records = (struct mb_str){ buf->p, buf->len };
-	return !looks_like_control(records->p, records->len);
+	return 1;
 }
 
 /* The records only, as others wait for where they end. */
@@ -255,10 +254,11 @@ mb_reading_take(struct mb_reading *r, const struct mb_reading_block *b,
 }
 
 void
-mb_reading_leave(struct mb_reading *r, size_t len)
+mb_reading_leave(struct mb_reading *r, size_t len, bool is_control)
 {
 	pthread_mutex_lock(&r->mutex);
 	r->pos -= len;
+	r->has_stopped |= is_control;
 	pthread_mutex_unlock(&r->mutex);
 }
 

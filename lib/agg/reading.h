@@ -14,7 +14,8 @@
  *	mb_reading_pos		when all have been taken
  *
  * A thread that takes them all finds the records' end itself, as it goes
- * through them, and says what it leaves for the next block.
+ * through them, and lines that look like control; it says what it leaves for
+ * the next block.
  *
  * A reading stops early in front of a record that is very long, a line that
  * looks like control, and where the file is shorter than it was.
@@ -65,8 +66,14 @@ MB_CHECK int mb_reading_take(struct mb_reading *r,
     const struct mb_reading_block *b, struct mb_buf *buf,
     struct mb_str *records, uint64_t *pos, struct mb_err *err);
 
-/* The last `len` bytes that were taken come again with the next block. */
-void mb_reading_leave(struct mb_reading *r, size_t len);
+/*
+ * The last `len` bytes that were taken come again with the next block; or, as
+ * they begin with a record that has such a line, there will be none.
+ */
+void mb_reading_leave(struct mb_reading *r, size_t len, bool is_control);
+
+/* Does a line, among these or at p, look like control? */
+bool mb_reading_is_control(const char *p, size_t len);
 
 /* Behind the last record that was taken. */
 uint64_t mb_reading_pos(struct mb_reading *r);

@@ -516,26 +516,45 @@ take_ahead(struct mb_work *w, struct worker *worker, struct job *job,
 	return 0;
 }
 
+/* Must the job stop in front of these bytes? */
+static bool
+is_control(struct job *job, const char *p, size_t len)
+{
+	return job->looks_for_control &&
+	    (job->is_control = mb_reading_is_control(p, len));
+}
+
 int
 mb_work_take(struct mb_work *w, struct worker *worker, struct job *job,
     struct mb_str *data, bool is_last)
 {
 	struct mb_rows *rows;
 	struct mb_row row;
+	const char *p;
 	int rc;
 
+	if (mb_work_passes(w) && is_control(job, data->p, data->len))
+		return 0;
 	for (;;) {
 		if (!mb_work_passes(w) && (rows = mb_reader_ahead(worker->reader,
 		    *data)) != NULL) {
+			if (mb_reader_may_have_control(worker->reader) &&
+			    is_control(job, data->p,
+			    rows->start[rows->n_records] - rows->start[0]))
+				return 0;
 			if ((rc = take_ahead(w, worker, job, rows)) < 0)
 				break;
 			mb_reader_pass(worker->reader, data);
 			job->end = mb_reader_off(worker->reader);
 		} else {
+			p = data->p;
 			rc = mb_reader_next(worker->reader, data, is_last,
 			    &row, &job->err);
 			if (rc <= 0)
 				break;
+			if (!mb_work_passes(w) &&
+			    is_control(job, p, (size_t)(data->p - p)))
+				return 0;
 			take_row(w, worker, job, &row);
 			job->end = row.end;
 		}

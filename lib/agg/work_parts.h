@@ -54,6 +54,8 @@ struct job {
 	struct mb_arena arena;		/* what they point to */
 	struct mb_buf rows;
 	uint64_t end;			/* of its last record */
+	bool looks_for_control;		/* with a thread that is alone: … */
+	bool is_control;		/* … it has stopped in front of such */
 	struct mb_err err;
 	char apart[LINE];
 };

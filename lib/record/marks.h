@@ -21,6 +21,8 @@ enum {
 	MB_MARKS_REACH = 32768,	/* a look goes so far, and fits 15 bits */
 	MB_MARKS_SLACK = 64,	/* bytes behind the last mark that are there */
 	MB_MARKS_FIRST = 32,
+	MB_MARKS_WATCHED = 0x1e,	/* of interest to who looks for control
+					   lines, which begin with it */
 
 	/* csv, tsv, lines: what a mark holds */
 	MB_MARK_PLACE = 0x7fff,
@@ -39,6 +41,8 @@ struct mb_marks {
 	bool has_cr;		/* csv, tsv, lines: before a line's LF */
 	bool has_codes;		/* csv, tsv */
 	bool has_escapes;	/* ndjson: a backslash */
+	/* Among the bytes looked at; false is sure. */
+	bool has_watched;
 
 	/*
 	 * Offsets from p, from MB_MARKS_FIRST on; the one before is one less

@@ -1000,6 +1000,12 @@ mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 	return rows;
 }
 
+bool
+mb_reader_may_have_control(const struct mb_reader *r)
+{
+	return r->marks->has_watched;
+}
+
 /* Record i of the rows, whatever it is. */
 int
 mb_reader_read(struct mb_reader *r, size_t i, struct mb_row *row,

@@ -99,6 +99,8 @@ MB_CHECK int mb_reader_next(struct mb_reader *r, struct mb_str *data,
  * whatever it is.  mb_reader_pass then moves on behind all of them.
  */
 struct mb_rows *mb_reader_ahead(struct mb_reader *r, struct mb_str data);
+/* Is MB_MARKS_WATCHED among their bytes?  false is sure. */
+bool mb_reader_may_have_control(const struct mb_reader *r);
 MB_CHECK int mb_reader_read(struct mb_reader *r, size_t i,
     struct mb_row *row, struct mb_err *err);
 void mb_reader_pass(struct mb_reader *r, struct mb_str *data);
