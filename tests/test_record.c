@@ -633,6 +633,88 @@ looking_ahead_changes_nothing(void **state)
 	mb_buf_release(&rows);
 }
 
+/* Records of `width` fields, each named after its place, as they are written. */
+static void
+make_wide(struct mb_buf *in, struct mb_names *header, unsigned width,
+    unsigned n_records)
+{
+	char name[12];
+
+	mb_names_reset(header);
+	mb_buf_reset(in);
+	for (unsigned f = 0; f < width; f++) {
+		snprintf(name, sizeof name, "f%u", f);
+		mb_names_add(header, mb_str(name));
+	}
+	for (unsigned i = 0; i < n_records; i++)
+		for (unsigned f = 0; f < width; f++) {
+			/* No blank line. */
+			for (unsigned n = pick(6) + (width == 1); n > 0; n--)
+				mb_buf_addc(in, "abcdefgh"[pick(8)]);
+			mb_buf_addc(in, f + 1 < width ? ',' : '\n');
+		}
+}
+
+/* Each field of each record that is found by looking ahead. */
+static void
+check_wide(struct mb_str data, const struct mb_names *header, enum mb_isa isa)
+{
+	const struct mb_reader_config config = { .format = MB_CSV,
+		.fields = header->v, .n_fields = header->n, .isa = isa };
+	struct mb_err err = { 0 };
+	const char *p = data.p;
+	struct mb_reader *r;
+	struct mb_rows *rows;
+	size_t n_rows = 0;
+
+	mb_reader_open(&r, &config);
+	assert_int_equal(mb_reader_begin(r, header, 0, &err), 0);
+	while ((rows = mb_reader_ahead(r, data)) != NULL) {
+		assert_int_equal(rows->n, rows->n_records);
+		assert_ptr_equal(rows->p + rows->start[0], p);
+		for (size_t i = 0; i < rows->n; i++)
+			for (size_t f = 0; f < header->n; f++) {
+				const struct mb_view *v = &rows->view[f *
+				    MB_ROWS + i];
+				const char *end = strpbrk(p, ",\n");
+
+				if (rows->p + v->start != p || v->len !=
+				    (size_t)(end - p) || (v->kind == MB_NULL) !=
+				    (v->len == 0))
+					fail_msg("isa %d, %zu fields: field %zu "
+					    "of record %zu: \"%.*s\"", (int)isa,
+					    header->n, f, i, (int)v->len,
+					    rows->p + v->start);
+				p = end + 1;
+			}
+		assert_ptr_equal(rows->p + rows->start[rows->n], p);
+		n_rows += rows->n;
+		mb_reader_pass(r, &data);
+	}
+	assert_true(n_rows > 0);
+	mb_reader_close(r);
+}
+
+static void
+records_may_have_any_number_of_fields(void **state)
+{
+	struct mb_names header = { 0 };
+	struct mb_buf in = { 0 };
+
+	(void)state;
+	seed_random();
+	for (unsigned width = 1; width <= 40; width++) {
+		make_wide(&in, &header, width, 260 + pick(30));
+		for (enum mb_isa isa = MB_ISA_PORTABLE; isa <= MB_ISA_AVX512;
+		    isa++)
+			if (mb_isa_is_there(isa))
+				check_wide((struct mb_str){ in.p, in.len },
+				    &header, isa);
+	}
+	mb_names_release(&header);
+	mb_buf_release(&in);
+}
+
 /* Many at once: also what must be decoded, and that twice if wanted twice. */
 static void
 texts_to_decode_do_not_make_a_record_odd(void **state)
@@ -679,7 +761,7 @@ texts_to_decode_do_not_make_a_record_odd(void **state)
 
 			assert_int_equal(rows->n, rows->n_records);
 			for (size_t k = 0; k < rows->n; k++) {
-				assert_memory_equal(rows->p + rows->start[k],
+				assert_memory_equal(rows->p + k * len,
 				    cases[i].record, len);
 				for (size_t f = 0; f < 3; f++) {
 					struct mb_value v = mb_view_value(rows,
@@ -1013,6 +1095,7 @@ main(void)
 		cmocka_unit_test(a_reader_begins_anew_and_tells_what_it_saw),
 		cmocka_unit_test(hostile_records_cost_no_more_than_others),
 		cmocka_unit_test(looking_ahead_changes_nothing),
+		cmocka_unit_test(records_may_have_any_number_of_fields),
 		cmocka_unit_test(texts_to_decode_do_not_make_a_record_odd),
 		cmocka_unit_test(csv_records_are_what_libcsv_says),
 		cmocka_unit_test(

@@ -31,7 +31,11 @@ struct mb_rows {
 	 */
 	const char *p;
 	size_t n_records;	/* looked at: ordinary and odd ones */
-	uint32_t start[MB_ROWS + 1];	/* of each, and the end of the last */
+	/*
+	 * Where the first begins and the last ends: start[0] and
+	 * start[n_records].  Of ndjson also where each begins.
+	 */
+	uint32_t start[MB_ROWS + 1];
 	size_t n;		/* ordinary ones */
 	uint16_t record[MB_ROWS];	/* which record row i is, from 0 */
 	size_t n_odd;
