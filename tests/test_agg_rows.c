@@ -22,6 +22,17 @@
 
 #include "new_seed.h"
 
+/* The next of the instructions that the rows can be worked on with. */
+static bool
+next_isa(struct mb_rows *rows)
+{
+	while (rows->isa < MB_ISA_AVX512)
+		if (mb_isa_is_there(++rows->isa) && rows->isa != MB_ISA_NONE)
+			return true;
+	rows->isa = MB_ISA_BEST;
+	return false;
+}
+
 /* A number as people write them, or what only looks like one. */
 static void
 add_number_like(struct mb_buf *b)
@@ -111,6 +122,10 @@ test_columns(void **state)
 			if (round % 3 == 0)
 				mb_buf_addf(&text, "%d.%d", rand() % 1000,
 				    rand() % 10);
+			else if (round % 3 == 1 && rand() % 64 != 0)
+				/* Alike, but for few. */
+				mb_buf_addf(&text, "%.*f", round / 3 % 5,
+				    (rand() % 1000000) / 1e4);
 			else
 				add_number_like(&text);
 			/* Behind the rows there is what there is. */
@@ -123,10 +138,8 @@ test_columns(void **state)
 		for (int i = 0; i < MB_VIEW_SLACK; i++)
 			mb_buf_addc(&text, '7');
 		rows.p = text.p;
-		for (rows.isa = MB_ISA_PORTABLE; rows.isa <= MB_ISA_AVX512;
-		    rows.isa++)
-			if (mb_isa_is_there(rows.isa))
-				check_column(&rows);
+		while (next_isa(&rows))
+			check_column(&rows);
 		rows.isa = MB_ISA_PORTABLE;
 		memset(odd, 0, sizeof odd);
 		(void)mb_column_read(&c, &rows, view, odd);
@@ -319,12 +332,9 @@ test_keys(void **state)
 	(void)state;
 	new_seed();
 	for (size_t n_keys = 0; n_keys <= N_FIELDS; n_keys++) {
-		for (rows.isa = MB_ISA_PORTABLE; rows.isa <= MB_ISA_AVX512;
-		    rows.isa++) {
+		while (next_isa(&rows)) {
 			struct mb_keys *t, *one;
 
-			if (!mb_isa_is_there(rows.isa))
-				continue;
 			mb_keys_open(&t, n_keys, 8, (uint64_t)rand());
 			mb_keys_open(&one, n_keys, 8, (uint64_t)rand());
 			/* Narrow ones first: each width must find them. */
@@ -429,12 +439,10 @@ test_memo(void **state)
 
 	(void)state;
 	new_seed();
-	for (rows.isa = MB_ISA_PORTABLE; rows.isa <= MB_ISA_AVX512;
-	    rows.isa++) {
-		if (!mb_isa_is_there(rows.isa))
-			continue;
+	while (next_isa(&rows)) {
 		for (size_t n_keys = 1; n_keys <= N_FIELDS; n_keys++) {
 			check_memo(&rows, &text, n_keys, 2);
+			check_memo(&rows, &text, n_keys, 3);
 			check_memo(&rows, &text, n_keys, 7);
 			check_memo(&rows, &text, n_keys, 15);
 			check_memo(&rows, &text, n_keys, 31);
@@ -448,7 +456,7 @@ test_memo(void **state)
  * Totals.
  */
 
-enum { N_GROUPS = 20 };
+enum { N_GROUPS = 40 };
 
 /* A column of some kind, which changes seldom. */
 static void
@@ -554,9 +562,12 @@ test_totals(void **state)
 {
 	static const char *const lists[] = { "count,sum:a,max:b",
 		"avg:a,min:a,max:a,count:b", "var:a,sum:b,min:b,count",
-		"stddev:a,sum:a,max:a,count:a", "max:a", "count" };
-	static struct mb_view view[3 * MB_ROWS];
-	static struct mb_column columns[2];
+		"stddev:a,sum:a,max:a,count:a", "max:a", "count",
+		"sum:a,sum:b", "max:a,sum:b", "min:a,min:b", "avg:a,max:a,min:b",
+		"sum:a,sum:b,max:c", "max:a,avg:b,min:b,sum:c,max:c" };
+	enum { N_LISTS = sizeof lists / sizeof *lists };
+	static struct mb_view view[4 * MB_ROWS];
+	static struct mb_column columns[3];
 	struct mb_rows rows = { .view = view };
 	struct mb_err err = { 0 };
 	size_t n_taken = 0, n_slots = 0;
@@ -567,10 +578,11 @@ test_totals(void **state)
 		struct states one, many;
 		struct mb_totals *t;
 		struct mb_query q = { 0 };
-		size_t n_groups = round % 5 == 0 ? 1 : 1 + (size_t)rand() % 3;
-		int kinds[2] = { rand() % 64, rand() % 64 };
+		size_t n_groups = round % 5 == 0 ? 1 : 1 + (size_t)rand() %
+		    (N_GROUPS - 1);
+		int kinds[3] = { rand() % 64, rand() % 64, rand() % 64 };
 
-		if (mb_query_add_aggregates(&q, lists[round % 6], &err) < 0 ||
+		if (mb_query_add_aggregates(&q, lists[round % N_LISTS], &err) < 0 ||
 		    mb_query_finish(&q, NULL, 0, &err) < 0)
 			fail_msg("%s", err.msg);
 		open_states(&one, &q);
@@ -724,10 +736,7 @@ test_many_keys(void **state)
 
 	(void)state;
 	new_seed();
-	for (rows.isa = MB_ISA_PORTABLE; rows.isa <= MB_ISA_AVX512;
-	    rows.isa++) {
-		if (!mb_isa_is_there(rows.isa))
-			continue;
+	while (next_isa(&rows)) {
 		mb_keys_open(&t, 1, 8, (uint64_t)rand());
 		for (size_t begin = 0; begin < 2 * N; begin += MB_ROWS) {
 			mb_buf_reset(&text);

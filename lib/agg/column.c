@@ -180,73 +180,158 @@ close_gaps(__m512i *t, __m512i *places, __m512i other, __mmask8 pointed)
 	return bad;
 }
 
-/* What read_word does, for eight at a time; longer ones one by one. */
+/* Eight values as they stand, and of which of them something must be asked. */
+struct eight {
+	__m512i v;		/* the views */
+	__m512i len;
+	__m512i text;		/* the first eight bytes of each */
+	__m512i digits;		/* … as numbers, zeros in front */
+	__m512i other;		/* 0x80 where there is no digit */
+};
+
+/* For texts of up to eight bytes: the last one on top, zeros in front. */
+AVX512 static inline __attribute__((always_inline)) void
+align_eight(struct eight *e)
+{
+	e->digits = _mm512_sllv_epi64(_mm512_xor_epi64(e->text,
+	    _mm512_set1_epi8('0')), _mm512_sub_epi64(_mm512_set1_epi64(64),
+	    _mm512_slli_epi64(e->len, 3)));
+	e->other = _mm512_and_epi64(_mm512_or_epi64(e->digits,
+	    _mm512_add_epi8(e->digits, _mm512_set1_epi8(0x76))),
+	    _mm512_set1_epi8((char)0x80));
+}
+
+/* What read_word does, for those that are in `all`; longer ones one by one. */
+AVX512 static void
+read_eight(struct mb_column *c, struct gist *gist, bool *odd, const char *p,
+    const struct mb_view *view, size_t i, __mmask8 all)
+{
+	const __m512i zero = _mm512_setzero_si512();
+	const __m512i one = _mm512_set1_epi64(1);
+	struct eight e;
+	__mmask8 there, longer, negative, bad = 0, pointed;
+	__m512i t, places = zero;
+	unsigned most, least;
+
+	e.v = _mm512_maskz_loadu_epi64(all, &view[i]);
+	e.len = _mm512_and_epi64(_mm512_srli_epi64(e.v, 32),
+	    _mm512_set1_epi64(0xffff));
+	there = _mm512_test_epi64_mask(e.len, e.len);
+	e.text = mb_eight_words(p, &view[i], e.v, there);
+	longer = _mm512_cmpgt_epu64_mask(e.len, _mm512_set1_epi64(8));
+	negative = _mm512_cmpeq_epi64_mask(_mm512_and_epi64(e.text,
+	    _mm512_set1_epi64(0xff)), _mm512_set1_epi64('-'));
+	e.text = _mm512_mask_srli_epi64(e.text, negative, e.text, 8);
+	e.len = _mm512_mask_sub_epi64(e.len, negative, e.len, one);
+	bad = _mm512_mask_testn_epi64_mask(negative, e.len, e.len);
+	align_eight(&e);
+	t = e.digits;
+	pointed = _mm512_test_epi64_mask(e.other, e.other);
+	bad |= close_gaps(&t, &places, e.other, pointed);
+	t = join_eight(t);
+	_mm512_storeu_si512(&c->units[i], _mm512_maskz_mov_epi64(there,
+	    _mm512_mask_sub_epi64(t, negative, zero, t)));
+	bad = (__mmask8)((bad & there) & ~longer);
+	gist->n_values -= (unsigned)__builtin_popcount(all & ~there);
+	all = (__mmask8)(there & ~longer & ~bad);
+	most = (unsigned)_mm512_mask_reduce_max_epu64(all, places);
+	least = all == 0 ? MB_COLUMN_NULL :
+	    (unsigned)_mm512_mask_reduce_min_epu64(all, places);
+	gist->most = most > gist->most ? most : gist->most;
+	gist->least = least < gist->least ? least : gist->least;
+	places = _mm512_mask_mov_epi64(_mm512_set1_epi64(MB_COLUMN_NULL), all,
+	    places);
+	_mm_storel_epi64((__m128i *)&c->places[i],
+	    _mm512_cvtepi64_epi8(places));
+	for (; bad != 0; bad &= (__mmask8)(bad - 1)) {
+		odd[i + (unsigned)__builtin_ctz(bad)] = true;
+		gist->has_odd = true;
+	}
+	for (; longer != 0; longer &= (__mmask8)(longer - 1))
+		read_value(c, gist, odd, p, view,
+		    i + (unsigned)__builtin_ctz(longer));
+}
+
+AVX512 static inline __attribute__((always_inline)) void
+load_eight(struct eight *e, const char *p, const struct mb_view *view)
+{
+	e->v = _mm512_loadu_si512(view);
+	e->len = _mm512_and_epi64(_mm512_srli_epi64(e->v, 32),
+	    _mm512_set1_epi64(0xffff));
+	e->text = mb_eight_words(p, view, e->v, 0xff);
+	align_eight(e);
+}
+
+/*
+ * Most columns have values that are alike: no longer than a word, without sign,
+ * and with the point, if any, at one place.  For sixteen of these there is
+ * little to be asked.  False: they aren't.
+ */
+AVX512 static inline __attribute__((always_inline)) bool
+read_alike(struct mb_column *c, struct gist *gist, const char *p,
+    const struct mb_view *view, size_t i)
+{
+	const __m512i eight = _mm512_set1_epi64(8), one = _mm512_set1_epi64(1);
+	struct eight a, b;
+	__m512i point, below, byte;
+	unsigned places;
+	__mmask8 differ;
+
+	load_eight(&a, p, view + i);
+	load_eight(&b, p, view + i + 8);
+	point = _mm512_broadcastq_epi64(_mm512_castsi512_si128(a.other));
+	differ = _mm512_cmpge_epu64_mask(_mm512_sub_epi64(a.len, one), eight) |
+	    _mm512_cmpge_epu64_mask(_mm512_sub_epi64(b.len, one), eight) |
+	    _mm512_cmpneq_epi64_mask(a.other, point) |
+	    _mm512_cmpneq_epi64_mask(b.other, point);
+	if (differ != 0)
+		return false;
+	places = 0;
+	if (_mm512_test_epi64_mask(point, point) != 0) {
+		uint64_t at = (uint64_t)_mm_cvtsi128_si64(
+		    _mm512_castsi512_si128(point));
+
+		if ((at & (at - 1)) != 0 || at >> 63 != 0)
+			return false;
+		places = 7 - (unsigned)__builtin_ctzll(at) / 8;
+		byte = _mm512_sub_epi64(_mm512_slli_epi64(point, 1),
+		    _mm512_srli_epi64(point, 7));
+		point = _mm512_and_epi64(byte, _mm512_set1_epi8('.' ^ '0'));
+		if ((_mm512_cmpneq_epi64_mask(_mm512_and_epi64(a.digits,
+		    byte), point) | _mm512_cmpneq_epi64_mask(_mm512_and_epi64(
+		    b.digits, byte), point)) != 0)
+			return false;
+		/* What is below goes up by a byte. */
+		below = _mm512_sub_epi64(_mm512_set1_epi64((long long)(at >>
+		    7)), one);
+		a.digits = _mm512_add_epi64(_mm512_andnot_epi64(
+		    _mm512_or_epi64(below, byte), a.digits),
+		    _mm512_slli_epi64(_mm512_and_epi64(a.digits, below), 8));
+		b.digits = _mm512_add_epi64(_mm512_andnot_epi64(
+		    _mm512_or_epi64(below, byte), b.digits),
+		    _mm512_slli_epi64(_mm512_and_epi64(b.digits, below), 8));
+	}
+	_mm512_storeu_si512(&c->units[i], join_eight(a.digits));
+	_mm512_storeu_si512(&c->units[i + 8], join_eight(b.digits));
+	_mm_storeu_si128((__m128i *)&c->places[i],
+	    _mm_set1_epi8((char)places));
+	gist->most = places > gist->most ? places : gist->most;
+	gist->least = places < gist->least ? places : gist->least;
+	return true;
+}
+
 AVX512 static void
 read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
     const char *p, const struct mb_view *view, size_t n)
 {
-	const __m512i zero = _mm512_setzero_si512();
-	const __m512i one = _mm512_set1_epi64(1);
-	__m512i least = _mm512_set1_epi64(MB_COLUMN_NULL), most = zero;
-
-	for (size_t i = 0; i < n; i += 8) {
-		__mmask8 all = (__mmask8)_bzhi_u32(0xff,
-		    n - i < 8 ? (unsigned)(n - i) : 8),
-		    there, longer, negative, bad, pointed;
-		__m512i v = _mm512_maskz_loadu_epi64(all, &view[i]);
-		__m512i len = _mm512_and_epi64(_mm512_srli_epi64(v, 32),
-		    _mm512_set1_epi64(0xffff));
-		__m512i t, other, places;
-
-		there = _mm512_test_epi64_mask(len, len);
-		t = mb_eight_words(p, &view[i], v, there);
-		longer = _mm512_cmpgt_epu64_mask(len, _mm512_set1_epi64(8));
-		negative = _mm512_cmpeq_epi64_mask(
-		    _mm512_and_epi64(t, _mm512_set1_epi64(0xff)),
-		    _mm512_set1_epi64('-'));
-		bad = 0;
-		/* Mostly a column has signs, or points, or hasn't any. */
-		if (negative != 0) {
-			t = _mm512_mask_srli_epi64(t, negative, t, 8);
-			len = _mm512_mask_sub_epi64(len, negative, len, one);
-			bad = _mm512_mask_testn_epi64_mask(negative, len, len);
-		}
-		/* The last byte on top, and zeros in front of the first. */
-		t = _mm512_sllv_epi64(_mm512_xor_epi64(t,
-		    _mm512_set1_epi8('0')), _mm512_sub_epi64(
-		    _mm512_set1_epi64(64), _mm512_slli_epi64(len, 3)));
-		/* 0x80 where there is no digit. */
-		other = _mm512_and_epi64(_mm512_or_epi64(t, _mm512_add_epi8(t,
-		    _mm512_set1_epi8(0x76))), _mm512_set1_epi8((char)0x80));
-		pointed = _mm512_test_epi64_mask(other, other);
-		places = zero;
-		if (pointed != 0)
-			bad |= close_gaps(&t, &places, other, pointed);
-		t = join_eight(t);
-		t = _mm512_maskz_mov_epi64(there, _mm512_mask_sub_epi64(t,
-		    negative, zero, t));
-		_mm512_storeu_si512(&c->units[i], t);
-		bad = (__mmask8)((bad & there) & ~longer);
-		gist->n_values -= (unsigned)__builtin_popcount(all & ~there);
-		all = (__mmask8)(there & ~longer & ~bad);
-		most = _mm512_mask_max_epu64(most, all, most, places);
-		least = _mm512_mask_min_epu64(least, all, least, places);
-		places = _mm512_mask_mov_epi64(_mm512_set1_epi64(
-		    MB_COLUMN_NULL), all, places);
-		_mm_storel_epi64((__m128i *)&c->places[i],
-		    _mm512_cvtepi64_epi8(places));
-		for (; bad != 0; bad &= (__mmask8)(bad - 1)) {
-			odd[i + (unsigned)__builtin_ctz(bad)] = true;
-			gist->has_odd = true;
-		}
-		for (; longer != 0; longer &= (__mmask8)(longer - 1))
-			read_value(c, gist, odd, p, view,
-			    i + (unsigned)__builtin_ctz(longer));
+	for (size_t i = 0; i < n; i += 16) {
+		if (n - i >= 16 && read_alike(c, gist, p, view, i))
+			continue;
+		for (size_t k = i; k < i + 16 && k < n; k += 8)
+			read_eight(c, gist, odd, p, view, k,
+			    (__mmask8)_bzhi_u32(0xff, n - k < 8 ?
+			    (unsigned)(n - k) : 8));
 	}
-	if (_mm512_reduce_max_epu64(most) > gist->most)
-		gist->most = (unsigned)_mm512_reduce_max_epu64(most);
-	if (_mm512_reduce_min_epu64(least) < gist->least)
-		gist->least = (unsigned)_mm512_reduce_min_epu64(least);
 }
 #endif
 
