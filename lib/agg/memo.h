@@ -23,8 +23,8 @@ struct mb_memo {
 	/* private */
 	uint64_t factor[4];
 	uint64_t *entries;
-	unsigned bits, n_words;	/* of buckets; of a row's keys */
-	unsigned key_words;	/* of one key */
+	unsigned bits;		/* of buckets */
+	unsigned form, n_words;	/* of a row's keys */
 	size_t n_used;
 };
 
