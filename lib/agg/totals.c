@@ -7,7 +7,6 @@
 
 enum {
 	NEAR = 256 * 1024,	/* bytes of words that stay near */
-	LANES = 8,
 };
 
 /*
@@ -22,8 +21,8 @@ enum {
  *
  * and of each slot that counts values how many were null.
  *
- * A lone group has LANES of them, by turns, so that an addition doesn't wait
- * for the one before.
+ * Where there are few groups each has several of them, lanes, by turns, so that
+ * an addition seldom waits for the one before.
  */
 enum { PER_NUMBER = 7 };
 
@@ -50,8 +49,8 @@ struct mb_totals {
 	size_t width;		/* words of a group */
 	int64_t *fresh;		/* as they begin */
 	int64_t *words;
-	size_t n, cap;		/* groups, or lanes */
-	bool is_laned;
+	size_t n, cap;		/* lanes */
+	unsigned lane_bits;	/* 1 << lane_bits of each group */
 	bool is_off;		/* too many groups */
 	int64_t *at[MB_ROWS];	/* of the rows in hand */
 };
@@ -114,12 +113,18 @@ void
 mb_totals_reset(struct mb_totals *t)
 {
 	t->n = 0;
-	t->is_laned = false;
 	for (size_t i = 0; i < t->q->n_numbers; i++) {
 		t->numbers[i].scale = 0;
 		t->numbers[i].is_mixed = false;
 		t->numbers[i].bound = 0;
 	}
+}
+
+/* A group of eight gets the first row again after eight; of many, at random. */
+static unsigned
+lane_bits_of(size_t n_groups)
+{
+	return n_groups == 1 ? 3 : n_groups <= 8 ? 2 : n_groups <= 32 ? 1 : 0;
 }
 
 /*
@@ -158,13 +163,13 @@ mb_totals_begin(struct mb_totals *t, const struct mb_rows *rows,
 	t->is_off = n_groups * t->width * sizeof *t->words > NEAR;
 	if (t->is_off)
 		return t->n == 0;
-	if (t->is_laned && n_groups > 1)
+	if (t->n > 0 && t->lane_bits != lane_bits_of(n_groups))
 		return false;
 	for (size_t i = 0; i < t->q->n_numbers; i++)
 		ok &= prepare(&t->numbers[i], &columns[i], rows->n, t->n == 0);
 	if (!ok)
 		return false;
-	t->is_laned = n_groups == 1;
+	t->lane_bits = lane_bits_of(n_groups);
 	return true;
 }
 
@@ -251,9 +256,6 @@ add_number(struct mb_totals *t, const struct number *x,
 		add_column(t->at, at, c, n, x->factor, mixed, sum, squares, \
 		    range); \
 		break
-	CASE(0, 0, 0, 1);
-	CASE(0, 1, 0, 0);
-	CASE(0, 1, 0, 1);
 	CASE(0, 1, 1, 0);
 	CASE(0, 1, 1, 1);
 	CASE(1, 0, 0, 1);
@@ -262,6 +264,128 @@ add_number(struct mb_totals *t, const struct number *x,
 	CASE(1, 1, 1, 0);
 	CASE(1, 1, 1, 1);
 #undef CASE
+	}
+}
+
+/* A number that is no more than a sum, a range, or both of what isn't null. */
+struct plain {
+	const int64_t *units;
+	size_t at;		/* of its words */
+	enum { NOTHING, SUM, RANGE, SUM_AND_RANGE } kind;
+};
+
+INLINE void
+add_plain(int64_t *w, const struct plain *x, size_t i, const unsigned kind)
+{
+	int64_t u = x->units[i], *range = w + x->at + (kind & SUM);
+
+	if ((kind & SUM) != 0)
+		w[x->at] += u;
+	if ((kind & RANGE) != 0 && u < range[0])
+		range[0] = u;
+	if ((kind & RANGE) != 0 && u > range[1])
+		range[1] = u;
+}
+
+/*
+ * Two of them at once; with the first two the rows are found, and counted.
+ * One pass for each thing to be done took twice as long.
+ */
+INLINE void
+add_two(struct mb_totals *t, const uint32_t *numbers, size_t n,
+    const struct plain *x, const struct plain *y, const bool is_first,
+    const unsigned x_kind, const unsigned y_kind)
+{
+	const struct plain a = *x, b = *y;
+	const unsigned bits = t->lane_bits, mask = (1u << bits) - 1;
+	const size_t width = t->width;
+	int64_t *const words = t->words, **at = t->at;
+
+	for (size_t i = 0; i < n; i++) {
+		int64_t *w;
+
+		if (is_first) {
+			w = words + ((size_t)numbers[i] << bits |
+			    ((unsigned)i & mask)) * width;
+			at[i] = w;
+			w[0]++;
+		} else {
+			w = at[i];
+		}
+		if (x_kind != NOTHING)
+			add_plain(w, &a, i, x_kind);
+		if (y_kind != NOTHING)
+			add_plain(w, &b, i, y_kind);
+	}
+}
+
+static void
+add_pair(struct mb_totals *t, const uint32_t *numbers, size_t n,
+    const struct plain pair[2], bool is_first)
+{
+	const struct plain *x = &pair[pair[0].kind < pair[1].kind];
+	const struct plain *y = &pair[pair[0].kind >= pair[1].kind];
+
+	switch (is_first << 4 | x->kind << 2 | y->kind) {
+#define CASE(first, x_kind, y_kind) \
+	case (first) << 4 | (x_kind) << 2 | (y_kind): \
+		add_two(t, numbers, n, x, y, first, x_kind, y_kind); \
+		break
+#define CASES(x_kind, y_kind) \
+	CASE(0, x_kind, y_kind); \
+	CASE(1, x_kind, y_kind)
+	CASE(1, NOTHING, NOTHING);
+	CASES(SUM, NOTHING);
+	CASES(RANGE, NOTHING);
+	CASES(SUM_AND_RANGE, NOTHING);
+	CASES(SUM, SUM);
+	CASES(RANGE, SUM);
+	CASES(RANGE, RANGE);
+	CASES(SUM_AND_RANGE, SUM);
+	CASES(SUM_AND_RANGE, RANGE);
+	CASES(SUM_AND_RANGE, SUM_AND_RANGE);
+#undef CASES
+#undef CASE
+	}
+}
+
+static bool
+is_plain(const struct number *x)
+{
+	return x->is_used && x->is_taken && !x->is_mixed && !x->has_squares;
+}
+
+/* All numbers, the plain ones two by two; the first two may be none. */
+static void
+add_numbers(struct mb_totals *t, const struct mb_column *columns, size_t n,
+    const uint32_t *numbers)
+{
+	struct plain pair[2] = { { .kind = NOTHING }, { .kind = NOTHING } };
+	size_t n_pair = 0;
+	bool is_first = true;
+
+	for (size_t i = 0; i < t->q->n_numbers; i++) {
+		const struct number *x = &t->numbers[i];
+
+		if (!is_plain(x))
+			continue;
+		pair[n_pair++] = (struct plain){ columns[i].units, x->at,
+			(x->has_sum ? SUM : 0) | (x->has_range ? RANGE : 0) };
+		if (n_pair < 2)
+			continue;
+		add_pair(t, numbers, n, pair, is_first);
+		is_first = false;
+		n_pair = 0;
+	}
+	if (n_pair < 2)
+		pair[1].kind = NOTHING;
+	if (n_pair == 1 || is_first)
+		add_pair(t, numbers, n, pair, is_first);
+	for (size_t i = 0; i < t->q->n_numbers; i++) {
+		const struct number *x = &t->numbers[i];
+
+		if (x->is_used && x->is_taken && !is_plain(x))
+			add_number(t, x, &columns[i], n);
 	}
 }
 
@@ -286,20 +410,12 @@ mb_totals_add(struct mb_totals *t, const struct mb_rows *rows,
 	memset(t->is_taken, false, q->n_slots * sizeof *t->is_taken);
 	if (t->is_off)
 		return t->is_taken;
-	make_room(t, t->is_laned ? LANES : n_groups);
+	make_room(t, n_groups << t->lane_bits);
 	for (size_t i = 0; i < q->n_numbers; i++)
 		if (!t->numbers[i].is_taken || !columns[i].is_uniform ||
 		    columns[i].scale != t->numbers[i].scale)
 			mix(t, &t->numbers[i]);
-	for (size_t i = 0; i < n; i++) {
-		size_t group = t->is_laned ? i % LANES : numbers[i];
-
-		t->at[i] = t->words + group * t->width;
-		t->at[i][0]++;
-	}
-	for (size_t i = 0; i < q->n_numbers; i++)
-		if (t->numbers[i].is_used && t->numbers[i].is_taken)
-			add_number(t, &t->numbers[i], &columns[i], n);
+	add_numbers(t, columns, n, numbers);
 	for (size_t i = 0; i < q->n_slots; i++) {
 		const struct mb_slot *s = &q->slots[i];
 
@@ -361,7 +477,7 @@ mb_totals_each(const struct mb_totals *t, void (*put)(void *context,
 			else if (slot->kind >= MB_SLOT_SUM)
 				total = total_of(&t->numbers[slot->number], w);
 			if (total.n > 0)
-				put(context, t->is_laned ? 0 : i, s, &total);
+				put(context, i >> t->lane_bits, s, &total);
 		}
 	}
 }
