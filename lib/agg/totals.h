@@ -43,8 +43,8 @@ const bool *mb_totals_add(struct mb_totals *t, const struct mb_rows *rows,
     const uint32_t *numbers);
 
 /*
- * Call `put` for each slot of each group that has a total; several times for a
- * group that was alone.  A slot of kinds other than those that are added isn't
+ * Call `put` for each slot of each group that has a total; several times, where
+ * there are few groups.  A slot of kinds other than those that are added isn't
  * put.
  */
 void mb_totals_each(const struct mb_totals *t, void (*put)(void *context,
