@@ -9,6 +9,7 @@
 #endif
 
 #include "base/line.h"
+#include "base/load.h"
 #include "record/split.h"
 
 enum { STEP = 64 };
@@ -90,18 +91,6 @@ zeros(uint64_t x)
 }
 
 INLINE uint64_t
-load_word(const char *p)
-{
-	uint64_t word;
-
-	memcpy(&word, p, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	word = __builtin_bswap64(word);
-#endif
-	return word;
-}
-
-INLINE uint64_t
 all(char c)
 {
 	return 0x0101010101010101u * (unsigned char)c;
@@ -112,7 +101,7 @@ masks_portable(struct masks *m, const char *p, char delimiter, char quote)
 {
 	*m = (struct masks){ 0 };
 	for (int i = 0; i < STEP; i += 8) {
-		uint64_t word = load_word(p + i);
+		uint64_t word = mb_load_8(p + i);
 
 		m->lf |= zeros(word ^ all('\n')) << i;
 		m->cr |= zeros(word ^ all('\r')) << i;
@@ -128,7 +117,7 @@ plain_portable(struct plain_masks *m, const char *p, char delimiter,
 {
 	*m = (struct plain_masks){ 0 };
 	for (int i = 0; i < STEP; i += 8) {
-		uint64_t word = load_word(p + i);
+		uint64_t word = mb_load_8(p + i);
 
 		m->lf |= zeros(word ^ all('\n')) << i;
 		m->cr |= zeros(word ^ all('\r')) << i;
@@ -144,7 +133,7 @@ json_portable(struct json_masks *m, const char *p)
 {
 	*m = (struct json_masks){ 0 };
 	for (int i = 0; i < STEP; i += 8) {
-		uint64_t word = load_word(p + i);
+		uint64_t word = mb_load_8(p + i);
 
 		m->quote |= zeros(word ^ all('"')) << i;
 		m->slash |= zeros(word ^ all('\\')) << i;

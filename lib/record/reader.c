@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+#include "base/load.h"
 #include "base/parse.h"
 #include "record/csv.h"
 #include "record/json.h"
@@ -820,14 +821,12 @@ take_all(struct mb_reader *r)
 static inline void
 set_view(struct mb_view *view, const uint16_t *end, uint32_t delta)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	uint32_t both, start, len, is_quoted;
+	uint32_t both = mb_load_4(end - 1), start, len, is_quoted;
 	uint64_t word;
 
 	_Static_assert(sizeof *view == 8 && offsetof(struct mb_view, len) ==
 	    4 && offsetof(struct mb_view, kind) == 6 && MB_NULL == 0 &&
 	    MB_PLAIN == 1, "a word");
-	memcpy(&both, end - 1, sizeof both);
 	/* In 15 bits, so that what is before mark 0 fits. */
 	start = (both + 1) & MB_MARK_PLACE;
 	len = ((both >> 16) - start) & MB_MARK_PLACE;
@@ -835,15 +834,6 @@ set_view(struct mb_view *view, const uint16_t *end, uint32_t delta)
 	word = (len | ((len + 0xffff) & 0x10000)) - 2 * is_quoted;
 	word = word << 32 | (uint32_t)(start + is_quoted - delta);
 	memcpy(view, &word, sizeof word);
-#else
-	uint32_t start = (end[-1] + 1u) & MB_MARK_PLACE;
-	uint32_t len = (*end - start) & MB_MARK_PLACE;
-	bool is_quoted = (*end & MB_MARK_QUOTED) != 0;
-
-	*view = (struct mb_view){ .start = start + is_quoted - delta,
-		.len = (uint16_t)(len - 2u * is_quoted),
-		.kind = len > 0 ? MB_PLAIN : MB_NULL };
-#endif
 }
 
 /* The views of a field of n records that are all as wide. */
