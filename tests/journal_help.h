@@ -25,21 +25,13 @@
 static char path[128];
 
 static int
-set_up_place(void **state)
+set_up_path(void **state)
 {
-	(void)state;
 	/* Thousands of journals are opened, and each opening syncs. */
-	if (make_place(true) < 0)
+	if (set_up_place_in_memory(state) < 0)
 		return -1;
 	snprintf(path, sizeof path, "%s/j.mbj", place);
 	return 0;
-}
-
-static int
-tear_down_place(void **state)
-{
-	(void)state;
-	return remove_place();
 }
 
 static int

@@ -59,4 +59,26 @@ remove_place(void)
 	return rmdir(place);
 }
 
+/* The same as fixtures of cmocka. */
+static int
+set_up_place(void **state)
+{
+	(void)state;
+	return make_place(false);
+}
+
+static int
+set_up_place_in_memory(void **state)
+{
+	(void)state;
+	return make_place(true);
+}
+
+static int
+tear_down_place(void **state)
+{
+	(void)state;
+	return remove_place();
+}
+
 #endif

@@ -184,28 +184,14 @@ test_hidden(void **state)
 	mb_listing_close(l);
 }
 
-static int
-set_up(void **state)
-{
-	(void)state;
-	return make_place(false);
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	return remove_place();
-}
-
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_search, set_up,
-		    tear_down),
-		cmocka_unit_test_setup_teardown(test_read_again, set_up,
-		    tear_down),
+		cmocka_unit_test_setup_teardown(test_search, set_up_place,
+		    tear_down_place),
+		cmocka_unit_test_setup_teardown(test_read_again, set_up_place,
+		    tear_down_place),
 		cmocka_unit_test(test_hidden),
 	};
 

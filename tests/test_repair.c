@@ -577,5 +577,5 @@ main(void)
 		cmocka_unit_test_setup(test_files, begin_anew),
 	};
 
-	return cmocka_run_group_tests(tests, set_up_place, tear_down_place);
+	return cmocka_run_group_tests(tests, set_up_path, tear_down_place);
 }

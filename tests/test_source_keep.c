@@ -800,16 +800,8 @@ test_files(void **state)
 static int
 set_up(void **state)
 {
-	(void)state;
 	signal(SIGPIPE, SIG_IGN);
-	return make_place(true);
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	return remove_place();
+	return set_up_place_in_memory(state);
 }
 
 int
@@ -830,5 +822,5 @@ main(void)
 	    (uint64_t)time(NULL);
 	seed = first * 2654435761 + 1;
 	fprintf(stderr, "MB_SEED=%" PRIu64 "\n", first);
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, set_up, tear_down_place);
 }

@@ -33,20 +33,12 @@ pick(unsigned n)
 }
 
 static int
-set_up_place(void **state)
+set_up(void **state)
 {
-	(void)state;
-	if (make_place(true) < 0)
+	if (set_up_place_in_memory(state) < 0)
 		return -1;
 	snprintf(path, sizeof path, "%s/j.mbj", place);
 	return 0;
-}
-
-static int
-tear_down_place(void **state)
-{
-	(void)state;
-	return remove_place();
 }
 
 static void
@@ -853,5 +845,5 @@ main(void)
 	rng = given != NULL ? strtoull(given, NULL, 10) :
 	    (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
 	printf("MB_SEED=%llu\n", (unsigned long long)rng);
-	return cmocka_run_group_tests(tests, set_up_place, tear_down_place);
+	return cmocka_run_group_tests(tests, set_up, tear_down_place);
 }

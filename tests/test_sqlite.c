@@ -310,19 +310,11 @@ static char db_path[128], target[160];
 static int
 setup(void **state)
 {
-	(void)state;
-	if (make_place(false) < 0)
+	if (set_up_place(state) < 0)
 		return -1;
 	snprintf(db_path, sizeof db_path, "%s/x#y.db", place);
 	snprintf(target, sizeof target, "%s#t", db_path);
 	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	return remove_place();
 }
 
 static int
@@ -1568,7 +1560,8 @@ release(void **state)
 	return 0;
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) \
+	cmocka_unit_test_setup_teardown(f, setup, tear_down_place)
 
 int
 main(void)

@@ -214,5 +214,5 @@ main(void)
 		cmocka_unit_test_setup(test_killed, begin_anew),
 	};
 
-	return cmocka_run_group_tests(tests, set_up_place, tear_down_place);
+	return cmocka_run_group_tests(tests, set_up_path, tear_down_place);
 }
