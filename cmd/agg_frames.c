@@ -47,7 +47,8 @@ join_pipeline(struct agg *a, struct mb_err *err)
 
 	if (path == NULL)
 		return 0;	/* rejects will miss it */
-	if (mb_journal_open(&a->journal, path, 0, err) < 0)
+	if (mb_progress_open_journal(a->progress, &a->journal, path, 0,
+	    err) < 0)
 		return -1;
 	if (strcmp(mb_journal_state(a->journal)->id, h->id) != 0)
 		return mb_fail(err, MB_EUSAGE, "%s: not the journal of these "

@@ -12,7 +12,6 @@
 #include "base/clock.h"
 #include "base/line.h"
 #include "base/parse.h"
-#include "journal/journal.h"
 
 struct mb_progress {
 	struct mb_common common;
@@ -94,18 +93,23 @@ mb_progress_say(struct mb_progress *p, const char *text)
 	fprintf(stderr, "%s: %s\n", p->name, text);
 }
 
-void
-mb_progress_wait(struct mb_progress *p, const char *journal, int flags)
+static void
+say_waiting(void *arg, const char *path)
 {
 	struct mb_buf text = { 0 };
 
-	if (mb_journal_is_free(journal, flags, 2000000))
-		return;
-	mb_show(&text, mb_str(journal));
+	mb_show(&text, mb_str(path));
 	mb_buf_addf(&text, ": waiting for another process that writes there, or "
-	    "was stopped while it did; fuser %s.d/lock names them", journal);
-	mb_progress_say(p, mb_buf_str(&text));
+	    "was stopped while it did; fuser %s.d/lock names them", path);
+	mb_progress_say(arg, mb_buf_str(&text));
 	mb_buf_release(&text);
+}
+
+int
+mb_progress_open_journal(struct mb_progress *p, struct mb_journal **out,
+    const char *path, int flags, struct mb_err *err)
+{
+	return mb_journal_open_telling(out, path, flags, say_waiting, p, err);
 }
 
 /* The first batch that isn't settled; MB_NONE. */

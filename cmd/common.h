@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "base/opt.h"
-#include "journal/state.h"
+#include "journal/journal.h"
 
 struct mb_common {
 	bool is_verbose;	/* -v */
@@ -54,11 +54,11 @@ void mb_progress_close(struct mb_progress *p);
 void mb_progress_say(struct mb_progress *p, const char *text);
 
 /*
- * Before a journal is opened: another process, perhaps one that was stopped,
- * may be in the middle of a line; this says so if it takes two seconds.  (The
- * kernel doesn't tell which one has such a lock.)
+ * mb_journal_open.  Another process, perhaps one that was stopped, may be in the
+ * middle of a line there; this says so if it takes long.
  */
-void mb_progress_wait(struct mb_progress *p, const char *journal, int flags);
+MB_CHECK int mb_progress_open_journal(struct mb_progress *p,
+    struct mb_journal **out, const char *path, int flags, struct mb_err *err);
 
 /* A batch has gone through this tool. */
 void mb_progress_batch(struct mb_progress *p, const struct mb_state *s,

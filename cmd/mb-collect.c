@@ -959,8 +959,8 @@ open_journal(struct collector *c, struct mb_err *err)
 
 	if (c->cfg->adopt != NULL)
 		return adopt(c, flags, err);
-	mb_progress_wait(c->progress, c->cfg->journal, flags);
-	return mb_journal_open(&c->journal, c->cfg->journal, flags, err);
+	return mb_progress_open_journal(c->progress, &c->journal,
+	    c->cfg->journal, flags, err);
 }
 
 static int

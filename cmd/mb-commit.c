@@ -336,7 +336,8 @@ open_journal_at(struct committer *c, const char *path, int flags,
 {
 	const char *notice;
 
-	if (mb_journal_open(&c->journal, path, flags, err) < 0)
+	if (mb_progress_open_journal(c->progress, &c->journal, path, flags,
+	    err) < 0)
 		return -1;
 	while ((notice = mb_journal_notice(c->journal)) != NULL)
 		mb_progress_say(c->progress, notice);

@@ -843,8 +843,8 @@ run(const struct config *cfg, char **argv, struct mb_err *err)
 	if (cfg->repairs)
 		return repair(cfg, argv, err);
 	r.progress = mb_progress_open(&cfg->common, cmd.name);
-	mb_progress_wait(r.progress, cfg->journal, flags);
-	if (mb_journal_open(&r.journal, cfg->journal, flags, err) < 0)
+	if (mb_progress_open_journal(r.progress, &r.journal, cfg->journal,
+	    flags, err) < 0)
 		goto out;
 	while ((notice = mb_journal_notice(r.journal)) != NULL)
 		mb_progress_say(r.progress, notice);

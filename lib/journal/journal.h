@@ -56,15 +56,17 @@ MB_CHECK int mb_journal_open(struct mb_journal **out, const char *path,
 void mb_journal_close(struct mb_journal *j);
 
 /*
- * May lines be appended to the journal at once, or within that time?  Else
- * mb_journal_open waits as long as another process does something there.  Where
- * it fails this is true.
+ * The same; while it waits for another process that does something there, it
+ * calls `waits` once, with the path as given, after two seconds of that.  (The
+ * kernel doesn't tell which process has such a lock.)
  */
-bool mb_journal_is_free(const char *path, int flags, int64_t wait_us);
+MB_CHECK int mb_journal_open_telling(struct mb_journal **out,
+    const char *path, int flags, void (*waits)(void *arg, const char *path),
+    void *arg, struct mb_err *err);
 
 /*
- * The same with MB_JOURNAL_CREATE; but a journal that isn't there is not a new
- * one: it has this state, and its id: 1.  One that is there must be it, and is
+ * As mb_journal_open with MB_JOURNAL_CREATE; but a journal that isn't there is
+ * not a new one: it has this state, and its id: 1.  One that is there must be it, and is
  * left as it is: 0.  MB_EUSAGE: another one is there.
  */
 MB_CHECK int mb_journal_adopt(struct mb_journal **out, const char *path,

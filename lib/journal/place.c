@@ -315,9 +315,37 @@ fail:
 	return -1;
 }
 
+/* Who is told that we wait for another process; {0}: nobody. */
+struct waiting {
+	void (*tell)(void *arg, const char *path);
+	void *arg;
+};
+
+static int
+enter(struct mb_journal *j, const char *path, const struct waiting *w,
+    struct mb_err *err)
+{
+	enum { TELL_AFTER_US = 2000000 };
+	int rc = 0;
+
+	if (w->tell != NULL)
+		rc = mb_lock_take(j->lock, MB_LOCK_APPEND, false,
+		    TELL_AFTER_US, err);
+	if (rc == 0) {
+		if (w->tell != NULL)
+			w->tell(w->arg, path);
+		rc = mb_lock_take(j->lock, MB_LOCK_APPEND, false, -1, err);
+	}
+	if (rc < 0)
+		return -1;
+	j->has_entered = true;
+	return 0;
+}
+
 static int
 open_journal(struct mb_journal **out, const char *path, int flags,
-    const struct mb_state *adopted, struct mb_err *err)
+    const struct mb_state *adopted, const struct waiting *w,
+    struct mb_err *err)
 {
 	struct mb_journal *j;
 	struct stat st;
@@ -325,14 +353,15 @@ open_journal(struct mb_journal **out, const char *path, int flags,
 	*out = NULL;
 	if (mb_journal_reach(&j, path, flags, err) < 0)
 		return -1;
-	if (mb_lock_take(j->lock, MB_LOCK_APPEND, false, -1, err) < 0)
+	if (enter(j, path, w, err) < 0)
 		goto fail;
-	j->has_entered = true;
 	if ((flags & MB_JOURNAL_CREATE) && mb_stage_sweep(j->dfd, err) < 0)
 		goto fail;
-	if (fstatat(j->dirfd, j->name, &st, 0) < 0 && create(j, adopted, err) < 0)
+	if (fstatat(j->dirfd, j->name, &st, 0) < 0 &&
+	    create(j, adopted, err) < 0)
 		goto fail;
-	if (mb_journal_catch_up(j, err) < 0 || check_owner(j, true, NULL, err) < 0)
+	if (mb_journal_catch_up(j, err) < 0 ||
+	    check_owner(j, true, NULL, err) < 0)
 		goto fail;
 	mb_journal_leave(j);
 	*out = j;
@@ -346,29 +375,24 @@ int
 mb_journal_open(struct mb_journal **out, const char *path, int flags,
     struct mb_err *err)
 {
-	return open_journal(out, path, flags, NULL, err);
+	return open_journal(out, path, flags, NULL, &(struct waiting){ 0 },
+	    err);
 }
 
-bool
-mb_journal_is_free(const char *path, int flags, int64_t wait_us)
+int
+mb_journal_open_telling(struct mb_journal **out, const char *path, int flags,
+    void (*waits)(void *arg, const char *path), void *arg, struct mb_err *err)
 {
-	struct mb_err ignored = { 0 };
-	struct mb_journal *j;
-	int rc;
-
-	if (mb_journal_reach(&j, path, flags & ~MB_JOURNAL_CREATE, &ignored) <
-	    0)
-		return true;
-	rc = mb_lock_take(j->lock, MB_LOCK_APPEND, false, wait_us, &ignored);
-	mb_journal_close(j);
-	return rc != 0;
+	return open_journal(out, path, flags, NULL,
+	    &(struct waiting){ waits, arg }, err);
 }
 
 int
 mb_journal_adopt(struct mb_journal **out, const char *path, int flags,
     const struct mb_state *s, struct mb_err *err)
 {
-	if (open_journal(out, path, flags | MB_JOURNAL_CREATE, s, err) < 0)
+	if (open_journal(out, path, flags | MB_JOURNAL_CREATE, s,
+	    &(struct waiting){ 0 }, err) < 0)
 		return -1;
 	if (strcmp((*out)->state.id, s->id) == 0)
 		return (*out)->is_new;
