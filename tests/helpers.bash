@@ -45,9 +45,17 @@ has() {
 }
 
 # Run a line of shell; $output is all that it says, and then the status of
-# each of its stages.  One that hangs is ended.
+# each of its stages.  One that hangs is ended.  That it waits for another it
+# may say on any loaded machine.
 line() {
 	run timeout 300 bash -c "$1"'; echo "status ${PIPESTATUS[*]}"'
+	[[ $output != *": waiting for "* ]] ||
+		output=$(grep -av ': waiting for ' <<<"$output")
+}
+
+# Nothing was said by what was started (but as above).
+silent() {
+	is "$(grep -av ': waiting for ' err)" ""
 }
 
 # Start a line in the background, as a process group of its own.  What it says
@@ -145,8 +153,11 @@ counts() { # JOURNAL
 
 # Is every batch of the journal committed?
 settled() { # JOURNAL [HOW MANY]
-	[[ $(states "$1") != *planned* && $(states "$1") != *failed* ]] &&
-		[ "$(mb-replay -j "$1" | grep -c committed)" -ge "${2:-1}" ]
+	local all
+
+	all=$(states "$1")
+	[[ $all != *planned* && $all != *failed* ]] &&
+		[ "$(grep -o committed <<<"$all" | wc -l)" -ge "${2:-1}" ]
 }
 
 # The data lines of a directory's batches, in the order of their numbers.
