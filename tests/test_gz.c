@@ -390,7 +390,7 @@ test_content(void **state)
 	int fd = write_file("c", "", 0);
 
 	(void)state;
-	c = mb_content_of_fd(fd, "c", journal);
+	c = mb_content_take(dup(fd), "c", journal);
 	assert_int_equal(mb_content_read(c, got, 100, 0, &err), 0);
 	put_member(&p, "hello\nworld\n", 12);
 	assert_int_equal(pwrite(fd, p.p, p.len, 0), (ssize_t)p.len);
@@ -464,8 +464,8 @@ test_begins(void **state)
 				mb_buf_add(&q, bytes.p, cases[i].b);
 			fd = write_file("a", p.p, p.len);
 			other = write_file("b", q.p, q.len);
-			a = mb_content_of_fd(fd, "a", journal);
-			b = mb_content_of_fd(other, "b", journal);
+			a = mb_content_take(dup(fd), "a", journal);
+			b = mb_content_take(dup(other), "b", journal);
 			rc = mb_content_begins(a, b, &len, &err);
 			if (rc != cases[i].begins || (rc > 0 &&
 			    len != cases[i].a))

@@ -110,7 +110,7 @@ add_input(int i, const char *name, bool is_known)
 	snprintf(path, sizeof path, "%s/%s", place, name);
 	w.fd[i] = open(path, O_RDONLY | O_CLOEXEC);
 	assert_true(w.fd[i] >= 0);
-	w.content[i] = mb_content_of_fd(w.fd[i], path, journal);
+	w.content[i] = mb_content_take(dup(w.fd[i]), path, journal);
 	w.in[i] = mb_input_add(w.cutter, (unsigned)i, path, MB_NONE,
 	    w.content[i], is_known ?
 	    mb_state_newest(mb_journal_state(journal), path) : NULL);

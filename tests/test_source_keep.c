@@ -595,7 +595,7 @@ open_world(int n, const struct mb_cut_options *o, unsigned pause_us)
 		    0600);
 		assert_true(w.fd[i] >= 0);
 		w.written[i] = 0;
-		w.content[i] = mb_content_of_fd(w.fd[i], path, w.journal);
+		w.content[i] = mb_content_take(dup(w.fd[i]), path, w.journal);
 		w.in[i] = mb_input_add(w.cutter, (unsigned)i, path, MB_NONE,
 		    w.content[i], NULL);
 	}

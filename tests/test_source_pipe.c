@@ -244,7 +244,7 @@ test_cuts(void **state)
 				o.record_limit = cases[i].limit;
 			c = mb_cut_open(&o, j);
 			fd = make_file("f", cases[i].text, len);
-			content = mb_content_of_fd(fd, "f", j);
+			content = mb_content_take(dup(fd), "f", j);
 			in = mb_input_add(c, 0, "a", MB_NONE, content, NULL);
 			for (size_t at = 1; grows && at < len; at++) {
 				ok(mb_content_seal(content, at, &err), &err);
@@ -307,7 +307,7 @@ test_inputs(void **state)
 	for (size_t i = 0; i < N; i++) {
 		fds[i] = make_file(files[i].name, files[i].text,
 		    strlen(files[i].text));
-		contents[i] = mb_content_of_fd(fds[i], files[i].name,
+		contents[i] = mb_content_take(dup(fds[i]), files[i].name,
 		    j);
 		inputs[i] = mb_input_add(c, files[i].rank, files[i].name,
 		    MB_NONE, contents[i], NULL);
@@ -352,7 +352,7 @@ test_turns(void **state)
 		name[0] = (char)('a' + i);
 		text[0] = name[0];
 		fds[i] = make_file(name, text, 2);
-		contents[i] = mb_content_of_fd(fds[i], name, j);
+		contents[i] = mb_content_take(dup(fds[i]), name, j);
 		in[i] = mb_input_add(c, 0, name, MB_NONE, contents[i], NULL);
 	}
 	/* All of them always have something new. */
@@ -418,7 +418,7 @@ test_changed(void **state)
 		j = open_journal(&run);
 		c = mb_cut_open(&o, j);
 		fd = make_file("f", "1\n2\n", 4);
-		content = mb_content_of_fd(fd, "f", j);
+		content = mb_content_take(dup(fd), "f", j);
 		in = mb_input_add(c, 0, "f", MB_NONE, content, NULL);
 		cut_all(&got, j, c);
 		assert_int_equal(write(fd, "3\n4\n", 4), 4);

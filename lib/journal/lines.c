@@ -8,8 +8,9 @@
  * Writing.
  */
 
-void
-mb_put_generation(struct mb_buf *out, const struct mb_generation *g)
+/* The members of an object that are a generation's. */
+static void
+put_generation(struct mb_buf *out, const struct mb_generation *g)
 {
 	char delimiter[2] = { g->delimiter, '\0' };
 	char inode[64];
@@ -33,7 +34,7 @@ mb_put_generation(struct mb_buf *out, const struct mb_generation *g)
 void
 mb_put_position(struct mb_buf *out, const struct mb_generation *g)
 {
-	mb_put_generation(out, g);
+	put_generation(out, g);
 	mb_line_u64(out, "end", g->end);
 	if (g->anchored > 0) {
 		mb_line_u64(out, "anchored", g->anchored);
@@ -127,7 +128,7 @@ mb_put_source(struct mb_buf *out, const struct mb_generation *g)
 	size_t start = out->len;
 
 	mb_line_begin(out, "source");
-	mb_put_generation(out, g);
+	put_generation(out, g);
 	mb_line_seal(out, start);
 }
 

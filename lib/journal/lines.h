@@ -85,9 +85,7 @@ void mb_put_park(struct mb_buf *out, uint64_t batch, uint64_t run,
 void mb_put_unpark(struct mb_buf *out, uint64_t batch, uint64_t run,
     int64_t time_ms);
 
-/* The members of an object that are a generation's. */
-void mb_put_generation(struct mb_buf *out, const struct mb_generation *g);
-/* ... with its position, as in a checkpoint. */
+/* The members that are a generation's, with its position, as in a checkpoint. */
 void mb_put_position(struct mb_buf *out, const struct mb_generation *g);
 /* The members that are a batch's, as in plan and checkpoint. */
 void mb_put_batch(struct mb_buf *out, const struct mb_batch *b);

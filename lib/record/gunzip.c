@@ -87,8 +87,9 @@ mb_gunzip_in(const struct mb_gunzip *g)
 	return g->in;
 }
 
-bool
-mb_gunzip_is_between(const struct mb_gunzip *g)
+/* Is it between two members, so that the input may end here? */
+static bool
+is_between(const struct mb_gunzip *g)
 {
 	return g->place == BEFORE || g->place == PADDING;
 }
@@ -298,7 +299,7 @@ mb_gunzip_read(struct mb_gunzip *g, struct mb_str *in, void *out, size_t cap,
 int
 mb_gunzip_finish(const struct mb_gunzip *g, struct mb_err *err)
 {
-	if (!mb_gunzip_is_between(g))
+	if (!is_between(g))
 		return mb_fail(err, MB_EDATA,
 		    "gzip: the file ends in the middle of its data");
 	return 0;

@@ -37,8 +37,6 @@ MB_CHECK ssize_t mb_gunzip_read(struct mb_gunzip *g, struct mb_str *in,
 
 /* How many bytes of input lie before the point that it stands at. */
 uint64_t mb_gunzip_in(const struct mb_gunzip *g);
-/* Is it between two members, so that the input may end here? */
-bool mb_gunzip_is_between(const struct mb_gunzip *g);
 
 enum { MB_GUNZIP_WINDOW = 32768 };
 

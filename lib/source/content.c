@@ -13,29 +13,23 @@ struct mb_content {
 	struct mb_journal *journal;
 	int fd;				/* -1: a spool */
 	struct mb_spool *spool;
-	bool is_borrowed, was_seen;
+	bool is_spool_borrowed, was_seen;
 	uint64_t seal;			/* size of the file; UINT64_MAX: none */
 	struct mb_gz *gz;		/* NULL: not gzip, or not known to be */
 };
 
 static struct mb_content *
-new_content(const char *name, int fd, struct mb_spool *spool, bool is_borrowed,
-    struct mb_journal *j)
+new_content(const char *name, int fd, struct mb_spool *spool,
+    bool is_spool_borrowed, struct mb_journal *j)
 {
 	struct mb_content *c = mb_alloc(sizeof *c);
 
 	*c = (struct mb_content){
 		.name = mb_strdup(name), .journal = j, .fd = fd,
-		.spool = spool, .is_borrowed = is_borrowed,
+		.spool = spool, .is_spool_borrowed = is_spool_borrowed,
 		.seal = UINT64_MAX,
 	};
 	return c;
-}
-
-struct mb_content *
-mb_content_of_fd(int fd, const char *name, struct mb_journal *j)
-{
-	return new_content(name, fd, NULL, true, j);
 }
 
 struct mb_content *
@@ -252,9 +246,9 @@ mb_content_close(struct mb_content *c)
 	if (c == NULL)
 		return;
 	mb_gz_close(c->gz);
-	if (!c->is_borrowed && c->fd >= 0)
+	if (c->fd >= 0)
 		close(c->fd);
-	if (!c->is_borrowed)
+	if (!c->is_spool_borrowed)
 		mb_spool_close(c->spool);
 	free(c->name);
 	free(c);

@@ -30,11 +30,9 @@ struct mb_content;
 MB_CHECK int mb_content_open(struct mb_content **out, struct mb_journal *j,
     const struct mb_generation *g, const char **gone, struct mb_err *err);
 
-/* The same over a descriptor or a spool that the caller keeps. */
-struct mb_content *mb_content_of_fd(int fd, const char *name,
-    struct mb_journal *j);
+/* The same over a spool that the caller keeps. */
 struct mb_content *mb_content_of_spool(struct mb_spool *s);
-/* And over those that it closes with itself. */
+/* And over a descriptor or a spool that it closes with itself. */
 struct mb_content *mb_content_take(int fd, const char *name,
     struct mb_journal *j);
 struct mb_content *mb_content_take_spool(struct mb_spool *s);

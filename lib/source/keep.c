@@ -312,8 +312,9 @@ mb_kept_cut(struct mb_kept *kept, uint64_t off)
 		kept->start = kept->end = off;
 }
 
-void
-mb_kept_move(struct mb_kept *kept, uint64_t off, struct mb_kept *out)
+/* Move the bytes before `off` to *out, which is empty. */
+static void
+move(struct mb_kept *kept, uint64_t off, struct mb_kept *out)
 {
 	*out = (struct mb_kept){
 		.keep = kept->keep, .start = kept->start, .end = kept->start,
@@ -370,7 +371,7 @@ mb_parcel_add(struct mb_parcel *parcel, uint64_t generation,
 	parcel->v = mb_realloc_array(parcel->v, parcel->n + 1,
 	    sizeof *parcel->v);
 	parcel->v[parcel->n].generation = generation;
-	mb_kept_move(kept, off, &parcel->v[parcel->n].kept);
+	move(kept, off, &parcel->v[parcel->n].kept);
 	parcel->n++;
 }
 

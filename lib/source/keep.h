@@ -67,8 +67,6 @@ void mb_kept_add(struct mb_kept *kept, struct mb_keep *k, size_t len,
     uint64_t off);
 /* Forget the bytes from `off` on. */
 void mb_kept_cut(struct mb_kept *kept, uint64_t off);
-/* Move the bytes before `off` to *out, which is empty. */
-void mb_kept_move(struct mb_kept *kept, uint64_t off, struct mb_kept *out);
 void mb_kept_release(struct mb_kept *kept);
 
 /*

@@ -50,12 +50,6 @@ mb_look_at(const char *path)
 }
 
 struct mb_look
-mb_look_in(int dirfd, const char *name)
-{
-	return look(dirfd, name, 0);
-}
-
-struct mb_look
 mb_look_fd(int fd)
 {
 	return look(fd, "", AT_EMPTY_PATH);

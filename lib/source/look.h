@@ -24,7 +24,6 @@ struct mb_look {
  * Symbolic links are followed; one that leads nowhere is absent.
  */
 struct mb_look mb_look_at(const char *path);
-struct mb_look mb_look_in(int dirfd, const char *name);
 struct mb_look mb_look_fd(int fd);
 
 /* Is the same content still to be expected: no change of inode, size, times? */

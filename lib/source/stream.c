@@ -10,8 +10,8 @@
 #include "journal/lines.h"
 #include "source/pin.h"
 
-void
-mb_chain_tell(struct mb_chain *c, const char *what)
+static void
+tell(struct mb_chain *c, const char *what)
 {
 	c->w->tell(c->w->arg, c->path->name, what);
 }
@@ -195,7 +195,7 @@ mb_chain_lose(struct mb_chain *c, uint64_t generation, uint64_t start, uint64_t 
 		mb_buf_release(&text);
 		return -1;
 	}
-	mb_chain_tell(c, mb_buf_str(&text));
+	tell(c, mb_buf_str(&text));
 	mb_buf_release(&text);
 	if (generation == MB_NONE)
 		return 0;
@@ -249,7 +249,7 @@ mb_stream_find_copy(struct mb_chain *c, size_t i, struct mb_err *err)
 		if (mb_chain_lose(c, id, planned, seen, err) < 0)
 			return -1;
 	} else if (what.evidence > 0) {
-		mb_chain_tell(c, "was replaced or truncated; it is read anew from its "
+		tell(c, "was replaced or truncated; it is read anew from its "
 		    "start");
 	}
 	if (id != MB_NONE)

@@ -56,9 +56,6 @@ mb_chain_state(const struct mb_chain *c)
 	return mb_journal_state(c->w->journal);
 }
 
-/* Tell the user of the path. */
-void mb_chain_tell(struct mb_chain *c, const char *what);
-
 /* c->why is "path: what errno means". */
 void mb_chain_explain(struct mb_chain *c, const char *path, int error);
 /*
