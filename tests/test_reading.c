@@ -60,8 +60,11 @@ take(void *context, unsigned worker, unsigned job)
 		abort();
 	if (t->is_alone) {
 		size_t len = whole(t->format, records);
+		bool is_control = mb_reading_is_control(records.p, len);
 
-		mb_reading_leave(t->reading, records.len - len);
+		if (is_control)
+			len = 0;
+		mb_reading_leave(t->reading, records.len - len, is_control);
 		records.len = len;
 	}
 	mb_buf_add(&t->records[b->number], records.p, records.len);
