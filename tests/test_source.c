@@ -595,6 +595,85 @@ test_emit(void **state)
 	mb_buf_release(&text);
 }
 
+struct waiting {
+	int says, asked;
+};
+
+/* The second time it is asked the file can be read again. */
+static int
+wait_for_bytes(void *arg, uint64_t batch, struct mb_err *err)
+{
+	struct waiting *waiting = arg;
+
+	assert_int_equal(batch, 0);
+	assert_int_equal(err->code, MB_EIO);
+	if (++waiting->asked == 2)
+		mb_emitter_use(w.emitter, 1, NULL);
+	if (waiting->says > 0)
+		*err = (struct mb_err){ 0 };
+	/* It reads the journal, and what was borrowed from it moves. */
+	good(mb_journal_refresh(journal, &(struct mb_err){ 0 }), err);
+	return waiting->says;
+}
+
+static void
+test_waiting(void **state)
+{
+	static const struct {
+		int says, asked;
+		enum mb_emit_result result;
+		const char *frame;
+	} cases[] = {
+		{ 1, 2, MB_EMIT_WHOLE, "<x>1\n2\n3\n|" },
+		{ 0, 1, MB_EMIT_LEFT, "<x>1\n2\n\n#" },
+		{ -1, 1, MB_EMIT_GONE, "<x>1\n2\n\n#" },
+	};
+	struct mb_content *broken;
+	struct mb_buf text = { 0 };
+	const char *why;
+	char path[128];
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct waiting waiting = { .says = cases[i].says };
+		enum mb_emit_result result = MB_EMIT_GONE;
+		struct mb_err err = { 0 };
+		int rc;
+
+		tear_down(NULL);
+		set_up(NULL);
+		open_world(&csv);
+		spew("a", "x\n1\n2\n", 0);
+		spew("b", "x\n3\n", 0);
+		add_input(0, "a", false);
+		add_input(1, "b", false);
+		says(cut_all(), "a2-6:2 b2-4:1;");
+		close_world();
+		open_world(&csv);
+		snprintf(path, sizeof path, "%s/b", place);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		broken = mb_content_take(fd, "b", journal);
+		mb_emitter_use(w.emitter, 1, broken);
+		mb_emitter_wait(w.emitter, wait_for_bytes, &waiting);
+		rc = mb_emit_batch(w.emitter, mb_state_batch(
+		    mb_journal_state(journal), 0), &result, &why, &err);
+		assert_int_equal(rc, cases[i].says < 0 ? -1 : 0);
+		assert_int_equal(err.code, rc < 0 ? MB_EIO : MB_OK);
+		if (rc == 0)
+			assert_int_equal(result, cases[i].result);
+		if (result == MB_EMIT_LEFT)
+			assert_non_null(strstr(why, "Bad file descriptor"));
+		assert_int_equal(waiting.asked, cases[i].asked);
+		mb_buf_reset(&text);
+		if (strcmp(emitted(&text), cases[i].frame) != 0)
+			fail_msg("case %zu: \"%s\"", i, text.p);
+		close_world();
+		mb_content_close(broken);
+	}
+	mb_buf_release(&text);
+}
+
 int
 main(void)
 {
@@ -605,6 +684,7 @@ main(void)
 		TEST(test_changed),
 		TEST(test_second_generation),
 		TEST(test_emit),
+		TEST(test_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
