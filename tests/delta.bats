@@ -868,6 +868,52 @@ batch 1: 2 rows: version 1, 1 file, N bytes'
 	is "$("$dump" u | jq .n | sort -n | md5sum)" "$(seq 301 | md5sum)"
 }
 
+@test "delta: --vacuum knows a file by whatever path the log has for it" {
+	printf 'n\n1\n2\n3\n4\n' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	cp "$(ls t/*.parquet | head -1)" t/part-00000-orphan-c000.parquet
+	# As it stands in tables that were cloned, or written by hand.
+	n=0
+	for spelt in "file:$PWD/t/part" "$PWD/t//part" './part' 'x%2F..%2f%70art'; do
+		sed -i "s,\"path\":\"part,\"path\":\"$spelt," "t/_delta_log/$(printf %020d $n).json"
+		n=$((n + 1))
+	done
+	[ "$(grep -c '"path":"part' t/_delta_log/*.json | grep -c ':0$')" -eq 4 ]
+	touch -d '8 days ago' t/*.parquet
+	echo 5 >>n.csv
+	line 'mb-collect -j j.mbj n.csv | mb-commit --vacuum delta:t'
+	is "$output" 'status 0 0'
+	[ ! -e t/part-00000-orphan-c000.parquet ]
+	is "$(ls t/*.parquet | wc -l)" 5
+}
+
+@test "delta: --vacuum leaves the log that a torn checkpoint would cover" {
+	seq 40 | sed '1i n' >n.csv
+	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit delta:t'
+	checkpoint=$(ls t/_delta_log/*.checkpoint.parquet | tail -1)
+	before=$(basename "$(ls t/_delta_log/*.checkpoint.parquet | tail -2 | head -1)" .checkpoint.parquet)
+	[ "$before.checkpoint.parquet" != "$(basename "$checkpoint")" ]
+	# Both are old; the newer one was never synced, and the power went.
+	dd if=/dev/zero of="$checkpoint" bs=1 count="$(stat -c %s "$checkpoint")" status=none
+	rm t/_delta_log/_last_checkpoint
+	touch -d '31 days ago' t/_delta_log/*
+	echo 41 >>n.csv
+	line 'mb-collect -j j.mbj n.csv | mb-commit --vacuum delta:t'
+	is "$output" 'status 0 0'
+	is "$(ls t/_delta_log/*.json | head -1)" "t/_delta_log/$before.json"
+	is "$("$dump" t | jq .n | sort -n | md5sum)" "$(seq 41 | md5sum)"
+	# The log is kept where that is asked for, however it is spelt.
+	foreign u '{"name":"n","type":"long","nullable":true,"metadata":{}}' \
+		'"delta.enableExpiredLogCleanup":"FALSE","delta.checkpointInterval":"5"'
+	line 'mb-collect -j u.mbj --max-records 4 n.csv | mb-commit delta:u'
+	ls u/_delta_log/*.checkpoint.parquet
+	touch -d '31 days ago' u/_delta_log/*
+	echo 42 >>n.csv
+	line 'mb-collect -j u.mbj n.csv | mb-commit --vacuum delta:u'
+	is "$output" 'status 0 0'
+	[ -e u/_delta_log/00000000000000000000.json ]
+}
+
 @test "delta: a checkpoint with flipped bytes is refused or read, never a crash" {
 	seq 30 | sed '1i n' >n.csv
 	line 'mb-collect -j j.mbj --max-records 1 n.csv | mb-commit --compact-to 1M delta:t'

@@ -286,6 +286,130 @@ test_a_log_is_watched(void **state)
 	end_world(&w);
 }
 
+/* What others may write, and what nobody should. */
+static void
+test_odd_logs(void **state)
+{
+	struct mb_delta_state s = { .version = -1 };
+	struct mb_delta_files files = { 0 };
+	struct mb_err err;
+	struct world w;
+	int64_t version;
+
+	(void)state;
+	make_world(&w);
+	put_version(&w, 0, "{\"commitInfo\":null,\"protocol\":null}\n"
+	    "{\"protocol\":{\"minReaderVersion\":3,\"minWriterVersion\":7,"
+	    "\"readerFeatures\":[\"deletionVectors\",null,7],"
+	    "\"writerFeatures\":[\"deletionVectors\"],\"newer\":{}}}\n"
+	    "{\"metaData\":{\"id\":\"m1\",\"name\":null,\"newer\":[null,"
+	    "{\"x\":[]}],\"format\":{\"provider\":\"parquet\",\"options\":"
+	    "null},\"schemaString\":\"" SCHEMA(FIELD("id", "long"))
+	    "\",\"partitionColumns\":[],\"configuration\":{\"a\":null,"
+	    "\"b\":7},\"createdTime\":null}}\n");
+	/* A commit of nothing; one of an engine that doesn't say who it is. */
+	put_version(&w, 1, "");
+	put_version(&w, 2, "{\"add\":{\"path\":\"f\",\"partitionValues\":{},"
+	    "\"size\":1,\"modificationTime\":1,\"dataChange\":true,\"stats\":"
+	    "null,\"tags\":null,\"deletionVector\":null,\"baseRowId\":null}}"
+	    "\n{\"add\":{\"path\":\"g\",\"deletionVector\":{\"storageType\":"
+	    "\"i\",\"pathOrInlineDv\":\"xx\"}}}\n{\"remove\":{\"path\":\"g\""
+	    "}}\n{\"cdc\":{\"path\":\"f\"}}\n{\"txn\":null}\n{\"txn\":{"
+	    "\"appId\":\"a\",\"version\":0,\"lastUpdated\":null}}\n");
+	assert_int_equal(load(&w, &s, &err), 2);
+	assert_int_equal(mb_delta_gate_append(&s.protocol, &s.meta, &s.schema,
+	    &err), 0);
+	assert_null(mb_delta_property(&s.meta, "a"));
+	assert_string_equal(mb_delta_property(&s.meta, "b"), "7");
+	assert_true(mb_delta_state_txn(&s, "a", &version));
+	assert_int_equal(s.txns[0].updated_ms, -1);
+	assert_false(s.totals.is_known);
+	/* With a deletion vector and without it are two files. */
+	assert_int_equal(mb_delta_files_read_tail(&files, &s, &w.log, &err),
+	    0);
+	assert_int_equal(files.keys.n, 3);
+	mb_delta_files_release(&files);
+	/* No number can grow beyond what there is. */
+	put_version(&w, 3, "{\"metaData\":{\"id\":\"m1\",\"schemaString\":\""
+	    SCHEMA(FIELD("id", "long")) "\",\"configuration\":{"
+	    "\"delta.enableInCommitTimestamps\":\"true\","
+	    "\"delta.checkpointInterval\":\"99999999999999999999\"}}}\n"
+	    "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":7,"
+	    "\"writerFeatures\":[\"inCommitTimestamp\"]}}\n"
+	    "{\"commitInfo\":{\"inCommitTimestamp\":9223372036854775807}}\n");
+	put_version(&w, 4, "{\"commitInfo\":{\"engineInfo\":\"mb/1\","
+	    "\"inCommitTimestamp\":9223372036854775807}}\n"
+	    "{\"add\":{\"path\":\"h\",\"size\":9223372036854775807}}\n"
+	    "{\"add\":{\"path\":\"i\",\"size\":9223372036854775807}}\n"
+	    "{\"remove\":{\"path\":\"k\",\"size\":-9223372036854775808}}\n");
+	/* These are no versions. */
+	put_file(&w, "09223372036854775807.json", "");
+	put_file(&w, "04611686018427387904.json", "");
+	s.totals = (struct mb_delta_totals){ .is_known = true };
+	assert_int_equal(mb_delta_state_advance(&s, &w.log, &err), 0);
+	assert_int_equal(s.version, 4);
+	assert_false(s.totals.is_known);
+	assert_false(mb_delta_save_is_due(&s));
+	assert_int_equal(mb_delta_state_next_time(&s, 5), INT64_MAX);
+	assert_int_equal(load(&w, &s, &err), 4);
+	/* Of such sizes a checkpoint has no sum. */
+	assert_int_equal(mb_delta_save(&s, &w.log, 5000, &err), 0);
+	assert_false(s.totals.is_known);
+	assert_int_equal(load(&w, &s, &err), 4);
+	assert_int_equal(s.checkpoint.version, 4);
+	mb_delta_state_release(&s);
+	end_world(&w);
+}
+
+/* _last_checkpoint is a hint, and a checkpoint may be torn. */
+static void
+test_hints_that_lie(void **state)
+{
+	static const char *const hints[] = {
+		"", "{", "[]", "null", "{}", "{\"version\":\"3\"}",
+		"{\"version\":3}", ("{\"version\":3,\"newer\":{},\"size\":-1,"
+		    "\"sizeInBytes\":-9223372036854775808}"),
+		"{\"version\":3,\"parts\":1}", "{\"version\":3,\"parts\":0}",
+		"{\"version\":3,\"parts\":4294967296}",
+		"{\"version\":3,\"parts\":null}",
+		"{\"version\":2}", "{\"version\":4}", "{\"version\":99}",
+		"{\"version\":-1}", "{\"version\":9223372036854775807}",
+		"{\"version\":9223372036854775806,\"parts\":4294967295}",
+	};
+	struct mb_delta_state s = { .version = -1 };
+	struct mb_err err;
+	struct world w;
+	int64_t version;
+
+	(void)state;
+	make_world(&w);
+	put_version(&w, 0, PROTOCOL PLAIN "{\"txn\":{\"appId\":\"a\","
+	    "\"version\":1}}\n");
+	for (int i = 1; i < 4; i++)
+		put_version(&w, i, "");
+	assert_int_equal(load(&w, &s, &err), 3);
+	assert_int_equal(mb_delta_save(&s, &w.log, 0, &err), 0);
+	put_version(&w, 4, "{\"txn\":{\"appId\":\"b\",\"version\":2}}\n");
+	for (size_t torn = 0; torn < 2; torn++) {
+		for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
+			put_file(&w, "_last_checkpoint", hints[i]);
+			if (load(&w, &s, &err) != 4 ||
+			    s.checkpoint.version != (torn ? -1 : 3) ||
+			    !mb_delta_state_txn(&s, "a", &version) ||
+			    !mb_delta_state_txn(&s, "b", &version))
+				fail_msg("%s: %s", hints[i], err.msg);
+		}
+		put_file(&w, "00000000000000000003.checkpoint.parquet",
+		    "PAR1 and no more");
+	}
+	/* Nothing else knows what was before it: then it is an error. */
+	for (int i = 0; i < 3; i++)
+		remove_version(&w, i);
+	assert_int_equal(load(&w, &s, &err), -2);
+	mb_delta_state_release(&s);
+	end_world(&w);
+}
+
 /* Gives what it is told to a buffer. */
 static int
 collect(void *arg, struct mb_str line, struct mb_err *err)
@@ -920,7 +1044,8 @@ test_paths(void **state)
 		{ "part-1.parquet", "part-1.parquet" },
 		{ "p=a%2520b/f", "p=a%20b/f" }, { "p=%C3%A9/f", "p=\303\251/f" },
 		{ "a%2", "a%2" }, { "/abs", NULL }, { "", NULL },
-		{ "s3://b/f", NULL }, { "../f", NULL }, { "a/../f", NULL },
+		{ "s3://b/f", NULL }, { "file:/t/f", NULL },
+		{ "p=a:b/f", "p=a:b/f" }, { "../f", NULL }, { "a/../f", NULL },
 		{ "%2e%2e/f", NULL }, { "a%00b", NULL },
 	};
 
@@ -983,6 +1108,8 @@ main(void)
 		cmocka_unit_test(test_state_of_commits),
 		cmocka_unit_test(test_bad_logs),
 		cmocka_unit_test(test_a_log_is_watched),
+		cmocka_unit_test(test_odd_logs),
+		cmocka_unit_test(test_hints_that_lie),
 		cmocka_unit_test(test_checkpoints_keep_everything),
 		cmocka_unit_test(test_when_a_checkpoint_is_due),
 		cmocka_unit_test(test_intervals),

@@ -142,11 +142,21 @@ hex(char c)
 	    c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* "file:", "s3:"; a partition's directory has a "=" first. */
+static bool
+has_scheme(const char *uri)
+{
+	size_t n = strspn(uri, "abcdefghijklmnopqrstuvwxyz"
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+
+	return n > 0 && uri[n] == ':';
+}
+
 bool
 mb_delta_path_decode(char **out, const char *uri)
 {
 	struct mb_buf path = { 0 };
-	bool ok = *uri != '/' && *uri != '\0' && strstr(uri, "://") == NULL;
+	bool ok = *uri != '/' && *uri != '\0' && !has_scheme(uri);
 
 	for (; *uri != '\0'; uri++)
 		if (*uri == '%' && hex(uri[1]) >= 0 && hex(uri[2]) >= 0) {

@@ -52,7 +52,8 @@ MB_CHECK int mb_delta_file_key(struct mb_buf *out, struct mb_str action,
 
 /*
  * The path of an action is a URI: *out, which the caller frees, is where the
- * file is below the table.  False: it leads out of the table, or elsewhere.
+ * file is below the table.  False: it leads out of the table, or elsewhere;
+ * *out is what it says nevertheless.
  */
 bool mb_delta_path_decode(char **out, const char *uri);
 

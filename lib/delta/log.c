@@ -218,7 +218,8 @@ parse_name(const char *name, struct mb_delta_checkpoint *c)
 	int64_t part, parts;
 
 	*c = (struct mb_delta_checkpoint){ 0 };
-	if (!take_number(&p, DIGITS, &c->version))
+	if (!take_number(&p, DIGITS, &c->version) ||
+	    c->version > MB_DELTA_LAST_VERSION)
 		return OTHER;
 	if (strcmp(p, ".json") == 0)
 		return COMMIT;

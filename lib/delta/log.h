@@ -26,6 +26,9 @@ struct mb_delta_log {
 	const char *place;	/* for messages; borrowed */
 };
 
+/* Nobody gets there; so one can count on from any version. */
+#define MB_DELTA_LAST_VERSION (INT64_MAX / 2)
+
 /* %020d.json and the like. */
 enum { MB_DELTA_NAME = 96 };
 void mb_delta_commit_name(char name[MB_DELTA_NAME], int64_t version);

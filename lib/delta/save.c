@@ -90,7 +90,7 @@ put_file(struct saving *s, struct mb_str action, bool is_add,
     struct mb_err *err)
 {
 	struct mb_fields f = { 0 };
-	int64_t removed = 0, size = 0;
+	int64_t removed = 0, size = -1;
 
 	if (mb_fields_set(&f, action) == NULL) {
 		(void)mb_fields_int(&f, "deletionTimestamp", &removed);
@@ -99,8 +99,8 @@ put_file(struct saving *s, struct mb_str action, bool is_add,
 	mb_fields_release(&f);
 	if (!is_add && removed < s->expired_ms)
 		return 0;
-	s->adds.files += is_add;
-	s->adds.bytes += is_add ? size : 0;
+	if (is_add && !mb_delta_totals_move(&s->adds, size, true))
+		s->adds.is_known = false;
 	return mb_delta_rows_put(s->rows, is_add ? "add" : "remove", action,
 	    err);
 }
@@ -206,7 +206,7 @@ mb_delta_save(struct mb_delta_state *state, const struct mb_delta_log *l,
 	const char *text = mb_delta_property(&state->meta,
 	    "delta.deletedFileRetentionDuration");
 	int64_t retention = week_ms;
-	struct saving s = { 0 };
+	struct saving s = { .adds.is_known = true };
 	struct mb_stage *stage = NULL;
 	char name[MB_DELTA_NAME];
 	uint64_t bytes = 0;
@@ -233,7 +233,6 @@ mb_delta_save(struct mb_delta_state *state, const struct mb_delta_log *l,
 		goto out;
 	rc = write_hint(l, state->version, mb_delta_rows_n(s.rows), bytes,
 	    (uint64_t)s.adds.files, err);
-	s.adds.is_known = true;
 	state->totals = s.adds;
 	state->checkpoint = (struct mb_delta_checkpoint){
 		.version = state->version, .size = bytes };

@@ -95,6 +95,17 @@ apply_info(struct mb_delta_state *s, const struct mb_fields *f)
 	mb_buf_release(&engine);
 }
 
+bool
+mb_delta_totals_move(struct mb_delta_totals *t, int64_t size, bool is_add)
+{
+	if (size < 0)
+		return false;
+	return is_add ? !__builtin_add_overflow(t->files, 1, &t->files) &&
+	    !__builtin_add_overflow(t->bytes, size, &t->bytes) :
+	    !__builtin_sub_overflow(t->files, 1, &t->files) &&
+	    !__builtin_sub_overflow(t->bytes, size, &t->bytes);
+}
+
 /*
  * A file of a commit.  We never add one that is there, nor remove one that
  * isn't; of others that is certain only where a file is added with new rows.
@@ -103,14 +114,13 @@ static void
 count_file(struct mb_delta_state *s, const struct mb_fields *f, bool is_add)
 {
 	bool is_change = false;
-	int64_t size = 0;
+	int64_t size;
 
 	(void)mb_fields_bool(f, "dataChange", &is_change);
 	if (!mb_fields_int(f, "size", &size) ||
+	    !mb_delta_totals_move(&s->totals, size, is_add) ||
 	    (!s->is_ours && !(is_add && is_change)))
 		s->is_uncountable = true;
-	s->totals.files += is_add ? 1 : -1;
-	s->totals.bytes += is_add ? size : -size;
 }
 
 /* With its first line: the last one stands until there is another. */
@@ -308,7 +318,8 @@ load_by_hint(struct mb_delta_state *s, const struct mb_delta_log *l,
 	rc = mb_delta_log_read(l, "_last_checkpoint", &text, &ignored);
 	ok = rc > 0 && mb_fields_set(&f, (struct mb_str){ text.p,
 	    text.len }) == NULL &&
-	    mb_fields_int(&f, "version", &c.version) && c.version >= 0;
+	    mb_fields_int(&f, "version", &c.version) && c.version >= 0 &&
+	    c.version <= MB_DELTA_LAST_VERSION;
 	if (ok && mb_fields_int(&f, "parts", &parts))
 		ok = parts > 0 && parts <= UINT32_MAX;
 	if (ok) {
@@ -438,7 +449,9 @@ mb_delta_state_next_time(const struct mb_delta_state *s, int64_t now_ms)
 {
 	if (!has_times(s))
 		return -1;
-	return now_ms > s->time_ms ? now_ms : s->time_ms + 1;
+	if (now_ms > s->time_ms)
+		return now_ms;
+	return s->time_ms < INT64_MAX ? s->time_ms + 1 : INT64_MAX;
 }
 
 /* Is what we have read still what is there? */

@@ -27,6 +27,10 @@ struct mb_delta_totals {
 	int64_t files, bytes;
 };
 
+/* One more file, or one less.  False: they can't be that any more. */
+bool mb_delta_totals_move(struct mb_delta_totals *t, int64_t size,
+    bool is_add);
+
 /* Of what a table consists, for somebody who wants to know. */
 struct mb_delta_observer {
 	void (*reset)(void *arg);	/* reading begins anew */

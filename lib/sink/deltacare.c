@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "delta/crc.h"
 #include "delta/save.h"
+#include "sink/deltavacuum.h"
 
 enum {
 	LEAST_BUDGET = 4 * 1024 * 1024,	/* bytes to be joined at a time … */
@@ -105,13 +106,15 @@ static void
 vacuum(struct mb_deltacare *c, struct mb_deltatidy *t, int64_t now_ms,
     bool *is_fresh)
 {
+	struct mb_deltavacuum v = { .rootfd = t->rootfd, .log = t->log,
+		.state = t->state };
 	struct mb_err err = { 0 };
 	uint64_t n;
 
 	if (now_ms - c->vacuum_ms < VACUUM_MS)
 		return;
 	c->vacuum_ms = now_ms;
-	if (mb_deltatidy_vacuum(t, now_ms, &n, &err) == 0)
+	if (mb_deltavacuum_run(&v, now_ms, &n, &err) == 0)
 		return;
 	*is_fresh = false;
 	give_notice(c, &err);

@@ -1,9 +1,9 @@
 /*
  * deltatidy.h - keeping a Delta table that is appended to all the time fit to
- * be read: joining small files, removing what nobody needs.
+ * be read: small files are joined.
  *
- * None of it is part of a batch, and all of it may fail, or be killed, at any
- * point: what isn't done is done another time.
+ * It is no part of a batch, and may fail, or be killed, at any point: what
+ * isn't done is done another time.
  */
 #ifndef MB_SINK_DELTATIDY_H
 #define MB_SINK_DELTATIDY_H
@@ -37,16 +37,5 @@ struct mb_deltatidy {
  */
 MB_CHECK int mb_deltatidy_join(struct mb_deltatidy *t, uint64_t budget,
     int64_t now_ms, struct mb_err *err);
-
-/*
- * Remove data files that no version needs any more: those that were removed
- * longer ago than delta.deletedFileRetentionDuration (1 week), and those as
- * old as that which no version has ever named.  And of the log what is older
- * than delta.logRetentionDuration (30 days), as far as a checkpoint that is
- * older than that covers it; and checkpoints, but one an hour.  *n_files: how
- * many were removed.
- */
-MB_CHECK int mb_deltatidy_vacuum(struct mb_deltatidy *t, int64_t now_ms,
-    uint64_t *n_files, struct mb_err *err);
 
 #endif
