@@ -73,8 +73,8 @@ SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 	sink/held.o sink/deltamark.o sink/deltaplace.o sink/datafile.o \
 	sink/deltafiles.o sink/deltasmall.o sink/deltajoin.o sink/deltatidy.o \
 	sink/deltavacuum.o sink/hive.o sink/apart.o sink/deltaredo.o \
-	sink/deltahome.o sink/deltashape.o sink/deltacare.o sink/delta.o \
-	sink/stdout.o
+	sink/deltahome.o sink/deltashape.o sink/deltaguess.o sink/deltacare.o \
+	sink/delta.o sink/stdout.o
 
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE) \

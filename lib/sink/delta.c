@@ -18,8 +18,9 @@
  * D4. What we don't support is refused before anything is written.
  *
  * The table's format is lib/delta's affair; of what is ours the marker is
- * deltamark.c's, the columns deltashape.c's, the data files deltafiles.c's,
- * what follows a commit deltacare.c's.  Here they come together.
+ * deltamark.c's, the columns deltashape.c's, their types deltaguess.c's, the
+ * data files deltafiles.c's, what follows a commit deltacare.c's.  Here they
+ * come together.
  */
 #include "sink/sink.h"
 
@@ -41,9 +42,9 @@
 #include "delta/gate.h"
 #include "delta/state.h"
 #include "durable/stage.h"
-#include "sink/cells.h"
 #include "sink/deltacare.h"
 #include "sink/deltafiles.h"
+#include "sink/deltaguess.h"
 #include "sink/deltahome.h"
 #include "sink/deltamark.h"
 #include "sink/deltaplace.h"
@@ -329,24 +330,6 @@ spill(struct delta_sink *s, struct mb_err *err)
 	return mb_held_spill(&s->held, fd, err);
 }
 
-/* While types are open, only those that are given can be checked. */
-static const char *
-check_held(const struct delta_sink *s, size_t i, struct mb_value v)
-{
-	const struct mb_column *c = &s->columns.v[i];
-	struct mb_cell cell;
-	const char *why = NULL;
-
-	if (i < s->shape.n_there)
-		return mb_deltafiles_check(s->shape.there[i], c->type, v);
-	if (!c->is_guessed)
-		why = mb_cell_set(&cell, c->type, v);
-	if (why == NULL && c->type.kind != MB_TYPE_BINARY &&
-	    !mb_is_utf8(mb_value_str(v)))
-		why = "not UTF-8";
-	return why;
-}
-
 static int
 hold(struct delta_sink *s, struct mb_str records, size_t n,
     struct mb_err *err)
@@ -359,22 +342,12 @@ hold(struct delta_sink *s, struct mb_str records, size_t n,
 static int
 hold_row(struct delta_sink *s, struct mb_str record, struct mb_err *err)
 {
-	const struct mb_value *values = s->intake.values;
-	struct mb_column *c = s->columns.v;
-	const char *why;
+	size_t column;
+	const char *why = mb_deltaguess_row(&s->columns, &s->shape,
+	    s->intake.values, &column);
 
-	for (size_t i = 0; i < s->columns.n; i++) {
-		if (!c[i].is_in_batch)
-			continue;
-		why = check_held(s, i, values[i]);
-		if (why != NULL)
-			return mb_intake_reject(&s->intake, record, i, why,
-			    err);
-	}
-	for (size_t i = 0; i < s->columns.n; i++)
-		if (c[i].is_guessed && c[i].is_in_batch)
-			mb_guess_add(&c[i].guess, values[i]);
-	return hold(s, record, 1, err);
+	return why != NULL ? mb_intake_reject(&s->intake, record, column, why,
+	    err) : hold(s, record, 1, err);
 }
 
 /* 1, or 0: not all of them can be held. */
@@ -382,28 +355,8 @@ static int
 hold_rows(struct delta_sink *s, const struct mb_intake_rows *rows,
     struct mb_err *err)
 {
-	struct mb_views v = { .isa = rows->isa, .base = rows->base, .n = rows->n,
-		.is_ascii = mb_is_ascii(rows->raw) };
-	struct mb_column *c = s->columns.v;
-	struct mb_cells cells;
-
-	for (size_t i = 0; i < s->columns.n; i++) {
-		struct mb_type type = c[i].type;
-
-		v.v = rows->view[i];
-		if (v.v == NULL)
-			continue;
-		if (c[i].is_guessed)
-			type.kind = MB_TYPE_TEXT;
-		if (i < s->shape.n_there ? !mb_deltafiles_check_views(s->shape.there[i],
-		    type, v) : !mb_cells_set(&cells, type, v))
-			return 0;
-	}
-	for (size_t i = 0; i < s->columns.n; i++) {
-		v.v = rows->view[i];
-		if (v.v != NULL && c[i].is_guessed)
-			mb_guess_add_views(&c[i].guess, v);
-	}
+	if (!mb_deltaguess_rows(&s->columns, &s->shape, rows))
+		return 0;
 	return hold(s, rows->raw, rows->n, err) < 0 ? -1 : 1;
 }
 
