@@ -152,12 +152,6 @@ mb_parquet_find(const struct mb_parquet_reader *r, const char *const *path,
 	return -1;
 }
 
-uint64_t
-mb_parquet_rows(const struct mb_parquet_reader *r)
-{
-	return r->meta.rows;
-}
-
 size_t
 mb_parquet_n_groups(const struct mb_parquet_reader *r)
 {

@@ -75,7 +75,6 @@ const struct mb_parquet_leaf *mb_parquet_leaf(
 ssize_t mb_parquet_find(const struct mb_parquet_reader *r,
     const char *const *path, size_t n);
 
-uint64_t mb_parquet_rows(const struct mb_parquet_reader *r);
 size_t mb_parquet_n_groups(const struct mb_parquet_reader *r);
 uint64_t mb_parquet_group_rows(const struct mb_parquet_reader *r, size_t group);
 
