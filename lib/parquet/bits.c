@@ -259,8 +259,9 @@ mb_hybrid_take(struct mb_hybrid *h, uint32_t *out, size_t n)
 	return true;
 }
 
-void
-mb_bits_unpack(uint64_t *out, const void *p, uint64_t bit, size_t n,
+/* n values of `width` ≤ 64 bits from this bit on, the lowest first. */
+static void
+unpack(uint64_t *out, const void *p, uint64_t bit, size_t n,
     unsigned width)
 {
 	const uint8_t *bytes = p;
@@ -465,7 +466,7 @@ mb_delta_take(struct mb_delta *d, int64_t *out, size_t n)
 		}
 		len = n < PIECE ? n : PIECE;
 		len = len < d->left_mini ? len : (size_t)d->left_mini;
-		mb_bits_unpack(piece, d->in.p, d->bits, len,
+		unpack(piece, d->in.p, d->bits, len,
 		    d->widths[d->at_mini]);
 		for (size_t i = 0; i < len; i++) {
 			d->value += d->least + piece[i];

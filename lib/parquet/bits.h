@@ -44,10 +44,6 @@ struct mb_hybrid {
 void mb_hybrid_begin(struct mb_hybrid *h, struct mb_str in, unsigned width);
 bool mb_hybrid_take(struct mb_hybrid *h, uint32_t *out, size_t n);
 
-/* n values of `width` ≤ 64 bits from this bit on, the lowest first. */
-void mb_bits_unpack(uint64_t *out, const void *p, uint64_t bit, size_t n,
-    unsigned width);
-
 /*
  * Integers as packed differences.  With is_32 they wrap at 32 bits, and what
  * is above these doesn't count.  _size tells what _put would append.

@@ -63,8 +63,8 @@ mb_bounds_add(struct mb_bounds *b, enum mb_order order,
 	}
 }
 
-void
-mb_bounds_merge(struct mb_bounds *into, enum mb_order order,
+static void
+merge(struct mb_bounds *into, enum mb_order order,
     const struct mb_bounds *from)
 {
 	if (!from->has)
@@ -159,7 +159,7 @@ mb_kept_bounds_merge(struct mb_kept_bounds *into, enum mb_order order,
 {
 	struct mb_bounds was = into->b;
 
-	mb_bounds_merge(&into->b, order, from);
+	merge(&into->b, order, from);
 	if (order != MB_ORDER_BYTES || !into->b.has)
 		return;
 	if (!was.has || into->b.min.bytes.p != was.min.bytes.p)

@@ -31,8 +31,6 @@ int mb_bound_compare(enum mb_order order, const union mb_parquet_value *a,
 /* Widen by one value, which isn't NaN. */
 void mb_bounds_add(struct mb_bounds *b, enum mb_order order,
     const union mb_parquet_value *v);
-void mb_bounds_merge(struct mb_bounds *into, enum mb_order order,
-    const struct mb_bounds *from);
 
 /* Widen by n slots (writer.h), not of bytes; returns how many are NaN. */
 size_t mb_bounds_add_slots(struct mb_bounds *b, enum mb_order order,

@@ -42,8 +42,8 @@ mb_parquet_codec_parse(enum mb_parquet_codec *out, const char *text,
 	    "snappy gzip zstd)", text);
 }
 
-const char *
-mb_parquet_codec_name(enum mb_parquet_codec codec)
+static const char *
+codec_name(enum mb_parquet_codec codec)
 {
 	for (size_t i = 0; i < N_CODECS; i++)
 		if (codecs[i].codec == codec)
@@ -248,6 +248,6 @@ mb_unpress(enum mb_parquet_codec codec, void *out, size_t len,
 	}
 	if (!good)
 		return mb_fail(err, MB_EDATA, "%s: damaged",
-		    mb_parquet_codec_name(codec));
+		    codec_name(codec));
 	return 0;
 }

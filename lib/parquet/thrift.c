@@ -355,7 +355,7 @@ struct mb_str
 mb_thrift_bytes(struct mb_thrift_in *in, struct mb_thrift_field f)
 {
 	if (f.type == MB_THRIFT_BINARY)
-		return mb_thrift_element_bytes(in);
+		return take_bytes(in, take_varint(in));
 	mb_thrift_skip(in, f);
 	return (struct mb_str){ "", 0 };
 }
@@ -377,10 +377,4 @@ mb_thrift_list(struct mb_thrift_in *in, struct mb_thrift_field f,
 		mb_thrift_fail(in, "a list of another type than expected");
 	if (in->bad == NULL)
 		*n = (size_t)count;
-}
-
-struct mb_str
-mb_thrift_element_bytes(struct mb_thrift_in *in)
-{
-	return take_bytes(in, take_varint(in));
 }

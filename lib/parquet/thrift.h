@@ -92,7 +92,6 @@ void mb_thrift_skip(struct mb_thrift_in *in, struct mb_thrift_field f);
  */
 void mb_thrift_list(struct mb_thrift_in *in, struct mb_thrift_field f,
     enum mb_thrift_type element, size_t *n);
-struct mb_str mb_thrift_element_bytes(struct mb_thrift_in *in);
 
 /* Note a mistake at the place that was reached. */
 void mb_thrift_fail(struct mb_thrift_in *in, const char *why);

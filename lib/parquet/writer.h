@@ -65,7 +65,6 @@ enum mb_parquet_codec mb_parquet_best_codec(void);
 /* none snappy gzip zstd.  MB_EUSAGE: no such codec, not built in. */
 MB_CHECK int mb_parquet_codec_parse(enum mb_parquet_codec *out,
     const char *text, struct mb_err *err);
-const char *mb_parquet_codec_name(enum mb_parquet_codec codec);
 
 /*
  * MB_EUSAGE: the schema can't be: two columns of one name (also but for case,
