@@ -566,8 +566,8 @@ status 64"
 }
 
 @test "a pipe's half last line is a record, and is never glued to the next run" {
-	line 'printf "1\n2" | mb-collect -j j.mbj | mb-commit dir:out'
-	line 'printf "3\n4\n" | mb-collect -j j.mbj | mb-commit dir:out'
+	line 'printf "1\n2" | mb-collect -j j.mbj -i 1h | mb-commit dir:out'
+	line 'printf "3\n4\n" | mb-collect -j j.mbj -i 1h | mb-commit dir:out'
 	is "$output" "status 0 0 0"
 	is "$(rows out | xargs)" "1 2 3 4"
 	is "$(mb-replay -j j.mbj --json | jq -c '[.ranges[] | .source, .generation, .start]' | xargs)" \
@@ -576,7 +576,7 @@ status 64"
 
 @test "the header of a pipe's later runs: the same, one that shares a name, none" {
 	for input in 'a,b\n1,2\n' 'a,b\n3,4\n' '5,6\n' 'b,c\n7,8\n'; do
-		line "printf '$input' | mb-collect -j j.mbj -F csv | mb-commit dir:out"
+		line "printf '$input' | mb-collect -j j.mbj -i 1h -F csv | mb-commit dir:out"
 		is "$output" "status 0 0 0"
 	done
 	is "$(cat out/*)" $'a,b\n1,2\na,b\n3,4\na,b\n5,6\nb,c\n7,8'
@@ -605,7 +605,7 @@ status 64"
 
 @test "--stdin again verifies and skips, and takes what is new" {
 	for n in 3 3 5 2000 2001; do
-		line "seq $n | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+		line "seq $n | mb-collect -j j.mbj -i 1h --stdin again | mb-commit dir:out"
 		is "$n $output" "$n status 0 0 0"
 	done
 	seq 2001 >expected
@@ -614,18 +614,18 @@ status 64"
 }
 
 @test "--stdin again notices what is not as it was, or is missing" {
-	line "seq 2000 | mb-collect -j j.mbj --stdin again --max-records 1000 | mb-commit dir:out"
-	line "seq 2000 | sed s/^5\$/6/ | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	line "seq 2000 | mb-collect -j j.mbj -i 1h --stdin again --max-records 1000 | mb-commit dir:out"
+	line "seq 2000 | sed s/^5\$/6/ | mb-collect -j j.mbj -i 1h --stdin again | mb-commit dir:out"
 	has "$output" "mb-collect: standard input: is not what it was before byte 3893 (--stdin again)" "65 65"
-	line "seq 2000 | sed s/^1500\$/1600/ | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	line "seq 2000 | sed s/^1500\$/1600/ | mb-collect -j j.mbj -i 1h --stdin again | mb-commit dir:out"
 	has "$output" "before byte 8893" "65 65"
 	# In the middle of a long batch that was settled long ago.
-	line "seq 9000 | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
-	line "seq 9000 | sed s/^5000\$/5001/ | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	line "seq 9000 | mb-collect -j j.mbj -i 1h --stdin again | mb-commit dir:out"
+	line "seq 9000 | sed s/^5000\$/5001/ | mb-collect -j j.mbj -i 1h --stdin again | mb-commit dir:out"
 	has "$output" "is not what it was before byte" "65 65"
-	line "seq 1999 | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	line "seq 1999 | mb-collect -j j.mbj -i 1h --stdin again | mb-commit dir:out"
 	has "$output" "it ends too early" "65 65"
-	line "seq 9001 | mb-collect -j j.mbj --stdin again | mb-commit dir:out"
+	line "seq 9001 | mb-collect -j j.mbj -i 1h --stdin again | mb-commit dir:out"
 	is "$output" "status 0 0 0"
 }
 
