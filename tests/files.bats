@@ -1085,6 +1085,35 @@ half_sent() {
 	complete
 }
 
+@test "22 the same with a command: it isn't run before all is there; parked, the others go on" {
+	seq 5 >app.log
+	seq 6 7 >other.log
+	mb-collect -j j.mbj other.log app.log >/dev/null || true
+	: >broken
+	start "exec $(broken mb-collect -j j.mbj -f -i 50ms other.log app.log -- sh -c "'cat >>out'")"
+	eventually grep -q 'batch 0: .*app.log: .*Input/output error; tried again' err
+	sleep 1.2
+	[ ! -e out ]
+	rm broken
+	eventually settled j.mbj 1
+	kill -TERM "$(pid_of mb-collect)"
+	finished
+	is "$(sort out)" "$(seq 7)"
+	seq 8 9 >>app.log
+	mb-collect -j j.mbj other.log app.log >/dev/null || true
+	: >broken err
+	start "exec $(broken mb-collect -j j.mbj -f -i 50ms other.log app.log -- sh -c "'cat >>out'")"
+	eventually grep -q 'batch 1: .*app.log: .*Input/output error; tried again' err
+	mb-replay -j j.mbj --park 1
+	eventually grep -q 'batch 1: .*; parked' err
+	echo 10 >>other.log
+	eventually settled j.mbj 2
+	kill -TERM "$(pid_of mb-collect)"
+	finished
+	is "$(sort -n out)" "$(seq 7; echo 10)"
+	is "$(states j.mbj)" "0 committed 1 parked 2 committed"
+}
+
 n_forgotten() {
 	sed -n 's/.*"mb":"forget","generations":\[\([^]]*\)\].*/\1/p' j.mbj |
 		tr ',' '\n' | wc -w
