@@ -363,16 +363,19 @@ merge_decimals(enum mb_slot_kind kind, struct decimals *into,
 	}
 }
 
-/* The sum grows by units of its own scale; false if that doesn't fit. */
+/*
+ * The sum, whose head is this one, grows by units of its own scale; false if
+ * that doesn't fit.
+ */
 static inline bool
-grow_sum(struct decimals *d, int64_t units)
+grow_sum(struct decimals *d, uint64_t head, int64_t units)
 {
 	int64_t sum;
 
 	if (__builtin_add_overflow(d->sum, units, &sum))
 		return false;
 	d->sum = sum;
-	d->head++;
+	d->head = head + 1;
 	return true;
 }
 
@@ -420,7 +423,7 @@ grow(enum mb_slot_kind kind, struct decimals *d, int64_t units)
 {
 	switch (kind) {
 	case MB_SLOT_SUM:
-		return grow_sum(d, units);
+		return grow_sum(d, d->head, units);
 	case MB_SLOT_MOMENTS:
 		return grow_moments(d, units);
 	default:
@@ -559,12 +562,15 @@ add_sums(char *const *groups, size_t off, size_t n,
     const struct mb_column *c, struct mb_arena *arena)
 {
 	const uint64_t top = top_of(c);
+	/* An empty state is one of no values so far. */
+	const uint64_t empty = c->is_uniform ? top << MOST : 0;
 
 	for (size_t i = 0; i < n; i++) {
 		struct decimals *d = (struct decimals *)(groups[i] + off);
+		uint64_t head = d->head == 0 ? empty : d->head;
 		unsigned places = c->places[i];
 		mb_int128 units = c->units[i];
-		bool is_alike = d->head >> MOST == top;
+		bool is_alike = head >> MOST == top;
 
 		if (!is_alike && places == MB_COLUMN_NULL)
 			continue;
@@ -573,13 +579,8 @@ add_sums(char *const *groups, size_t off, size_t n,
 			    scale_of(d->head) - c->scale);
 			is_alike = units == (int64_t)units;
 		}
-		if (is_alike && grow_sum(d, (int64_t)units))
+		if (is_alike && grow_sum(d, head, (int64_t)units))
 			continue;
-		if (d->head == 0) {
-			d->head = first_head(places, c->scale);
-			d->sum = c->units[i];
-			continue;
-		}
 		add_units(MB_SLOT_SUM, d, c->units[i], places, c->scale,
 		    arena);
 	}
