@@ -205,65 +205,16 @@ mb_keys_locate(const struct mb_keys *t, const uint32_t *numbers, size_t n,
 		groups[i] = (char *)mb_keys_group(t, numbers[i]);
 }
 
-/*
- * The groups of the n probes, in rounds, so that what isn't near is fetched
- * for many at once.
- */
 static void
-look_up_all(struct mb_keys *t, size_t n, uint32_t *entries)
+set_probe_of_key(const struct mb_keys *t, struct probe *probe,
+    const struct mb_group_key *key)
 {
-	const struct mb_cell *cells = mb_cells_of(&t->cells);
+	struct mb_str text = mb_group_key_text(key);
 
-	if (t->cells.size == 0) {
-		memset(entries, 0, n * sizeof *entries);
-		return;
-	}
-	for (size_t i = 0; i < n; i++)
-		__builtin_prefetch(&cells[mb_cells_begin(&t->cells,
-		    t->hashes[i])]);
-	for (size_t i = 0; i < n; i++) {
-		entries[i] = first_entry(t, t->hashes[i]);
-		__builtin_prefetch(mb_keys_group(t, entries[i] - 1));
-	}
-	for (size_t i = 0; i < n; i++)
-		if (entries[i] != 0 &&
-		    !has_keys(t, mb_keys_group(t, entries[i] - 1), i))
-			entries[i] = mb_keys_look_up(t, i);
+	set_probe(t, probe, text.p, text.len, (key->meta & MB_KEY_NULL) != 0);
 }
 
-void
-mb_keys_merge(struct mb_keys *t, const struct mb_keys *from, size_t begin,
-    size_t n, uint32_t *numbers, bool *is_new, bool *is_earlier)
-{
-	uint64_t ordinals[MB_ROWS];
-
-	mb_ordinals_read(&from->ordinals, begin, n, ordinals);
-	for (size_t i = 0; i < n; i++) {
-		const struct mb_group_key *group = mb_keys_group(from,
-		    begin + i);
-
-		for (size_t k = 0; k < t->n_keys; k++)
-			set_probe_of_key(t, &t->probes[k * MB_ROWS + i],
-			    &group[k]);
-		t->hashes[i] = hash_probes(t, i);
-	}
-	look_up_all(t, n, numbers);
-	for (size_t i = 0; i < n; i++) {
-		is_new[i] = numbers[i] == 0;
-		if (is_new[i]) {
-			numbers[i] = mb_keys_append(t, t->hashes[i],
-			    ordinals[i]);
-			memcpy(mb_keys_group(t, numbers[i]),
-			    mb_keys_group(from, begin + i), t->group_size);
-		} else {
-			numbers[i]--;
-			is_earlier[i] = mb_keys_lower_ordinal(t, numbers[i],
-			    ordinals[i]);
-		}
-	}
-}
-
-/* Of a group that is in the table. */
+/* Of a group that is in a table. */
 static uint64_t
 hash_group(const struct mb_keys *t, const struct mb_group_key *group)
 {
@@ -279,6 +230,85 @@ hash_group(const struct mb_keys *t, const struct mb_group_key *group)
 		hash = hash_words(&t->seeds, hash, probe.word, MB_WIDTH_ANY);
 	}
 	return finish(hash);
+}
+
+static bool
+are_equal(const struct mb_keys *t, const struct mb_group_key *a,
+    const struct mb_group_key *b)
+{
+	for (size_t k = 0; k < t->n_keys; k++, a++, b++) {
+		if (((mb_load_8(a) ^ mb_load_8(b)) & MB_KEY_BUT_KIND) != 0)
+			return false;
+		if (is_long(a) ? a->whole->len != b->whole->len ||
+		    memcmp(a->whole->p, b->whole->p, a->whole->len) != 0 :
+		    mb_load_8(a->rest) != mb_load_8(b->rest))
+			return false;
+	}
+	return true;
+}
+
+/* The entry of the group that has the keys of this one, or 0. */
+static uint32_t
+look_up_group(const struct mb_keys *t, const struct mb_group_key *group,
+    uint64_t hash)
+{
+	const struct mb_cell *cells = mb_cells_of(&t->cells);
+	size_t at = mb_cells_begin(&t->cells, hash);
+
+	for (; cells[at].entry != 0; at = (at + 1) & (t->cells.size - 1))
+		if (cells[at].tag == mb_cells_tag(hash) && are_equal(t,
+		    group_at(t, cells[at].entry - 1), group))
+			break;
+	return cells[at].entry;
+}
+
+/*
+ * Most are new, or the first with their tag: what isn't near was fetched for
+ * many at once.  Those that have the tag of another, or whose cell one before
+ * has taken, are looked for.
+ */
+void
+mb_keys_merge(struct mb_keys *t, const struct mb_keys *from, size_t begin,
+    size_t n, uint32_t *numbers, bool *is_new, bool *is_earlier)
+{
+	uint64_t ordinals[MB_ROWS];
+
+	mb_ordinals_read(&from->ordinals, begin, n, ordinals);
+	for (size_t i = 0; i < n; i++)
+		t->hashes[i] = hash_group(t, group_at(from, begin + i));
+	/* From here on nothing moves. */
+	mb_keys_reserve(t, n);
+	(void)mb_keys_guess(t, n, numbers);
+	for (size_t i = 0; i < n; i++) {
+		const struct mb_group_key *group = group_at(from, begin + i);
+		struct mb_cell *cell = &mb_cells_of(&t->cells)[t->at[i]];
+		const bool is_free = cell->entry == 0;
+		bool is_there = !t->is_missed[i] && are_equal(t,
+		    (const void *)t->guesses[i], group);
+		uint32_t entry;
+
+		if (!is_there && !is_free) {
+			entry = look_up_group(t, group, t->hashes[i]);
+			is_there = entry != 0;
+			numbers[i] = entry - is_there;
+		}
+		is_new[i] = !is_there;
+		if (is_there) {
+			is_earlier[i] = mb_keys_lower_ordinal(t, numbers[i],
+			    ordinals[i]);
+			continue;
+		}
+		if (is_free) {
+			*cell = (struct mb_cell){ mb_cells_tag(t->hashes[i]),
+				(uint32_t)t->n + 1 };
+			mb_ordinals_add(&t->ordinals, ordinals[i]);
+			numbers[i] = (uint32_t)t->n++;
+		} else {
+			numbers[i] = mb_keys_append(t, t->hashes[i],
+			    ordinals[i]);
+		}
+		memcpy(group_at(t, numbers[i]), group, t->group_size);
+	}
 }
 
 void

@@ -40,6 +40,8 @@ struct mb_keys {
 	struct mb_ordinals ordinals;
 	size_t n_forgotten;	/* bytes of the groups */
 
+	enum mb_isa isa;	/* of the rows so far */
+
 	/* In hand; the probe for key k of row i is [k * MB_ROWS + i]. */
 	struct probe *probes;
 	const struct mb_key_column **columns;	/* by key */
@@ -81,15 +83,6 @@ set_probe(const struct mb_keys *t, struct probe *probe, const char *p,
 	}
 	probe->word[0] = head_of(meta_of(len, is_null), mb_load_4(p));
 	probe->word[1] = mb_hash64(p, len, t->seeds.word[0]);
-}
-
-static inline void
-set_probe_of_key(const struct mb_keys *t, struct probe *probe,
-    const struct mb_group_key *key)
-{
-	struct mb_str text = mb_group_key_text(key);
-
-	set_probe(t, probe, text.p, text.len, (key->meta & MB_KEY_NULL) != 0);
 }
 
 /*
@@ -180,5 +173,15 @@ const struct mb_long_key *mb_keys_keep(struct mb_keys *t, const char *p,
     size_t len);
 void mb_keys_set_key(struct mb_keys *t, struct mb_group_key *key,
     const struct probe *probe, enum mb_kind kind);
+
+/*
+ * keys_rows.c
+ */
+
+/*
+ * The first group with the tag of each of n hashes; if there is none, it is
+ * missed, and t->at is where a new one's cell may be.  How many have one?
+ */
+size_t mb_keys_guess(struct mb_keys *t, size_t n, uint32_t *numbers);
 
 #endif

@@ -384,12 +384,6 @@ guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers,
 	return n_found;
 }
 
-static size_t
-guess_by_cells(struct mb_keys *t, size_t n, uint32_t *numbers)
-{
-	return guess_groups(t, n, numbers, look_at_cells);
-}
-
 #if defined(__x86_64__)
 MB_AVX512 static size_t
 guess_by_lines(struct mb_keys *t, size_t n, uint32_t *numbers)
@@ -397,6 +391,16 @@ guess_by_lines(struct mb_keys *t, size_t n, uint32_t *numbers)
 	return guess_groups(t, n, numbers, look_at_line);
 }
 #endif
+
+size_t
+mb_keys_guess(struct mb_keys *t, size_t n, uint32_t *numbers)
+{
+#if defined(__x86_64__)
+	if (t->isa == MB_ISA_AVX512 && t->cells.mask != SIZE_MAX)
+		return guess_by_lines(t, n, numbers);
+#endif
+	return guess_groups(t, n, numbers, look_at_cells);
+}
 
 /* The group of row i, looked for alone, and added if there is none. */
 static uint32_t
@@ -477,12 +481,8 @@ find_by_steps(struct mb_keys *t, const struct mb_rows *rows,
 		t->columns[k]->hash(t, rows, view_of(rows, fields[k]), k);
 	/* From here on nothing moves. */
 	mb_keys_reserve(t, rows->n);
-#if defined(__x86_64__)
-	if (rows->isa == MB_ISA_AVX512 && t->cells.mask != SIZE_MAX)
-		n_found = guess_by_lines(t, rows->n, numbers);
-	else
-#endif
-		n_found = guess_by_cells(t, rows->n, numbers);
+	t->isa = rows->isa;
+	n_found = mb_keys_guess(t, rows->n, numbers);
 	for (size_t k = 0; k < t->n_keys && n_found > 0; k++)
 		t->columns[k]->compare(t, rows, view_of(rows, fields[k]), k,
 		    t->guesses);
