@@ -201,17 +201,22 @@ align_eight(struct eight *e)
 	    _mm512_set1_epi8((char)0x80));
 }
 
+/* Places of a gist, in each eighth value. */
+struct places {
+	__m512i least, most;
+};
+
 /* What read_word does, for those that are in `all`; longer ones one by one. */
-AVX512 static void
-read_eight(struct mb_column *c, struct gist *gist, bool *odd, const char *p,
-    const struct mb_view *view, size_t i, __mmask8 all)
+AVX512 static inline __attribute__((always_inline)) void
+read_eight(struct mb_column *c, struct gist *gist, struct places *seen,
+    bool *odd, const char *p, const struct mb_view *view, size_t i,
+    __mmask8 all)
 {
 	const __m512i zero = _mm512_setzero_si512();
 	const __m512i one = _mm512_set1_epi64(1);
 	struct eight e;
 	__mmask8 there, longer, negative, bad = 0, pointed;
 	__m512i t, places = zero;
-	unsigned most, least;
 
 	e.v = _mm512_maskz_loadu_epi64(all, &view[i]);
 	e.len = _mm512_and_epi64(_mm512_srli_epi64(e.v, 32),
@@ -221,24 +226,27 @@ read_eight(struct mb_column *c, struct gist *gist, bool *odd, const char *p,
 	longer = _mm512_cmpgt_epu64_mask(e.len, _mm512_set1_epi64(8));
 	negative = _mm512_cmpeq_epi64_mask(_mm512_and_epi64(e.text,
 	    _mm512_set1_epi64(0xff)), _mm512_set1_epi64('-'));
-	e.text = _mm512_mask_srli_epi64(e.text, negative, e.text, 8);
-	e.len = _mm512_mask_sub_epi64(e.len, negative, e.len, one);
-	bad = _mm512_mask_testn_epi64_mask(negative, e.len, e.len);
+	/* Mostly a column has signs, or points, or hasn't any. */
+	if (negative != 0) {
+		e.text = _mm512_mask_srli_epi64(e.text, negative, e.text, 8);
+		e.len = _mm512_mask_sub_epi64(e.len, negative, e.len, one);
+		bad = _mm512_mask_testn_epi64_mask(negative, e.len, e.len);
+	}
 	align_eight(&e);
 	t = e.digits;
 	pointed = _mm512_test_epi64_mask(e.other, e.other);
-	bad |= close_gaps(&t, &places, e.other, pointed);
+	if (pointed != 0)
+		bad |= close_gaps(&t, &places, e.other, pointed);
 	t = join_eight(t);
 	_mm512_storeu_si512(&c->units[i], _mm512_maskz_mov_epi64(there,
 	    _mm512_mask_sub_epi64(t, negative, zero, t)));
 	bad = (__mmask8)((bad & there) & ~longer);
 	gist->n_values -= (unsigned)__builtin_popcount(all & ~there);
 	all = (__mmask8)(there & ~longer & ~bad);
-	most = (unsigned)_mm512_mask_reduce_max_epu64(all, places);
-	least = all == 0 ? MB_COLUMN_NULL :
-	    (unsigned)_mm512_mask_reduce_min_epu64(all, places);
-	gist->most = most > gist->most ? most : gist->most;
-	gist->least = least < gist->least ? least : gist->least;
+	seen->most = _mm512_mask_max_epu64(seen->most, all, seen->most,
+	    places);
+	seen->least = _mm512_mask_min_epu64(seen->least, all, seen->least,
+	    places);
 	places = _mm512_mask_mov_epi64(_mm512_set1_epi64(MB_COLUMN_NULL), all,
 	    places);
 	_mm_storel_epi64((__m128i *)&c->places[i],
@@ -320,18 +328,32 @@ read_alike(struct mb_column *c, struct gist *gist, const char *p,
 	return true;
 }
 
+/* Where some aren't alike, the next ones are asked ever less often. */
 AVX512 static void
 read_by_eight(struct mb_column *c, struct gist *gist, bool *odd,
     const char *p, const struct mb_view *view, size_t n)
 {
+	struct places seen = { _mm512_set1_epi64(MB_COLUMN_NULL),
+		_mm512_setzero_si512() };
+	size_t next_try = 0, step = 16;
+	unsigned least, most;
+
 	for (size_t i = 0; i < n; i += 16) {
-		if (n - i >= 16 && read_alike(c, gist, p, view, i))
-			continue;
+		if (i >= next_try && n - i >= 16) {
+			if (read_alike(c, gist, p, view, i))
+				continue;
+			step += 16;
+			next_try = i + step;
+		}
 		for (size_t k = i; k < i + 16 && k < n; k += 8)
-			read_eight(c, gist, odd, p, view, k,
+			read_eight(c, gist, &seen, odd, p, view, k,
 			    (__mmask8)_bzhi_u32(0xff, n - k < 8 ?
 			    (unsigned)(n - k) : 8));
 	}
+	most = (unsigned)_mm512_reduce_max_epu64(seen.most);
+	least = (unsigned)_mm512_reduce_min_epu64(seen.least);
+	gist->most = most > gist->most ? most : gist->most;
+	gist->least = least < gist->least ? least : gist->least;
 }
 #endif
 
