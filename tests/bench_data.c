@@ -1,9 +1,10 @@
 /*
  * bench_data.c - the records that scripts/bench measures with.
  *
- *	bench_data KIND MEGABYTES
+ *	bench_data KIND MEGABYTES [KIB]
  *
- * writes so many megabytes to standard output, the same at every run:
+ * writes so many megabytes to standard output, the same at every run, at once
+ * so many KiB (1024):
  *
  *	log	csv, a web log of 9 columns, about 86 bytes a row
  *	json	ndjson, the same fields
@@ -164,10 +165,20 @@ static const struct {
 	{ "keys", "key,value\n", put_key },
 };
 
+/* A file's pages in the page cache are as large as what was written at once. */
+enum { MOST_KIB = 1024 };
+
 int
 main(int argc, char **argv)
 {
-	long long size = argc == 3 ? atoll(argv[2]) * 1000000 : 0;
+	long long size = argc >= 3 ? atoll(argv[2]) * 1000000 : 0;
+	size_t kib = argc >= 4 ? (size_t)atoll(argv[3]) : MOST_KIB;
+	static char buffer[MOST_KIB * 1024];
+
+	if (kib == 0 || kib > MOST_KIB)
+		size = 0;
+	else
+		setvbuf(stdout, buffer, _IOFBF, kib * 1024);
 
 	for (size_t k = 0; size > 0 && k < sizeof kinds / sizeof *kinds; k++) {
 		if (strcmp(argv[1], kinds[k].name) != 0)
@@ -183,6 +194,6 @@ main(int argc, char **argv)
 		return ferror(stdout) != 0 || fflush(stdout) != 0;
 	}
 	fprintf(stderr, "usage: bench_data log|json|quoted|messy|station|keys "
-	    "MEGABYTES\n");
+	    "MEGABYTES [KIB]\n");
 	return 64;
 }
