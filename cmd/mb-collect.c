@@ -747,7 +747,7 @@ run_batches(struct collector *c, struct mb_err *err)
 	const struct config *cfg = c->cfg;
 	int64_t tick = next_tick(cfg);
 	enum mb_follow_more more;
-	bool waits, is_full;
+	bool waits, is_due, is_full;
 	int rc;
 
 	while (mb_signal_count() == 0) {
@@ -760,10 +760,14 @@ run_batches(struct collector *c, struct mb_err *err)
 		waits = c->follows ||
 		    (c->pipe != NULL && !mb_pipe_has_ended(c->pipe));
 		more = mb_follow_more(c->follow);
-		/* Files that wait for a place among the open ones are due. */
-		if (rc > 0 || (mb_cut_has_batch(c->cutter) && (!waits ||
-		    more == MB_FOLLOW_EAGER || cfg->interval_us == 0 ||
-		    mb_clock_steady_us() >= tick))) {
+		/*
+		 * Files that wait for a place among the open ones are due, and
+		 * what an earlier run's pipe has left: ours isn't read before.
+		 */
+		is_due = !waits || more == MB_FOLLOW_EAGER ||
+		    (c->pipe != NULL && mb_pipe_is_left(c->pipe)) ||
+		    cfg->interval_us == 0 || mb_clock_steady_us() >= tick;
+		if (rc > 0 || (is_due && mb_cut_has_batch(c->cutter))) {
 			is_full = rc > 0;
 			rc = cut(c, err);
 			if (rc < 0)

@@ -593,11 +593,11 @@ status 64"
 	exec 8>&-
 	finished
 	is "$(states j.mbj)" ""
-	line 'seq 6 7 | mb-collect -j j.mbj | mb-commit dir:out'
+	line 'seq 6 7 | mb-collect -j j.mbj -i 1h | mb-commit dir:out'
 	is "$output" "status 0 0 0"
 	is "$(rows out | xargs)" "1 2 3 4 5 6 7"
 	# Not once more, and then nothing of it is kept.
-	line ': | mb-collect -j j.mbj | mb-commit dir:out'
+	line ': | mb-collect -j j.mbj -i 1h | mb-commit dir:out'
 	is "$output" "status 0 0 0"
 	is "$(states j.mbj)" "0 committed 1 committed"
 	is "$(ls j.mbj.d/spool)" ""

@@ -444,6 +444,12 @@ mb_pipe_has_ended(const struct mb_pipe *p)
 	return p->has_ended && !p->is_left;
 }
 
+bool
+mb_pipe_is_left(const struct mb_pipe *p)
+{
+	return p->is_left;
+}
+
 int
 mb_pipe_sync(struct mb_pipe *p, struct mb_err *err)
 {

@@ -40,6 +40,9 @@ MB_CHECK int mb_pipe_refresh(struct mb_pipe *p, struct mb_err *err);
 /* The pipe has ended, and nothing of earlier runs is left: no more comes. */
 bool mb_pipe_has_ended(const struct mb_pipe *p);
 
+/* Is it still what earlier runs have left, all of which is here? */
+bool mb_pipe_is_left(const struct mb_pipe *p);
+
 /* What was scanned survives: call it before its plan is written. */
 MB_CHECK int mb_pipe_sync(struct mb_pipe *p, struct mb_err *err);
 
