@@ -49,7 +49,8 @@ struct mb_keys {
 	char *guesses[MB_ROWS];	/* groups */
 	bool is_missed[MB_ROWS];	/* the group isn't the guess */
 	uint32_t at[MB_ROWS];		/* the cell where looking ended */
-	uint16_t first[MB_ROWS];	/* rows whose groups are to be made */
+	uint16_t waiting[MB_ROWS];	/* rows that wait, for a line of cells or
+					   for their groups to be made */
 };
 
 static inline struct mb_group_key *

@@ -75,7 +75,7 @@ fill_column(struct mb_keys *t, const struct mb_rows *rows,
     const struct mb_key_way way)
 {
 	for (size_t i = n_before; i < t->n; i++) {
-		const struct mb_view *from = &v[t->first[i - n_before]];
+		const struct mb_view *from = &v[t->waiting[i - n_before]];
 		struct mb_group_key *key = &group_at(t, i)[k];
 		const char *p = rows->p + from->start;
 		uint64_t word[4];
@@ -181,7 +181,7 @@ fill_any(struct mb_keys *t, const struct mb_rows *rows,
     const struct mb_view *v, size_t k, size_t n_before)
 {
 	for (size_t i = n_before; i < t->n; i++) {
-		const struct mb_view *from = &v[t->first[i - n_before]];
+		const struct mb_view *from = &v[t->waiting[i - n_before]];
 		struct probe probe;
 
 		set_row_probe(t, &probe, rows, from);
@@ -371,11 +371,11 @@ guess_groups(struct mb_keys *t, size_t n, uint32_t *numbers,
 		} else {
 			__builtin_prefetch(&cells[at], 1);
 			t->at[i] = (uint32_t)at;
-			t->first[n_waiting++] = (uint16_t)i;
+			t->waiting[n_waiting++] = (uint16_t)i;
 		}
 	}
 	for (size_t k = 0; k < n_waiting; k++) {
-		size_t i = t->first[k], at = t->at[i];
+		size_t i = t->waiting[k], at = t->at[i];
 
 		while (!look(cells, last, &at, mb_cells_tag(t->hashes[i])))
 			;
@@ -426,14 +426,14 @@ find_row(struct mb_keys *t, const struct mb_rows *rows, const size_t *fields,
 	return entry;
 }
 
-/* The keys of the groups from `begin` on, of rows first[0] and so on. */
+/* The keys of the groups from `begin` on, of the rows that wait. */
 static void
 make_groups(struct mb_keys *t, const struct mb_rows *rows,
     const size_t *fields, uint64_t ordinal, size_t begin)
 {
 	for (size_t i = begin; i < t->n; i++)
 		mb_ordinals_add(&t->ordinals, ordinal +
-		    rows->record[t->first[i - begin]]);
+		    rows->record[t->waiting[i - begin]]);
 	for (size_t k = 0; k < t->n_keys; k++)
 		t->columns[k]->fill(t, rows, view_of(rows, fields[k]), k,
 		    begin);
@@ -458,7 +458,7 @@ find_missed(struct mb_keys *t, const struct mb_rows *rows,
 			continue;
 		if (cell->entry == 0) {
 			numbers[i] = (uint32_t)t->n;
-			t->first[t->n - n_made] = (uint16_t)i;
+			t->waiting[t->n - n_made] = (uint16_t)i;
 			*cell = (struct mb_cell){ mb_cells_tag(t->hashes[i]),
 				(uint32_t)++t->n };
 			continue;

@@ -9,7 +9,8 @@
  *	    mb_work_feed	its bytes, until is_last, or …
  *	    mb_work_read	… where they may be read
  *	mb_work_finish
- *	  mb_work_next	rows of groups, if the query aggregates
+ *	  mb_work_next	rows of groups, if the query aggregates; or …
+ *	  mb_work_next_csv	… as csv
  *
  * A query that doesn't aggregate passes records through: selected records
  * gather in mb_work_rows, for the caller to take away after each call.  In
