@@ -945,7 +945,8 @@ scenario_22_eio() {
 	write app.log b1
 	write other.log o3
 	eventually bash -c 'cat out/batch-* | grep -q o3'
-	[ $disturbed = yes ] || is "$(grep -c 'Input/output error' err)" 1
+	# Not at each look; but of the new file it may be told, too.
+	[ $disturbed = yes ] || [ "$(grep -c 'Input/output error' err)" -le 2 ]
 	rm broken
 	all_in
 	[ $disturbed = yes ] || mv ../taken app.log.1
