@@ -10,7 +10,7 @@ set_up() {
 }
 
 @test "a command gets the records with their header, and the batch in its environment" {
-	line "mb-collect -j j.mbj --max-records 2 in.csv -- sh -c 'cat; env | grep -v -e MB_B[UI] -e MB_SEED | grep ^MB_ | sort'"
+	line "mb-collect -j j.mbj --max-records 2 in.csv -- sh -c 'cat; env | grep -v -e MB_B[UI] -e MB_SEED -e MB_FAULT | grep ^MB_ | sort'"
 	tokens=($(grep -ao '"digest":"[0-9a-f]*"' j.mbj | cut -d'"' -f4))
 	times=($(mb-replay -j j.mbj --json | jq -r .time))
 	is "$output" "a,b
