@@ -335,7 +335,7 @@ test_odd_logs(void **state)
 	    "\"delta.enableInCommitTimestamps\":\"true\","
 	    "\"delta.checkpointInterval\":\"99999999999999999999\"}}}\n"
 	    "{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":7,"
-	    "\"writerFeatures\":[\"inCommitTimestamp\"]}}\n"
+	    "\"writerFeatures\":[7,\"inCommitTimestamp\",null]}}\n"
 	    "{\"commitInfo\":{\"inCommitTimestamp\":9223372036854775807}}\n");
 	put_version(&w, 4, "{\"commitInfo\":{\"engineInfo\":\"mb/1\","
 	    "\"inCommitTimestamp\":9223372036854775807}}\n"
@@ -357,6 +357,7 @@ test_odd_logs(void **state)
 	assert_false(s.totals.is_known);
 	assert_int_equal(load(&w, &s, &err), 4);
 	assert_int_equal(s.checkpoint.version, 4);
+	assert_int_equal(s.protocol.writer_features.n, 1);
 	mb_delta_state_release(&s);
 	end_world(&w);
 }

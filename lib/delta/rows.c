@@ -332,8 +332,11 @@ put_list(struct mb_delta_rows *r, size_t i, struct mb_str array,
 	struct mb_json v;
 	size_t n = 0;
 
-	for (; mb_json_next(&array, &v); n++) {
-		if (n > 0)
+	while (mb_json_next(&array, &v)) {
+		/* What is no name was passed over when it was read, too. */
+		if (v.kind != MB_TEXT)
+			continue;
+		if (n++ > 0)
 			mb_parquet_repeat(r->columns[i]);
 		put_text(r, r->columns[i], &v);
 	}
