@@ -79,6 +79,7 @@ SINK = sink/marker.o sink/positions.o sink/session.o sink/options.o \
 PROGRAMS = mb-collect mb-agg mb-commit mb-replay
 mb-collect_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE) \
 	$(EXPR) $(PARQUET) $(DELTA) $(SINK)
+mb-collect_PARTS = collect_options.o collect_start.o
 mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
 mb-agg_PARTS = agg_output.o agg_plain.o agg_frames.o
 mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(EXPR) \

@@ -7,279 +7,25 @@
  * A plan is synced before its frame is written: whoever sees a batch can rely
  * on getting the same ranges again.
  */
+#include "collect.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/opt.h"
 #include "base/parse.h"
 #include "base/signals.h"
-#include "common.h"
-#include "journal/journal.h"
 #include "journal/lines.h"
-#include "record/split.h"
-#include "sink/positions.h"
-#include "source/cut.h"
-#include "source/emit.h"
-#include "source/follow.h"
-#include "source/job.h"
-#include "source/pipe.h"
-
-enum {
-	KEY_MAX_BYTES = MB_OPT_LONG, KEY_MAX_RECORDS, KEY_ONCE, KEY_FINAL,
-	KEY_RECORD_LIMIT, KEY_STDIN, KEY_RETAIN, KEY_WAIT, KEY_SHARED,
-	KEY_NO_HEADER, KEY_TIMEOUT, KEY_MAX_RETRIES, KEY_PARK_AFTER,
-	KEY_ROTATE_WAIT, KEY_PIN, KEY_STRICT, KEY_ADOPT,
-};
-
-/*
- * A batch of the default --max-bytes, and something of the next one, which is
- * read while the reader is slow.
- */
-enum { KEEP = 80 << 20 };
 
 enum {
 	LOOK_EVERY_US = 200000,	/* even if nothing tells us to */
 	SETTLING_MS = 5,	/* by then a batch is mostly committed */
 };
-
-static const struct mb_opt opts[] = {
-	{ 'j', "journal", "FILE", "the journal (default $MB_JOURNAL)" },
-	{ 'f', "follow", NULL, "go on as the files grow; wait for a FILE that "
-	    "is not there yet" },
-	{ 'i', "interval", "TIME", "cut a batch every TIME; 0: as soon as "
-	    "there is something (default 2s)" },
-	{ KEY_MAX_BYTES, "max-bytes", "SIZE", "cut earlier, at SIZE (default "
-	    "64M)" },
-	{ KEY_MAX_RECORDS, "max-records", "N", "cut earlier, at N records" },
-	{ KEY_ONCE, "once", NULL, "what is uncommitted, then at most one new "
-	    "batch" },
-	{ KEY_FINAL, "final", NULL, "a last line without newline counts" },
-	{ 'F', "format", "FORMAT", "csv, tsv, ndjson or lines (default: by "
-	    "name, then by content)" },
-	{ 'd', "delimiter", "CHAR", "between the fields of csv (default ,)" },
-	{ KEY_NO_HEADER, "no-header", NULL, "csv and tsv begin without a "
-	    "header; fields are 1, 2, 3 ..." },
-	{ KEY_RECORD_LIMIT, "record-limit", "SIZE", "reject longer records "
-	    "(default 16M)" },
-	{ KEY_STDIN, "stdin", "more|again", "a pipe continues, or repeats "
-	    "everything: verify and skip (default more)" },
-	{ KEY_RETAIN, "retain", "N", "committed batches kept in the journal; "
-	    "off: all (default 10000)" },
-	{ KEY_WAIT, "wait", "TIME", "for another live mb-collect (default "
-	    "2s)" },
-	{ KEY_TIMEOUT, "timeout", "TIME", "end a CMD that takes longer; 0: "
-	    "never (default 0)" },
-	{ KEY_MAX_RETRIES, "max-retries", "N", "run a CMD that fails so often "
-	    "again, then stop (default 3)" },
-	{ KEY_PARK_AFTER, "park-after", "N", "park a batch that CMD has failed "
-	    "N times, and go on; 0: never (default 0)" },
-	{ KEY_ROTATE_WAIT, "rotate-wait", "TIME", "how long a file that was "
-	    "rotated away may be silent before it is final (default 5s)" },
-	{ KEY_PIN, "pin", NULL, "link files into FILE.d/pins, so that "
-	    "deleting them loses nothing" },
-	{ KEY_STRICT, "strict", NULL, "stop where bytes are lost" },
-	{ KEY_ADOPT, "adopt", "TARGET", "the journal was lost: make it from "
-	    "what TARGET knows of it" },
-	{ KEY_SHARED, "shared", NULL, "insist on a journal on a network file "
-	    "system" },
-	MB_OPT_COMMON,
-	{ 0 }
-};
-
-static const struct mb_cmd cmd = {
-	.name = "mb-collect",
-	.usage = "-j FILE [options] [FILE ...] [-- CMD ARG ...]",
-	.summary = "Cut records into batches, log the exact range of each in "
-	    "the journal, and write them as frames, or run CMD for each.",
-	.opts = opts,
-};
-
-struct config {
-	const char *journal, *adopt;
-	struct mb_cut_options cut;
-	struct mb_follow_options follow;
-	int64_t interval_us, wait_us;
-	uint64_t retain;
-	bool once, again, is_shared;
-	int64_t timeout_us;
-	uint64_t max_retries, park_after;
-	const char *command_option;	/* given, and of use only for CMD */
-	struct mb_common common;
-	char **files;
-	int n_files;
-	char **command;			/* NULL: frames are written */
-};
-
-struct collector {
-	const struct config *cfg;
-	struct mb_journal *journal;
-	uint64_t run;
-	struct mb_cutter *cutter;
-	struct mb_emitter *emitter;
-	struct mb_command *command;	/* NULL: frames are written */
-	struct mb_job job;
-	struct mb_follow *follow;
-	struct mb_pipe *pipe;		/* NULL: standard input isn't one */
-	struct mb_progress *progress;
-	uint64_t next_emit;		/* the first that was never emitted */
-	uint64_t awaited;		/* whose bytes we said we wait for */
-	bool follows;			/* -f, and there is what can grow */
-	bool is_plain;			/* a terminal reads us */
-	bool has_cut;			/* and not waited since */
-	struct mb_report report;	/* of the batch in hand */
-};
-
-static int
-parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
-{
-	const char *arg;
-	int key;
-
-	/* What is behind belongs to CMD, whatever it looks like. */
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--") == 0) {
-			if (argv[i + 1] == NULL)
-				return mb_fail(err, MB_EUSAGE,
-				    "--: no command behind it");
-			cfg->command = argv + i + 1;
-			argv[i] = NULL;
-			argc = i;
-		}
-	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0)
-		switch (key) {
-		case 'j':
-			cfg->journal = arg;
-			break;
-		case 'f':
-			cfg->follow.follows = true;
-			break;
-		case 'i':
-			if (mb_parse_duration(&cfg->interval_us, arg, err) < 0)
-				return mb_wrap(err, "--interval");
-			break;
-		case KEY_MAX_BYTES:
-			if (mb_parse_size(&cfg->cut.max_bytes, arg, err) < 0)
-				return mb_wrap(err, "--max-bytes");
-			if (cfg->cut.max_bytes == 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--max-bytes: 0 would cut nothing");
-			break;
-		case KEY_MAX_RECORDS:
-			if (mb_parse_count(&cfg->cut.max_records, arg, err) <
-			    0)
-				return mb_wrap(err, "--max-records");
-			if (cfg->cut.max_records == 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--max-records: 0 would cut nothing");
-			break;
-		case KEY_ONCE:
-			cfg->once = true;
-			break;
-		case KEY_FINAL:
-			cfg->follow.is_final = true;
-			break;
-		case 'F':
-			if (mb_format_parse(&(enum mb_format){ 0 }, arg, err) <
-			    0)
-				return mb_wrap(err, "--format");
-			cfg->cut.format = arg;
-			break;
-		case 'd':
-			if (mb_delimiter_parse(&cfg->cut.delimiter, arg, err) <
-			    0)
-				return mb_wrap(err, "--delimiter");
-			break;
-		case KEY_NO_HEADER:
-			cfg->cut.has_header = false;
-			break;
-		case KEY_RECORD_LIMIT:
-			if (mb_parse_size(&cfg->cut.record_limit, arg, err) <
-			    0)
-				return mb_wrap(err, "--record-limit");
-			if (cfg->cut.record_limit == 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--record-limit: 0 would reject all");
-			break;
-		case KEY_STDIN:
-			if (strcmp(arg, "more") != 0 &&
-			    strcmp(arg, "again") != 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--stdin: more or again, not \"%s\"", arg);
-			cfg->again = arg[0] == 'a';
-			break;
-		case KEY_RETAIN:
-			if (strcmp(arg, "off") == 0)
-				cfg->retain = MB_NONE;
-			else if (mb_parse_count(&cfg->retain, arg, err) < 0)
-				return mb_wrap(err, "--retain");
-			break;
-		case KEY_WAIT:
-			if (mb_parse_duration(&cfg->wait_us, arg, err) < 0)
-				return mb_wrap(err, "--wait");
-			break;
-		case KEY_ROTATE_WAIT:
-			if (mb_parse_duration(&cfg->follow.rotate_wait_us,
-			    arg, err) < 0)
-				return mb_wrap(err, "--rotate-wait");
-			break;
-		case KEY_PIN:
-			cfg->follow.pins = true;
-			break;
-		case KEY_STRICT:
-			cfg->follow.is_strict = true;
-			break;
-		case KEY_ADOPT:
-			cfg->adopt = arg;
-			break;
-		case KEY_SHARED:
-			cfg->is_shared = true;
-			break;
-		case KEY_TIMEOUT:
-			cfg->command_option = "--timeout";
-			if (mb_parse_duration(&cfg->timeout_us, arg, err) < 0)
-				return mb_wrap(err, "--timeout");
-			break;
-		case KEY_MAX_RETRIES:
-			cfg->command_option = "--max-retries";
-			if (mb_parse_count(&cfg->max_retries, arg, err) < 0)
-				return mb_wrap(err, "--max-retries");
-			break;
-		case KEY_PARK_AFTER:
-			cfg->command_option = "--park-after";
-			if (mb_parse_count(&cfg->park_after, arg, err) < 0)
-				return mb_wrap(err, "--park-after");
-			break;
-		default:
-			key = mb_common_option(&cfg->common, &cmd, key, arg,
-			    err);
-			if (key != 0)
-				return key;
-			break;
-		}
-	if (key < 0)
-		return -1;
-	if (cfg->command == NULL && cfg->command_option != NULL)
-		return mb_fail(err, MB_EUSAGE, "%s: needs -- CMD",
-		    cfg->command_option);
-	cfg->files = argv;
-	cfg->n_files = argc;
-	cfg->journal = mb_journal_choose(cfg->journal, getenv("MB_JOURNAL"),
-	    NULL);
-	if (cfg->journal == NULL)
-		return mb_fail(err, MB_EUSAGE,
-		    "no journal: give -j FILE or set MB_JOURNAL");
-	return 0;
-}
 
 static void
 say(struct collector *c, const char *text)
@@ -287,8 +33,8 @@ say(struct collector *c, const char *text)
 	mb_progress_say(c->progress, text);
 }
 
-static void
-pass_notices(struct collector *c)
+void
+collect_pass_notices(struct collector *c)
 {
 	const char *text;
 
@@ -297,51 +43,6 @@ pass_notices(struct collector *c)
 	while (c->follow != NULL &&
 	    (text = mb_follow_notice(c->follow)) != NULL)
 		say(c, text);
-}
-
-/* One collector at a time. */
-static int
-lock_journal(struct collector *c, struct mb_err *err)
-{
-	const struct mb_state *s = mb_journal_state(c->journal);
-	char since[MB_TIME_LEN + 1];
-	int rc = mb_journal_lock(c->journal, MB_LOCK_COLLECTOR, false,
-	    c->cfg->wait_us, err);
-
-	if (rc != 0)
-		return rc < 0 ? -1 : 0;
-	if (mb_journal_refresh(c->journal, err) < 0)
-		return -1;
-	if (s->collector_run == MB_NONE)
-		return mb_fail(err, MB_EBUSY, "%s: in use",
-		    mb_journal_path(c->journal));
-	mb_format_time(since, s->collector_ms);
-	return mb_fail(err, MB_EBUSY, "%s: in use by process %" PRId64
-	    " on %s, since %s", mb_journal_path(c->journal),
-	    s->collector_pid, s->collector_host, since);
-}
-
-/* The tools of a former pipeline see our run and leave. */
-static int
-wait_for_former_pipeline(struct collector *c, struct mb_err *err)
-{
-	bool was_told = false;
-	int rc;
-
-	while ((rc = mb_journal_lock(c->journal, MB_LOCK_PIPELINE, false,
-	    was_told ? 200000 : 100000, err)) == 0) {
-		if (!was_told)
-			say(c, "waiting for the former pipeline, which still "
-			    "drains");
-		was_told = true;
-		if (mb_signal_count() > 0)
-			return mb_fail(err, MB_EBUSY,
-			    "ended while waiting for the former pipeline");
-	}
-	if (rc < 0)
-		return -1;
-	mb_journal_unlock(c->journal, MB_LOCK_PIPELINE);
-	return 0;
 }
 
 static void
@@ -753,7 +454,7 @@ run_batches(struct collector *c, struct mb_err *err)
 	while (mb_signal_count() == 0) {
 		if (mb_follow_refresh(c->follow, err) < 0)
 			return -1;
-		pass_notices(c);
+		collect_pass_notices(c);
 		rc = scan(c, err);
 		if (rc < 0)
 			return -1;
@@ -795,59 +496,6 @@ run_batches(struct collector *c, struct mb_err *err)
 	return 0;
 }
 
-static int
-add_file(struct collector *c, unsigned rank, const char *name,
-    struct mb_err *err)
-{
-	c->follows = c->cfg->follow.follows;
-	return mb_follow_add(c->follow, rank, name, err);
-}
-
-/*
- * Standard input that is a regular file is that file.  One that has no name
- * any more, as a shell's here-document, can only be read like a pipe.
- */
-static int
-add_stdin(struct collector *c, unsigned rank, struct mb_err *err)
-{
-	char path[PATH_MAX];
-	struct stat st, named;
-	ssize_t n;
-
-	if (c->pipe != NULL)
-		return mb_fail(err, MB_EUSAGE, "-: named twice");
-	if (fstat(STDIN_FILENO, &st) < 0)
-		return mb_fail_sys(err, "standard input");
-	if (S_ISREG(st.st_mode)) {
-		n = readlink("/proc/self/fd/0", path, sizeof path - 1);
-		if (n < 0)
-			return mb_fail_sys(err, "standard input");
-		path[n] = '\0';
-		if (stat(path, &named) == 0 && named.st_dev == st.st_dev &&
-		    named.st_ino == st.st_ino)
-			return add_file(c, rank, path, err);
-	}
-	return mb_pipe_open(&c->pipe, STDIN_FILENO, rank, c->run,
-	    c->cfg->again, c->journal, c->cutter, c->emitter, err);
-}
-
-static int
-add_sources(struct collector *c, struct mb_err *err)
-{
-	const struct config *cfg = c->cfg;
-
-	if (cfg->n_files == 0)
-		return add_stdin(c, 0, err);
-	for (int i = 0; i < cfg->n_files; i++)
-		if (strcmp(cfg->files[i], "-") == 0) {
-			if (add_stdin(c, (unsigned)i, err) < 0)
-				return -1;
-		} else if (add_file(c, (unsigned)i, cfg->files[i], err) < 0) {
-			return -1;
-		}
-	return 0;
-}
-
 static void
 tell_rest(struct collector *c)
 {
@@ -862,109 +510,6 @@ tell_rest(struct collector *c)
 	    "wait for their end (--final takes them now)", rest);
 	say(c, mb_buf_str(&text));
 	mb_buf_release(&text);
-}
-
-/* Recovery is start-up. */
-static int
-recover(struct collector *c, char **argv, struct mb_err *err)
-{
-	/*
-	 * What the former pipeline appends while it drains is hardened too,
-	 * so that comes after the wait.
-	 */
-	if (lock_journal(c, err) < 0 ||
-	    mb_journal_run(c->journal, &c->run, "collect", MB_NONE, argv,
-	    mb_clock_wall_ms(), err) < 0 ||
-	    mb_journal_sync(c->journal, err) < 0 ||
-	    wait_for_former_pipeline(c, err) < 0 ||
-	    mb_journal_harden(c->journal, err) < 0)
-		return -1;
-	pass_notices(c);
-	return 0;
-}
-
-/*
- * How many files may be open: a rotated file and its successor are two, and
- * some descriptors are for everything else.
- */
-static size_t
-allow_many_files(void)
-{
-	enum { OTHERS = 32, LEAST = 4, MOST = 500 };
-	struct rlimit limit;
-	size_t n;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return LEAST;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_max > 2 * MOST + OTHERS)
-		return MOST;
-	n = limit.rlim_max > OTHERS ? (size_t)(limit.rlim_max - OTHERS) / 2 :
-	    0;
-	return n > LEAST ? n : LEAST;
-}
-
-/* No such target, or it knows nothing.  If the journal is there, who cares. */
-static int
-do_without(struct collector *c, const char *path, int flags,
-    struct mb_err *err)
-{
-	struct mb_err trouble = { 0 };
-
-	if (mb_journal_open(&c->journal, path, flags & ~MB_JOURNAL_CREATE,
-	    &trouble) == 0) {
-		*err = (struct mb_err){ 0 };
-		return 0;
-	}
-	if (trouble.code != MB_EUSAGE)	/* it is there, and damaged, say */
-		*err = trouble;
-	return -1;
-}
-
-/* --adopt: the journal was lost, and the target knows how far it had come. */
-static int
-adopt(struct collector *c, int flags, struct mb_err *err)
-{
-	static const struct mb_sink_options none = { 0 };
-	struct mb_buf text = { 0 };
-	struct mb_found found = { 0 };
-	struct mb_state s = { 0 };
-	char *path = NULL;
-	int rc = -1;
-
-	if (mb_sink_check(c->cfg->adopt, &none, err) < 0 ||
-	    mb_journal_absolute(&path, c->cfg->journal, err) < 0)
-		goto out;
-	if (mb_sink_find(&found, c->cfg->adopt, path, err) < 0 ||
-	    mb_positions_adopt(&s, &found, mb_clock_wall_ms(), err) < 0) {
-		rc = do_without(c, path, flags, err);
-		goto out;
-	}
-	mb_buf_addf(&text, "%s: journal %.8s, by what %s has: batches up to %"
-	    PRIu64 ", %zu of them not there and parked", path, s.id,
-	    found.target, found.marker.last, s.n_batches);
-	rc = mb_journal_adopt(&c->journal, path, flags, &s, err);
-	if (rc > 0)
-		say(c, mb_buf_str(&text));
-out:
-	mb_buf_release(&text);
-	mb_found_release(&found);
-	mb_state_release(&s);
-	free(path);
-	return rc < 0 ? mb_wrap(err, "--adopt") : 0;
-}
-
-static int
-open_journal(struct collector *c, struct mb_err *err)
-{
-	int flags = MB_JOURNAL_CREATE |
-	    (c->cfg->is_shared ? MB_JOURNAL_SHARED : 0);
-
-	if (c->cfg->adopt != NULL)
-		return adopt(c, flags, err);
-	return mb_progress_open_journal(c->progress, &c->journal,
-	    c->cfg->journal, flags, err);
 }
 
 static int
@@ -986,10 +531,10 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 	/* A full pipe of 64 KiB costs a wake-up for every chunk. */
 	if (c.command == NULL)
 		(void)fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20);
-	follow.max_open = allow_many_files();
-	c.progress = mb_progress_open(&cfg->common, cmd.name);
-	if (open_journal(&c, err) < 0 ||
-	    recover(&c, argv, err) < 0 ||
+	follow.max_open = collect_allow_many_files();
+	c.progress = mb_progress_open(&cfg->common, collect_cmd.name);
+	if (collect_open_journal(&c, err) < 0 ||
+	    collect_recover(&c, argv, err) < 0 ||
 	    mb_emitter_open(&c.emitter, c.journal, STDOUT_FILENO, c.is_plain,
 	    cfg->cut.record_limit, err) < 0)
 		goto out;
@@ -1015,14 +560,14 @@ collect(const struct config *cfg, char **argv, struct mb_err *err)
 	}
 	rc = emit_planned(&c, err);
 	if (rc == 0 && mb_signal_count() == 0)
-		rc = add_sources(&c, err);
+		rc = collect_add_sources(&c, err);
 	if (rc == 0)
 		rc = run_batches(&c, err);
 	if (rc == 0)
 		rc = mb_follow_trouble(c.follow, err);
 	if (rc == 0)
 		tell_rest(&c);
-	pass_notices(&c);
+	collect_pass_notices(&c);
 out:
 	if (has_said_hello && mb_emit_done(c.emitter,
 	    mb_exit_status(err->code), rc < 0 ? &ignored : err) < 0)
@@ -1040,15 +585,7 @@ out:
 int
 main(int argc, char **argv)
 {
-	struct config cfg = {
-		.interval_us = 2000000, .wait_us = 2000000, .retain = 10000,
-		.max_retries = 3,
-		.follow = { .rotate_wait_us = 5000000 },
-		.cut = {
-			.max_bytes = 64 << 20, .has_header = true,
-			.record_limit = MB_RECORD_LIMIT, .keep = KEEP,
-		},
-	};
+	struct config cfg;
 	struct mb_err err = { 0 };
 	char **args = mb_realloc_array(NULL, (size_t)argc + 1, sizeof *args);
 
@@ -1056,8 +593,8 @@ main(int argc, char **argv)
 	/* getopt moves the operands; the journal gets the line as given. */
 	memcpy(args, argv, ((size_t)argc + 1) * sizeof *args);
 	if (mb_signals_open(&err) == 0 &&
-	    parse_args(&cfg, argc, argv, &err) == 0)
+	    collect_parse(&cfg, argc, argv, &err) == 0)
 		(void)collect(&cfg, args, &err);
 	free(args);
-	return mb_finish(cmd.name, &err);
+	return mb_finish(collect_cmd.name, &err);
 }
