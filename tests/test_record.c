@@ -665,14 +665,18 @@ check_wide(struct mb_str data, const struct mb_names *header, enum mb_isa isa)
 	const char *p = data.p;
 	struct mb_reader *r;
 	struct mb_rows *rows;
+	struct mb_str raw;
 	size_t n_rows = 0;
 
 	mb_reader_open(&r, &config);
 	assert_int_equal(mb_reader_begin(r, header, 0, &err), 0);
 	while ((rows = mb_reader_ahead(r, data)) != NULL) {
 		assert_int_equal(rows->n, rows->n_records);
-		assert_ptr_equal(rows->p + rows->start[0], p);
-		for (size_t i = 0; i < rows->n; i++)
+		raw = mb_reader_raw(r, 0, rows->n);
+		assert_ptr_equal(raw.p, p);
+		for (size_t i = 0; i < rows->n; i++) {
+			assert_ptr_equal(mb_reader_raw(r, i, 1).p, p);
+			assert_ptr_equal(mb_reader_raw(r, i, rows->n - i).p, p);
 			for (size_t f = 0; f < header->n; f++) {
 				const struct mb_view *v = &rows->view[f *
 				    MB_ROWS + i];
@@ -687,7 +691,10 @@ check_wide(struct mb_str data, const struct mb_names *header, enum mb_isa isa)
 					    rows->p + v->start);
 				p = end + 1;
 			}
-		assert_ptr_equal(rows->p + rows->start[rows->n], p);
+			assert_int_equal(mb_reader_raw(r, 0, i + 1).len,
+			    p - raw.p);
+		}
+		assert_ptr_equal(raw.p + raw.len, p);
 		n_rows += rows->n;
 		mb_reader_pass(r, &data);
 	}
@@ -761,8 +768,11 @@ texts_to_decode_do_not_make_a_record_odd(void **state)
 
 			assert_int_equal(rows->n, rows->n_records);
 			for (size_t k = 0; k < rows->n; k++) {
-				assert_memory_equal(rows->p + k * len,
-				    cases[i].record, len);
+				struct mb_str raw = mb_reader_raw(r, k, 1);
+
+				assert_int_equal(raw.len, len);
+				assert_memory_equal(raw.p, cases[i].record,
+				    len);
 				for (size_t f = 0; f < 3; f++) {
 					struct mb_value v = mb_view_value(rows,
 					    &rows->view[f * MB_ROWS + k]);

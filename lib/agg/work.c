@@ -530,6 +530,7 @@ mb_work_take(struct mb_work *w, struct worker *worker, struct job *job,
 {
 	struct mb_rows *rows;
 	struct mb_row row;
+	struct mb_str raw;
 	const char *p;
 	int rc;
 
@@ -538,9 +539,9 @@ mb_work_take(struct mb_work *w, struct worker *worker, struct job *job,
 	for (;;) {
 		if (!mb_work_passes(w) && (rows = mb_reader_ahead(worker->reader,
 		    *data)) != NULL) {
+			raw = mb_reader_raw(worker->reader, 0, rows->n_records);
 			if (mb_reader_may_have_control(worker->reader) &&
-			    is_control(job, data->p,
-			    rows->start[rows->n_records] - rows->start[0]))
+			    is_control(job, raw.p, raw.len))
 				return 0;
 			if ((rc = take_ahead(w, worker, job, rows)) < 0)
 				break;

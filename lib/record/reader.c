@@ -1027,6 +1027,14 @@ set_json_views(struct mb_reader *r, struct mb_str data)
 	return rows->n_records > 0;
 }
 
+/* Not in ndjson: where record i of the rows ends, counted from their first. */
+static uint32_t
+end_of_marked(const struct mb_reader *r, size_t i)
+{
+	return (uint32_t)(r->marks_off - r->base) + mb_marks_place(r->marks,
+	    mb_marks_end(r->marks, r->n_used + (uint32_t)i)) + 1;
+}
+
 struct mb_rows *
 mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 {
@@ -1046,9 +1054,7 @@ mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 	if (rows->n_records > MB_ROWS)
 		rows->n_records = MB_ROWS;
 	rows->start[0] = 0;
-	rows->start[rows->n_records] = (uint32_t)(r->marks_off - r->base) +
-	    mb_marks_place(r->marks, mb_marks_end(r->marks, r->n_used +
-	    (uint32_t)rows->n_records - 1)) + 1;
+	rows->start[rows->n_records] = end_of_marked(r, rows->n_records - 1);
 	set_views(r);
 	return rows;
 }
@@ -1057,6 +1063,20 @@ bool
 mb_reader_may_have_control(const struct mb_reader *r)
 {
 	return r->marks->has_watched;
+}
+
+struct mb_str
+mb_reader_raw(const struct mb_reader *r, size_t i, size_t n)
+{
+	const struct mb_rows *rows = &r->rows;
+	size_t at[2] = { i, i + n };
+
+	for (int k = 0; k < 2; k++)
+		if (r->format == MB_NDJSON || at[k] == rows->n_records)
+			at[k] = rows->start[at[k]];
+		else if (at[k] > 0)
+			at[k] = end_of_marked(r, at[k] - 1);
+	return (struct mb_str){ rows->p + at[0], at[1] - at[0] };
 }
 
 /* Record i of the rows, whatever it is. */
@@ -1075,8 +1095,7 @@ mb_reader_read(struct mb_reader *r, size_t i, struct mb_row *row,
 	*row = (struct mb_row){
 		.off = off + rows->start[i],
 		.end = off + rows->start[i + 1],
-		.raw = { rows->p + rows->start[i],
-		    rows->start[i + 1] - rows->start[i] },
+		.raw = mb_reader_raw(r, i, 1),
 	};
 	rc = read_row(r, row, err);
 	if (row->bad == NULL)

@@ -94,15 +94,17 @@ MB_CHECK int mb_reader_next(struct mb_reader *r, struct mb_str *data,
  * and mb_reader_next has to take the next one.  View i is fields[i]; with
  * wants_all (never in ndjson) the record's i-th field.
  *
- * Borrowed, and the caller's to drop rows from, until the next call of
- * another than mb_reader_read, which reads one of the records (from 0)
- * whatever it is.  mb_reader_pass then moves on behind all of them.
+ * Borrowed, and the caller's to drop rows from, until mb_reader_pass moves on
+ * behind all of them.  Until then mb_reader_read reads one of the records (from
+ * 0), whatever it is, and mb_reader_raw is the bytes of n of them, n > 0, from
+ * record i on.
  */
 struct mb_rows *mb_reader_ahead(struct mb_reader *r, struct mb_str data);
 /* Is MB_MARKS_WATCHED among their bytes?  false is sure. */
 bool mb_reader_may_have_control(const struct mb_reader *r);
 MB_CHECK int mb_reader_read(struct mb_reader *r, size_t i,
     struct mb_row *row, struct mb_err *err);
+struct mb_str mb_reader_raw(const struct mb_reader *r, size_t i, size_t n);
 void mb_reader_pass(struct mb_reader *r, struct mb_str *data);
 
 /* The offset of the first byte of data that is to come. */

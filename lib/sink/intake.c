@@ -169,8 +169,8 @@ take_run(struct mb_intake *s, const struct mb_rows *rows, size_t k, size_t i,
     size_t n, mb_intake_row_fn *take, void *arg, struct mb_err *err)
 {
 	const struct mb_columns *columns = s->columns;
-	struct mb_intake_rows run = { .isa = rows->isa, .base = rows->p, .n = n, .raw = {
-	    rows->p + rows->start[i], rows->start[i + n] - rows->start[i] } };
+	struct mb_intake_rows run = { .isa = rows->isa, .base = rows->p, .n = n,
+		.raw = mb_reader_raw(s->reader, i, n) };
 	int rc;
 
 	if (s->cap_view < columns->n) {
