@@ -101,11 +101,26 @@ read_bytes(const struct mb_reading *r, struct mb_buf *buf, uint64_t pos,
 	return (size_t)n == len;
 }
 
-/* Could a record be more than its line? */
-static bool
-may_have_quotes(const struct mb_reading *r, const char *p, size_t len)
+/* What must be known of bytes before another thread may go on behind them. */
+struct signs {
+	bool has_quotes;	/* a record could be more than its line */
+	bool has_rs;		/* a line could be control */
+};
+
+static struct signs
+find_signs(const struct mb_reading *r, const char *p, size_t len)
 {
-	return r->format == MB_CSV && memchr(p, '"', len) != NULL;
+	enum { NEAR = 8192 };	/* it stays in the first-level cache */
+	struct signs signs = { 0 };
+
+	for (size_t n; len > 0; p += n, len -= n) {
+		n = len < NEAR ? len : NEAR;
+		if (r->format == MB_CSV && !signs.has_quotes)
+			signs.has_quotes = memchr(p, '"', n) != NULL;
+		if (!signs.has_rs)
+			signs.has_rs = memchr(p, MB_RS, n) != NULL;
+	}
+	return signs;
 }
 
 /* How many of the bytes are whole records; a record begins at p. */
@@ -180,7 +195,7 @@ pass_turn(struct mb_reading *r, uint64_t pos, bool has_stopped)
  */
 static int
 find_records(const struct mb_reading *r, const struct mb_reading_block *b,
-    struct mb_buf *buf, uint64_t from, bool has_quotes, uint64_t pos,
+    struct mb_buf *buf, uint64_t from, struct signs signs, uint64_t pos,
     struct mb_str *records, struct mb_err *err)
 {
 	int rc;
@@ -192,12 +207,13 @@ find_records(const struct mb_reading *r, const struct mb_reading_block *b,
 		if (rc <= 0)
 			return rc;
 		from = pos;
-		has_quotes = may_have_quotes(r, buf->p, buf->len);
+		signs = find_signs(r, buf->p, buf->len);
 	}
 	records->p = buf->p + (pos - from);
-	records->len = whole_records(r, has_quotes, records->p,
+	records->len = whole_records(r, signs.has_quotes, records->p,
 	    (size_t)(b->end - pos));
-	return !mb_reading_is_control(records->p, records->len);
+	return !signs.has_rs ||
+	    !mb_reading_is_control(records->p, records->len);
 }
 
 /* All bytes up to the block's end: 1, or 0: stop here. */
@@ -226,16 +242,16 @@ take_beside(struct mb_reading *r, const struct mb_reading_block *b,
 {
 	uint64_t from = b->pos - r->span.pos < LEAD ? r->span.pos :
 	    b->pos - LEAD;
-	bool has_quotes = false;
+	struct signs signs = { 0 };
 	int rc;
 
 	/* All that can be done before the turn is done before. */
 	rc = read_bytes(r, buf, from, b->end, err);
 	if (rc > 0)
-		has_quotes = may_have_quotes(r, buf->p, buf->len);
+		signs = find_signs(r, buf->p, buf->len);
 	if (!wait_for_turn(r, b->number, pos))
 		return 0;
-	return rc <= 0 ? rc : find_records(r, b, buf, from, has_quotes, *pos,
+	return rc <= 0 ? rc : find_records(r, b, buf, from, signs, *pos,
 	    records, err);
 }
 
