@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+#include "base/load.h"
 #include "parquet/bits.h"
 #include "parquet/thrift.h"
 
@@ -237,7 +238,8 @@ entry_value(const struct mb_dictionary *d, size_t code, enum mb_order order,
 
 	*is_nan = false;
 	if (order == MB_ORDER_BYTES)
-		v->bytes = mb_dictionary_bytes(d, (uint32_t)code);
+		v->bytes = (struct mb_str){ d->bytes.p + d->v[code].off,
+			d->v[code].len };
 	else
 		*is_nan = !mb_slot_value(v, order, slot);
 }
@@ -249,7 +251,7 @@ first_bytes(const char *p, size_t len)
 	uint64_t v = 0;
 
 	if (len >= sizeof v)
-		memcpy(&v, p, sizeof v);
+		v = mb_load_8(p);
 	else if (len > 0)
 		memcpy(&v, p, len);
 	return __builtin_bswap64(v);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/load.h"
 #include "parquet/pages.h"
 #include "parquet/values.h"
 
@@ -123,7 +124,7 @@ take_levels(struct mb_str *body, struct mb_str *out)
 
 	if (body->len < 4)
 		return false;
-	memcpy(&len, body->p, 4);
+	len = mb_load_4(body->p);
 	if (len > body->len - 4)
 		return false;
 	*out = (struct mb_str){ body->p + 4, len };

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "base/load.h"
+
 enum { PIECE = 256 };	/* values whose hashes are known before the look-up */
 
 void
@@ -38,21 +40,12 @@ hash_pair(uint64_t seed, uint64_t a, uint64_t b)
 	    b ^ (seed << 32 | seed >> 32) ^ 0xd1b54a32d192ed03u);
 }
 
-static inline uint64_t
-load(const char *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
 /* The first 16 bytes, zeros where there are fewer; 16 can be read. */
 static inline void
 head(struct mb_dictionary_entry *e, const char *p, size_t len)
 {
-	e->a = load(p);
-	e->b = load(p + 8);
+	e->a = mb_load_8(p);
+	e->b = mb_load_8(p + 8);
 	if (len < 8) {
 		e->a &= ((uint64_t)1 << len * 8) - 1;
 		e->b = 0;
@@ -67,9 +60,9 @@ hash_long(uint64_t h, const char *p, size_t len)
 	size_t at = 16;
 
 	for (; at + 16 <= len; at += 16)
-		h = hash_pair(h, load(p + at), load(p + at + 8));
+		h = hash_pair(h, mb_load_8(p + at), mb_load_8(p + at + 8));
 	/* The last 16 bytes, some of them for the second time. */
-	return hash_pair(h, load(p + len - 16), load(p + len - 8));
+	return hash_pair(h, mb_load_8(p + len - 16), mb_load_8(p + len - 8));
 }
 
 static void
@@ -120,8 +113,8 @@ is_same_tail(const char *a, const char *b, size_t len)
 {
 	if (len > 32)
 		return memcmp(a + 16, b + 16, len - 16) == 0;
-	return load(a + len - 16) == load(b + len - 16) &&
-	    load(a + len - 8) == load(b + len - 8);
+	return mb_load_8(a + len - 16) == mb_load_8(b + len - 16) &&
+	    mb_load_8(a + len - 8) == mb_load_8(b + len - 8);
 }
 
 /*

@@ -46,10 +46,4 @@ enum { MB_DICTIONARY_SLACK = 16 };
 void mb_dictionary_codes(struct mb_dictionary *d, uint32_t *codes,
     const uint64_t *slots, const char *bytes, size_t n);
 
-static inline struct mb_str
-mb_dictionary_bytes(const struct mb_dictionary *d, uint32_t code)
-{
-	return (struct mb_str){ d->bytes.p + d->v[code].off, d->v[code].len };
-}
-
 #endif

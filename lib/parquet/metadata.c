@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/load.h"
 #include "parquet/thrift.h"
 
 enum {
@@ -300,11 +301,9 @@ static int64_t
 take_int96(const char *p)
 {
 	enum { EPOCH = 2440588 };	/* the Julian day of 1970-01-01 */
-	int64_t nanos;
-	int32_t day;
+	int64_t nanos = (int64_t)mb_load_8(p);
+	int32_t day = (int32_t)mb_load_4(p + 8);
 
-	memcpy(&nanos, p, 8);
-	memcpy(&day, p + 8, 4);
 	return (int64_t)((uint64_t)((int64_t)day - EPOCH) * 86400000000u +
 	    (uint64_t)(nanos / 1000 - (nanos % 1000 < 0)));
 }

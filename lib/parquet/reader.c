@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/io.h"
+#include "base/load.h"
 #include "parquet/bounds.h"
 #include "parquet/cursor.h"
 
@@ -37,7 +38,7 @@ read_footer(struct mb_parquet_reader *r, uint64_t size, struct mb_err *err)
 		return mb_fail(err, MB_EDATA, "not a Parquet file: at byte "
 		    "%" PRIu64 " there is no PAR1", memcmp(head,
 		    MB_PARQUET_MAGIC, 4) != 0 ? 0 : size - 4);
-	memcpy(&len, tail, 4);
+	len = mb_load_4(tail);
 	if (len > size - 12)
 		return mb_fail(err, MB_EDATA, "at byte %" PRIu64 ": a footer "
 		    "of %" PRIu32 " bytes doesn't fit", size - 8, len);

@@ -10,6 +10,7 @@
  * We write blocks of 64 KiB that don't refer to one another: copies with 2
  * bytes of distance.
  */
+#include "base/load.h"
 #include "parquet/bits.h"
 #include "parquet/codec.h"
 
@@ -106,27 +107,17 @@ put_copy(struct mb_buf *out, size_t distance, size_t n)
 	}
 }
 
-static uint32_t
-load_32(const char *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof v);
-	return v;
-}
-
 /* How many bytes are equal, of n at most. */
 static size_t
 match_length(const char *a, const char *b, size_t n)
 {
-	uint64_t x, y;
+	uint64_t differs;
 	size_t i = 0;
 
 	for (; i + 8 <= n; i += 8) {
-		memcpy(&x, a + i, 8);
-		memcpy(&y, b + i, 8);
-		if (x != y)
-			return i + (size_t)__builtin_ctzll(x ^ y) / 8;
+		differs = mb_load_8(a + i) ^ mb_load_8(b + i);
+		if (differs != 0)
+			return i + (size_t)__builtin_ctzll(differs) / 8;
 	}
 	while (i < n && a[i] == b[i])
 		i++;
@@ -143,11 +134,11 @@ put_block(struct mb_buf *out, const char *p, size_t len)
 	uint16_t *slot;
 
 	while (at + 4 < len) {
-		slot = &table[load_32(p + at) * 0x9e3779b1u >>
+		slot = &table[mb_load_4(p + at) * 0x9e3779b1u >>
 		    (32 - HASH_BITS)];
 		had = *slot;
 		*slot = (uint16_t)at;
-		if (load_32(p + had) != load_32(p + at)) {
+		if (mb_load_4(p + had) != mb_load_4(p + at)) {
 			/* The longer nothing is found the faster we go. */
 			at += step++ / 32;
 			continue;

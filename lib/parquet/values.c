@@ -1,5 +1,7 @@
 #include "parquet/values.h"
 
+#include "base/load.h"
+
 enum {
 	PIECE = 256,
 	LONG_BYTES = 4 << 20,	/* values made for one call, roughly */
@@ -16,7 +18,7 @@ begin_booleans(struct mb_values *v, struct mb_str body)
 
 	if (body.len < 4)
 		return too_short;
-	memcpy(&len, body.p, 4);
+	len = mb_load_4(body.p);
 	if (len > body.len - 4)
 		return too_short;
 	mb_hybrid_begin(&v->codes, (struct mb_str){ body.p + 4, len }, 1);
@@ -121,14 +123,12 @@ take_plain(const struct mb_meta_leaf *leaf, struct mb_str *in,
 {
 	size_t width = mb_meta_width(leaf);
 	struct mb_str s;
-	uint32_t len;
 
 	for (size_t i = 0; i < n; i++) {
 		if (width == 0) {
 			if (!take_bytes(in, 4, &s))
 				return too_short;
-			memcpy(&len, s.p, 4);
-			if (!take_bytes(in, len, &s))
+			if (!take_bytes(in, mb_load_4(s.p), &s))
 				return too_short;
 		} else if (!take_bytes(in, width, &s)) {
 			return too_short;

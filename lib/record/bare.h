@@ -1,14 +1,13 @@
 /*
- * bare.h - private to shape.c and skeleton.c: values of JSON without quotes or
- * brackets, as most are.
+ * bare.h - private to shape.c and skeleton.c: numbers of JSON, as most are
+ * written.
  */
 #ifndef MB_RECORD_BARE_H
 #define MB_RECORD_BARE_H
 
-#include <string.h>
+#include <stddef.h>
 
 #include "base/load.h"
-#include "record/value.h"
 
 /* Behind the digits from p on. */
 static inline const char *
@@ -46,22 +45,6 @@ mb_bare_number(const char *p)
 			return NULL;
 	}
 	return (*p | 0x20) == 'e' ? NULL : p;
-}
-
-/* The same, also for true, false and null. */
-static inline const char *
-mb_bare_value(const char *p, enum mb_kind *kind)
-{
-	const char *end = mb_bare_number(p);
-
-	if (end != NULL) {
-		*kind = MB_NUMBER;
-		return end;
-	}
-	*kind = *p == 'n' ? MB_NULL : MB_JSON;
-	if (memcmp(p, "true", 4) == 0 || memcmp(p, "null", 4) == 0)
-		return p + 4;
-	return memcmp(p, "false", 5) == 0 ? p + 5 : NULL;
 }
 
 #endif

@@ -133,12 +133,28 @@ has_text(const struct skeleton *k, const char *begin, const char *base,
 	return (differs[0] | differs[1]) == 0;
 }
 
+/* What mb_bare_number does, also for true, false and null. */
+static inline const char *
+bare_value(const char *p, enum mb_kind *kind)
+{
+	const char *end = mb_bare_number(p);
+
+	if (end != NULL) {
+		*kind = MB_NUMBER;
+		return end;
+	}
+	*kind = *p == 'n' ? MB_NULL : MB_JSON;
+	if (memcmp(p, "true", 4) == 0 || memcmp(p, "null", 4) == 0)
+		return p + 4;
+	return memcmp(p, "false", 5) == 0 ? p + 5 : NULL;
+}
+
 /* Behind a value without quotes that begins at p, or NULL. */
 static inline const char *
 find_end(const char *p, const char *limit, enum mb_kind *kind)
 {
 	struct mb_json value;
-	const char *end = mb_bare_value(p, kind);
+	const char *end = bare_value(p, kind);
 
 	if (end != NULL)
 		return end;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/line.h"
+#include "base/load.h"
 #include "record/json.h"
 
 /* Room for so many more bytes. */
@@ -24,17 +25,13 @@ copy(char *to, const char *p, size_t len)
 			for (size_t i = 0; i < len; i++)
 				to[i] = p[i];
 	} else if (len >= 8) {
-		uint64_t head, tail;
+		uint64_t head = mb_load_8(p), tail = mb_load_8(p + len - 8);
 
-		memcpy(&head, p, 8);
-		memcpy(&tail, p + len - 8, 8);
 		memcpy(to, &head, 8);
 		memcpy(to + len - 8, &tail, 8);
 	} else {
-		uint32_t head, tail;
+		uint32_t head = mb_load_4(p), tail = mb_load_4(p + len - 4);
 
-		memcpy(&head, p, 4);
-		memcpy(&tail, p + len - 4, 4);
 		memcpy(to, &head, 4);
 		memcpy(to + len - 4, &tail, 4);
 	}
@@ -65,9 +62,8 @@ is_special(char c, char delimiter)
 static inline bool
 has_special(const char *p, char delimiter)
 {
-	uint64_t word;
+	uint64_t word = mb_load_8(p);
 
-	memcpy(&word, p, 8);
 	return (find(word, delimiter) | find(word, '"') | find(word, '\n') |
 	    find(word, '\r')) != 0;
 }
