@@ -174,31 +174,46 @@ mb_emit_done(struct mb_emitter *e, int status, struct mb_err *err)
 	return put_line(e, err);
 }
 
-/* The content of a generation: 1, or 0 with *why if it is gone. */
+/*
+ * Open the content of a generation: 1, or 0 with *why if it is gone.  What the
+ * state knows of it is looked up here, each time: wait() may have moved it.
+ */
 static int
-find_content(struct mb_emitter *e, const struct mb_generation *g,
-    struct mb_content **out, const char **why, struct mb_err *err)
+open_content(struct mb_emitter *e, uint64_t generation, const char **why,
+    struct mb_err *err)
 {
+	const struct mb_generation *g = mb_state_generation(
+	    mb_journal_state(e->journal), generation);
 	int rc;
 
-	for (size_t i = 0; i < e->n_used; i++)
-		if (e->used[i].generation == g->id) {
-			*out = e->used[i].content;
-			return 1;
-		}
-	if (e->opened == g->id) {
-		*out = e->content;
-		return 1;
-	}
+	if (g == NULL)
+		return mb_fail(err, MB_ECORRUPT, "generation %" PRIu64
+		    " is not in the journal", generation);
 	mb_content_close(e->content);
 	e->content = NULL;
 	e->opened = MB_NONE;
 	rc = mb_content_open(&e->content, e->journal, g, why, err);
-	if (rc <= 0)
-		return rc;
-	e->opened = g->id;
+	if (rc > 0)
+		e->opened = generation;
+	return rc;
+}
+
+/* The content of a generation, opened where it isn't: 1, 0, -1 as above. */
+static int
+find_content(struct mb_emitter *e, uint64_t generation,
+    struct mb_content **out, const char **why, struct mb_err *err)
+{
+	int rc = 1;
+
+	for (size_t i = 0; i < e->n_used; i++)
+		if (e->used[i].generation == generation) {
+			*out = e->used[i].content;
+			return 1;
+		}
+	if (e->opened != generation)
+		rc = open_content(e, generation, why, err);
 	*out = e->content;
-	return 1;
+	return rc;
 }
 
 /*
@@ -209,16 +224,10 @@ static ssize_t
 read_once(struct mb_emitter *e, uint64_t generation, uint64_t off, size_t want,
     const char **why, struct mb_err *err)
 {
-	const struct mb_generation *g = mb_state_generation(
-	    mb_journal_state(e->journal), generation);
 	struct mb_content *c;
 	ssize_t n;
-	int rc;
+	int rc = find_content(e, generation, &c, why, err);
 
-	if (g == NULL)
-		return mb_fail(err, MB_ECORRUPT, "generation %" PRIu64
-		    " is not in the journal", generation);
-	rc = find_content(e, g, &c, why, err);
 	if (rc <= 0)
 		return rc;
 	n = mb_content_read(c, e->chunk, want, off, err);
