@@ -66,8 +66,8 @@ MB_CHECK int mb_journal_open_telling(struct mb_journal **out,
 
 /*
  * As mb_journal_open with MB_JOURNAL_CREATE; but a journal that isn't there is
- * not a new one: it has this state, and its id: 1.  One that is there must be it, and is
- * left as it is: 0.  MB_EUSAGE: another one is there.
+ * not a new one: it has this state, and its id: 1.  One that is there must be
+ * it, and is left as it is: 0.  MB_EUSAGE: another one is there.
  */
 MB_CHECK int mb_journal_adopt(struct mb_journal **out, const char *path,
     int flags, const struct mb_state *s, struct mb_err *err);
