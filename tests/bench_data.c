@@ -66,29 +66,29 @@ make_request(struct request *r, uint64_t i)
 	    (unsigned)draw(1000));
 }
 
-static void
+static int
 put_log(uint64_t i)
 {
 	struct request r;
 
 	make_request(&r, i);
-	printf("%s,%s,%s,%s,%u,%u,%s,u%05u,%s\n", r.ts, r.ip, r.method, r.path,
-	    r.status, r.bytes, r.latency, r.user, r.country);
+	return printf("%s,%s,%s,%s,%u,%u,%s,u%05u,%s\n", r.ts, r.ip, r.method,
+	    r.path, r.status, r.bytes, r.latency, r.user, r.country);
 }
 
-static void
+static int
 put_json(uint64_t i)
 {
 	struct request r;
 
 	make_request(&r, i);
-	printf("{\"ts\":\"%s\",\"ip\":\"%s\",\"method\":\"%s\",\"path\":\"%s\","
-	    "\"status\":%u,\"bytes\":%u,\"latency_ms\":%s,\"user_id\":"
+	return printf("{\"ts\":\"%s\",\"ip\":\"%s\",\"method\":\"%s\",\"path\":"
+	    "\"%s\",\"status\":%u,\"bytes\":%u,\"latency_ms\":%s,\"user_id\":"
 	    "\"u%05u\",\"country\":\"%s\"}\n", r.ts, r.ip, r.method, r.path,
 	    r.status, r.bytes, r.latency, r.user, r.country);
 }
 
-static void
+static int
 put_quoted(uint64_t i)
 {
 	struct request r;
@@ -96,12 +96,12 @@ put_quoted(uint64_t i)
 		", \"\"sic\"\"" };
 
 	make_request(&r, i);
-	printf("%s,%s,\"%s\",%s%u,%u,\"%u\",%s,u%05u,\"%s%s\"\n", r.ts, r.ip,
-	    r.method, r.path, r.status, r.status, r.bytes, r.latency, r.user,
-	    r.country, more[draw(5)]);
+	return printf("%s,%s,\"%s\",%s%u,%u,\"%u\",%s,u%05u,\"%s%s\"\n", r.ts,
+	    r.ip, r.method, r.path, r.status, r.status, r.bytes, r.latency,
+	    r.user, r.country, more[draw(5)]);
 }
 
-static void
+static int
 put_messy(uint64_t i)
 {
 	static const char *const agents[] = { "Mozilla\\/5.0 (X11)",
@@ -113,47 +113,46 @@ put_messy(uint64_t i)
 	agent = agents[draw(5)];
 	switch (draw(3)) {
 	case 0:
-		printf("{\"ts\":\"%s\",\"user\":{\"id\":\"u%05u\",\"country\":"
-		    "\"%s\"},\"agent\":\"%s\",\"status\":%u,\"bytes\":%u,"
-		    "\"latency_ms\":%s,\"tags\":[\"a\",\"b\"]}\n", r.ts,
-		    r.user, r.country, agent, r.status, r.bytes, r.latency);
-		break;
+		return printf("{\"ts\":\"%s\",\"user\":{\"id\":\"u%05u\","
+		    "\"country\":\"%s\"},\"agent\":\"%s\",\"status\":%u,"
+		    "\"bytes\":%u,\"latency_ms\":%s,\"tags\":[\"a\",\"b\"]}\n",
+		    r.ts, r.user, r.country, agent, r.status, r.bytes,
+		    r.latency);
 	case 1:
-		printf("{\"status\":%u,\"ts\":\"%s\",\"agent\":\"%s\",\"tags\":"
-		    "[],\"user\":{\"country\":\"%s\",\"id\":\"u%05u\"},"
-		    "\"latency_ms\":%s,\"bytes\":%u}\n", r.status, r.ts, agent,
-		    r.country, r.user, r.latency, r.bytes);
-		break;
+		return printf("{\"status\":%u,\"ts\":\"%s\",\"agent\":\"%s\","
+		    "\"tags\":[],\"user\":{\"country\":\"%s\",\"id\":"
+		    "\"u%05u\"},\"latency_ms\":%s,\"bytes\":%u}\n", r.status,
+		    r.ts, agent, r.country, r.user, r.latency, r.bytes);
 	default:
-		printf("{\"agent\":\"%s\",\"bytes\":%u,\"latency_ms\":%s,"
-		    "\"ts\":\"%s\",\"status\":%u,\"user\":{\"id\":\"u%05u\","
-		    "\"country\":\"%s\"}}\n", agent, r.bytes, r.latency, r.ts,
-		    r.status, r.user, r.country);
+		return printf("{\"agent\":\"%s\",\"bytes\":%u,"
+		    "\"latency_ms\":%s,\"ts\":\"%s\",\"status\":%u,"
+		    "\"user\":{\"id\":\"u%05u\",\"country\":\"%s\"}}\n", agent,
+		    r.bytes, r.latency, r.ts, r.status, r.user, r.country);
 	}
 }
 
-static void
+static int
 put_station(uint64_t i)
 {
 	unsigned n = (unsigned)draw(413), t = (unsigned)draw(1000);
 
 	(void)i;
 	/* Names of 4 to 20 bytes. */
-	printf("St%.*s%u;%s%u.%u\n", (int)(n * 7 % 16), "anbergshavenville",
-	    n, draw(4) == 0 ? "-" : "", t / 10, t % 10);
+	return printf("St%.*s%u;%s%u.%u\n", (int)(n * 7 % 16),
+	    "anbergshavenville", n, draw(4) == 0 ? "-" : "", t / 10, t % 10);
 }
 
-static void
+static int
 put_key(uint64_t i)
 {
 	/* 10,000,019 is a prime: all keys come before one comes again. */
-	printf("k%08u,%u\n", (unsigned)(i * 7368787 % 10000019),
+	return printf("k%08u,%u\n", (unsigned)(i * 7368787 % 10000019),
 	    (unsigned)draw(10000));
 }
 
 static const struct {
 	const char *name, *header;
-	void (*put)(uint64_t i);
+	int (*put)(uint64_t i);	/* printf's */
 } kinds[] = {
 	{ "log", "ts,ip,method,path,status,bytes,latency_ms,user_id,country\n",
 	    put_log },
@@ -174,6 +173,7 @@ main(int argc, char **argv)
 	long long size = argc >= 3 ? atoll(argv[2]) * 1000000 : 0;
 	size_t kib = argc >= 4 ? (size_t)atoll(argv[3]) : MOST_KIB;
 	static char buffer[MOST_KIB * 1024];
+	long long done;
 
 	if (kib == 0 || kib > MOST_KIB)
 		size = 0;
@@ -183,14 +183,10 @@ main(int argc, char **argv)
 	for (size_t k = 0; size > 0 && k < sizeof kinds / sizeof *kinds; k++) {
 		if (strcmp(argv[1], kinds[k].name) != 0)
 			continue;
-		fputs(kinds[k].header, stdout);
-		if (ftello(stdout) < 0) {
-			perror("bench_data: a file is needed");
-			return 64;
-		}
-		for (uint64_t i = 0; ftello(stdout) < size; i += 100)
+		done = printf("%s", kinds[k].header);
+		for (uint64_t i = 0; done < size && !ferror(stdout); i += 100)
 			for (uint64_t n = i; n < i + 100; n++)
-				kinds[k].put(n);
+				done += kinds[k].put(n);
 		return ferror(stdout) != 0 || fflush(stdout) != 0;
 	}
 	fprintf(stderr, "usage: bench_data log|json|quoted|messy|station|keys "
