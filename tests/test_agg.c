@@ -636,12 +636,13 @@ test_merge(void **state)
 		for (int i = 0; i <= n_parts; i++)
 			mb_groups_open(&g[i], &q, (uint64_t)(rand() % 2));
 		for (int i = 0; i < 500; i++) {
-			char k[20], l[20], x[64], s[20];
+			char k[20], l[30], x[64], s[20];
 			struct mb_value v[4];
 			size_t culprit;
 
 			snprintf(k, sizeof k, "%d", rand() % n_keys);
-			snprintf(l, sizeof l, "%c", 'a' + rand() % 2);
+			snprintf(l, sizeof l, "%s%c", rand() % 2 ? "" :
+			    "not short at all: ", 'a' + rand() % 2);
 			snprintf(s, sizeof s, "%.*s%d", rand() % 9, "longtext",
 			    rand() % 5);
 			v[0] = plain(k);
@@ -655,17 +656,24 @@ test_merge(void **state)
 			    &culprit));
 			assert_true(mb_groups_add(g[rand() % n_parts], v,
 			    (uint64_t)i, &culprit));
+			/* One that was merged begins anew. */
+			if (rand() % 100 == 0) {
+				mb_groups_merge(g[0], g[n_parts - 1]);
+				mb_groups_reset(g[n_parts - 1]);
+			}
 		}
-		for (int n = n_parts; n > 1; n--)
+		for (int n = n_parts; n > 1; n--) {
 			mb_groups_merge(g[rand() % (n - 1)], g[n - 1]);
+			mb_groups_close(g[n - 1]);
+		}
 		mb_groups_finish(g[0], sorted);
 		mb_groups_finish(g[n_parts], sorted);
 		put_rows(&merged, g[0], &q);
 		put_rows(&whole, g[n_parts], &q);
 		assert_same(&merged, &whole, "merged");
 		assert_true(whole.len > 100);
-		for (int i = 0; i <= n_parts; i++)
-			mb_groups_close(g[i]);
+		mb_groups_close(g[0]);
+		mb_groups_close(g[n_parts]);
 		mb_buf_release(&merged);
 		mb_buf_release(&whole);
 	}

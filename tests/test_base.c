@@ -659,6 +659,34 @@ test_arena(void **state)
 	assert_null(a.head);
 }
 
+/* Of two arenas what was in both stays; the other is empty. */
+static void
+test_arena_join(void **state)
+{
+	(void)state;
+	for (int sizes = 0; sizes < 9; sizes++) {
+		struct mb_arena a = { 0 }, from = { 0 };
+		char text[3000] = "ours", *ours[3], *theirs[3], *next;
+		int n[] = { sizes % 3, sizes / 3 };
+
+		for (int i = 0; i < n[0]; i++)
+			ours[i] = mb_arena_dup(&a, text, sizeof text);
+		memcpy(text, "theirs", 7);
+		for (int i = 0; i < n[1]; i++)
+			theirs[i] = mb_arena_dup(&from, text, sizeof text);
+		mb_arena_join(&a, &from);
+		assert_null(from.head);
+		next = mb_arena_dup(&a, "next", 4);
+		mb_arena_release(&from);
+		for (int i = 0; i < n[0]; i++)
+			assert_string_equal(ours[i], "ours");
+		for (int i = 0; i < n[1]; i++)
+			assert_string_equal(theirs[i], "theirs");
+		assert_string_equal(next, "next");
+		mb_arena_release(&a);
+	}
+}
+
 /* Touched memory is there, and as it was; growing moves it, new is zero. */
 static void
 test_region(void **state)
@@ -925,6 +953,7 @@ main(void)
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_buf),
 		cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_arena_join),
 		cmocka_unit_test(test_region),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_err),

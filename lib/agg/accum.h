@@ -11,7 +11,8 @@
  * into a wide one, in an arena: exact.h.  Which of the two a state is doesn't show in its result.
  *
  * What a state needs beyond its bytes comes from an arena, the same all its
- * life; what merge takes from the other state stays in the other's arena.
+ * life; what merge takes from the other state stays in the other's arena, which
+ * must live as long, or be joined to ours.
  */
 #ifndef MB_AGG_ACCUM_H
 #define MB_AGG_ACCUM_H

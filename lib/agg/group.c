@@ -303,6 +303,8 @@ mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 		see(g, merged[s->group], s->slot, s->text, s->len);
 	}
 	free(merged);
+	mb_keys_join(g->keys, from->keys);
+	mb_arena_join(&g->arena, &from->arena);
 	for (size_t i = 0; i < g->q->n_numbers; i++) {
 		g->counts[i].n_values += from->counts[i].n_values;
 		g->counts[i].n_numbers += from->counts[i].n_numbers;

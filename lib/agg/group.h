@@ -53,8 +53,8 @@ struct mb_number_count {
 struct mb_number_count mb_groups_numbers(const struct mb_groups *g, size_t i);
 
 /*
- * Take in the groups of `from`, which must live, untouched, until reset: what
- * they point to is needed, if not they themselves.
+ * Take in the groups of `from`.  It is good for nothing then but to be reset or
+ * closed; nothing of it is needed.
  */
 void mb_groups_merge(struct mb_groups *g, struct mb_groups *from);
 
@@ -77,6 +77,7 @@ MB_CHECK int mb_groups_next(struct mb_groups *g, struct mb_value *values,
 MB_CHECK int mb_groups_next_csv(struct mb_groups *g, struct mb_buf *out,
     struct mb_str prefix, char delimiter, struct mb_err *err);
 
+/* How many there are; while records go in, too. */
 size_t mb_groups_count(const struct mb_groups *g);
 
 /*

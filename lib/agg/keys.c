@@ -325,6 +325,12 @@ mb_keys_forget(struct mb_keys *t, size_t end)
 	t->n_forgotten = size;
 }
 
+void
+mb_keys_join(struct mb_keys *t, struct mb_keys *from)
+{
+	mb_arena_join(&t->arena, &from->arena);
+}
+
 uint64_t
 mb_keys_probes(const struct mb_keys *t)
 {

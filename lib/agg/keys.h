@@ -113,9 +113,9 @@ void mb_keys_locate(const struct mb_keys *t, const uint32_t *numbers,
 /*
  * Which of ours have the keys of the groups begin … begin + n - 1 of `from`,
  * n <= MB_ROWS, of as many keys and as large?  One that we lack is added as a
- * whole, ordinal, states and all (what they point to stays with `from`), and
- * is_new; of others *is_earlier tells that `from` had it first, whose ordinal
- * it then has.
+ * whole, ordinal, states and all, and is_new; of others *is_earlier tells that
+ * `from` had it first, whose ordinal it then has.  Until mb_keys_join the texts
+ * of its keys stay with `from`.
  */
 void mb_keys_merge(struct mb_keys *t, const struct mb_keys *from,
     size_t begin, size_t n, uint32_t *numbers, bool *is_new,
@@ -127,6 +127,9 @@ void mb_keys_merge(struct mb_keys *t, const struct mb_keys *from,
  * close may follow, and the rest of the merge.  Call it again as that goes on.
  */
 void mb_keys_forget(struct mb_keys *t, size_t end);
+
+/* All of `from` has been merged: the texts of its keys are ours. */
+void mb_keys_join(struct mb_keys *t, struct mb_keys *from);
 
 /*
  * For tests: how many cells are looked at until each group is found, all

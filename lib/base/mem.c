@@ -205,6 +205,20 @@ mb_arena_dup(struct mb_arena *a, const void *p, size_t len)
 }
 
 void
+mb_arena_join(struct mb_arena *a, struct mb_arena *from)
+{
+	/* Behind our first block, which may have room. */
+	struct mb_arena_block **to = a->head == NULL ? &a->head : &a->head->next;
+	struct mb_arena_block *rest = *to;
+
+	*to = from->head;
+	while (*to != NULL)
+		to = &(*to)->next;
+	*to = rest;
+	from->head = NULL;
+}
+
+void
 mb_arena_reset(struct mb_arena *a)
 {
 	struct mb_arena_block *b;

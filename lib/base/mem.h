@@ -80,6 +80,8 @@ struct mb_arena {
 void *mb_arena_alloc(struct mb_arena *a, size_t size)
     __attribute__((returns_nonnull));
 char *mb_arena_dup(struct mb_arena *a, const void *p, size_t len);
+/* What is in `from` now belongs to a; `from` is {0}. */
+void mb_arena_join(struct mb_arena *a, struct mb_arena *from);
 void mb_arena_reset(struct mb_arena *a);
 void mb_arena_release(struct mb_arena *a);
 
