@@ -688,6 +688,20 @@ next_marked(struct mb_reader *r, struct mb_str *data, struct mb_row *row)
  */
 
 /*
+ * Where record i of the rows begins, from rows->p on; of n_records, where the
+ * last ends.
+ */
+static uint32_t
+begin_of(const struct mb_reader *r, size_t i)
+{
+	if (r->format == MB_NDJSON)
+		return r->rows.start[i];
+	return i == 0 ? 0 : (uint32_t)(r->marks_off - r->base) +
+	    mb_marks_place(r->marks, mb_marks_end(r->marks, r->n_used +
+	    (uint32_t)i - 1)) + 1;
+}
+
+/*
  * The text of a view is to be decoded.  As there is no room for that where it
  * stands, the rows move: to a copy, with what is decoded behind it.
  */
@@ -698,7 +712,8 @@ decode_view(struct mb_reader *r, struct mb_view *v)
 	struct mb_str text = { rows->p + v->start, v->len };
 
 	if (r->apart.len == 0)
-		mb_buf_add(&r->apart, rows->p, rows->start[rows->n_records]);
+		mb_buf_add(&r->apart, rows->p,
+		    begin_of(r, rows->n_records));
 	v->start = (uint32_t)r->apart.len;
 	mb_csv_decode(&r->apart, r->format, text);
 	v->len = (uint16_t)(r->apart.len - v->start);
@@ -1027,14 +1042,6 @@ set_json_views(struct mb_reader *r, struct mb_str data)
 	return rows->n_records > 0;
 }
 
-/* Not in ndjson: where record i of the rows ends, counted from their first. */
-static uint32_t
-end_of_marked(const struct mb_reader *r, size_t i)
-{
-	return (uint32_t)(r->marks_off - r->base) + mb_marks_place(r->marks,
-	    mb_marks_end(r->marks, r->n_used + (uint32_t)i)) + 1;
-}
-
 struct mb_rows *
 mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 {
@@ -1053,8 +1060,6 @@ mb_reader_ahead(struct mb_reader *r, struct mb_str data)
 	rows->n_records = r->marks->n_ends - r->n_used;
 	if (rows->n_records > MB_ROWS)
 		rows->n_records = MB_ROWS;
-	rows->start[0] = 0;
-	rows->start[rows->n_records] = end_of_marked(r, rows->n_records - 1);
 	set_views(r);
 	return rows;
 }
@@ -1068,15 +1073,9 @@ mb_reader_may_have_control(const struct mb_reader *r)
 struct mb_str
 mb_reader_raw(const struct mb_reader *r, size_t i, size_t n)
 {
-	const struct mb_rows *rows = &r->rows;
-	size_t at[2] = { i, i + n };
+	uint32_t begin = begin_of(r, i);
 
-	for (int k = 0; k < 2; k++)
-		if (r->format == MB_NDJSON || at[k] == rows->n_records)
-			at[k] = rows->start[at[k]];
-		else if (at[k] > 0)
-			at[k] = end_of_marked(r, at[k] - 1);
-	return (struct mb_str){ rows->p + at[0], at[1] - at[0] };
+	return (struct mb_str){ r->rows.p + begin, begin_of(r, i + n) - begin };
 }
 
 /* Record i of the rows, whatever it is. */
@@ -1084,19 +1083,15 @@ int
 mb_reader_read(struct mb_reader *r, size_t i, struct mb_row *row,
     struct mb_err *err)
 {
-	const struct mb_rows *rows = &r->rows;
-	uint64_t off = r->base - rows->start[0];
 	int rc;
 
 	if (r->format != MB_NDJSON) {
-		set_marked(r, rows->p, r->base, r->n_used + (uint32_t)i, row);
+		set_marked(r, r->rows.p, r->base, r->n_used + (uint32_t)i, row);
 		return read_row(r, row, err);
 	}
-	*row = (struct mb_row){
-		.off = off + rows->start[i],
-		.end = off + rows->start[i + 1],
-		.raw = mb_reader_raw(r, i, 1),
-	};
+	*row = (struct mb_row){ .raw = mb_reader_raw(r, i, 1) };
+	row->off = r->base + begin_of(r, i) - begin_of(r, 0);
+	row->end = row->off + row->raw.len;
 	rc = read_row(r, row, err);
 	if (row->bad == NULL)
 		mb_shape_learn(r->shape, row->raw);
@@ -1107,7 +1102,7 @@ void
 mb_reader_pass(struct mb_reader *r, struct mb_str *data)
 {
 	const struct mb_rows *rows = &r->rows;
-	uint64_t end = r->base + rows->start[rows->n_records] - rows->start[0];
+	uint64_t end = r->base + begin_of(r, rows->n_records) - begin_of(r, 0);
 
 	if (r->format != MB_NDJSON)
 		r->n_used += (uint32_t)rows->n_records;

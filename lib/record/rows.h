@@ -32,8 +32,8 @@ struct mb_rows {
 	const char *p;
 	size_t n_records;	/* looked at: ordinary and odd ones */
 	/*
-	 * Where the first begins and the last ends: start[0] and
-	 * start[n_records].  Of ndjson also where each begins.
+	 * Of ndjson: where each begins, from p on, and where the last ends.
+	 * mb_reader_raw tells it of all formats.
 	 */
 	uint32_t start[MB_ROWS + 1];
 	size_t n;		/* ordinary ones */
