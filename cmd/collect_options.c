@@ -71,11 +71,119 @@ const struct mb_cmd collect_cmd = {
 	.opts = opts,
 };
 
+static int
+take_option(void *to, int key, const char *arg, struct mb_err *err)
+{
+	struct config *cfg = to;
+
+	switch (key) {
+	case 'j':
+		cfg->journal = arg;
+		break;
+	case 'f':
+		cfg->follow.follows = true;
+		break;
+	case 'i':
+		if (mb_parse_duration(&cfg->interval_us, arg, err) < 0)
+			return mb_wrap(err, "--interval");
+		break;
+	case KEY_MAX_BYTES:
+		if (mb_parse_size(&cfg->cut.max_bytes, arg, err) < 0)
+			return mb_wrap(err, "--max-bytes");
+		if (cfg->cut.max_bytes == 0)
+			return mb_fail(err, MB_EUSAGE,
+			    "--max-bytes: 0 would cut nothing");
+		break;
+	case KEY_MAX_RECORDS:
+		if (mb_parse_count(&cfg->cut.max_records, arg, err) < 0)
+			return mb_wrap(err, "--max-records");
+		if (cfg->cut.max_records == 0)
+			return mb_fail(err, MB_EUSAGE,
+			    "--max-records: 0 would cut nothing");
+		break;
+	case KEY_ONCE:
+		cfg->once = true;
+		break;
+	case KEY_FINAL:
+		cfg->follow.is_final = true;
+		break;
+	case 'F':
+		if (mb_format_parse(&(enum mb_format){ 0 }, arg, err) < 0)
+			return mb_wrap(err, "--format");
+		cfg->cut.format = arg;
+		break;
+	case 'd':
+		if (mb_delimiter_parse(&cfg->cut.delimiter, arg, err) < 0)
+			return mb_wrap(err, "--delimiter");
+		break;
+	case KEY_NO_HEADER:
+		cfg->cut.has_header = false;
+		break;
+	case KEY_RECORD_LIMIT:
+		if (mb_parse_size(&cfg->cut.record_limit, arg, err) < 0)
+			return mb_wrap(err, "--record-limit");
+		if (cfg->cut.record_limit == 0)
+			return mb_fail(err, MB_EUSAGE,
+			    "--record-limit: 0 would reject all");
+		break;
+	case KEY_STDIN:
+		if (strcmp(arg, "more") != 0 && strcmp(arg, "again") != 0)
+			return mb_fail(err, MB_EUSAGE,
+			    "--stdin: more or again, not \"%s\"", arg);
+		cfg->again = arg[0] == 'a';
+		break;
+	case KEY_RETAIN:
+		if (strcmp(arg, "off") == 0)
+			cfg->retain = MB_NONE;
+		else if (mb_parse_count(&cfg->retain, arg, err) < 0)
+			return mb_wrap(err, "--retain");
+		break;
+	case KEY_WAIT:
+		if (mb_parse_duration(&cfg->wait_us, arg, err) < 0)
+			return mb_wrap(err, "--wait");
+		break;
+	case KEY_ROTATE_WAIT:
+		if (mb_parse_duration(&cfg->follow.rotate_wait_us, arg,
+		    err) < 0)
+			return mb_wrap(err, "--rotate-wait");
+		break;
+	case KEY_PIN:
+		cfg->follow.pins = true;
+		break;
+	case KEY_STRICT:
+		cfg->follow.is_strict = true;
+		break;
+	case KEY_ADOPT:
+		cfg->adopt = arg;
+		break;
+	case KEY_SHARED:
+		cfg->is_shared = true;
+		break;
+	case KEY_TIMEOUT:
+		cfg->command_option = "--timeout";
+		if (mb_parse_duration(&cfg->timeout_us, arg, err) < 0)
+			return mb_wrap(err, "--timeout");
+		break;
+	case KEY_MAX_RETRIES:
+		cfg->command_option = "--max-retries";
+		if (mb_parse_count(&cfg->max_retries, arg, err) < 0)
+			return mb_wrap(err, "--max-retries");
+		break;
+	case KEY_PARK_AFTER:
+		cfg->command_option = "--park-after";
+		if (mb_parse_count(&cfg->park_after, arg, err) < 0)
+			return mb_wrap(err, "--park-after");
+		break;
+	default:
+		return 1;
+	}
+	return 0;
+}
+
 int
 collect_parse(struct config *cfg, int argc, char **argv, struct mb_err *err)
 {
-	const char *arg;
-	int key;
+	int rc;
 
 	*cfg = (struct config){
 		.interval_us = 2000000, .wait_us = 2000000, .retain = 10000,
@@ -96,119 +204,10 @@ collect_parse(struct config *cfg, int argc, char **argv, struct mb_err *err)
 			argv[i] = NULL;
 			argc = i;
 		}
-	while ((key = mb_opt_next(&collect_cmd, &argc, &argv, &arg, err)) > 0)
-		switch (key) {
-		case 'j':
-			cfg->journal = arg;
-			break;
-		case 'f':
-			cfg->follow.follows = true;
-			break;
-		case 'i':
-			if (mb_parse_duration(&cfg->interval_us, arg, err) < 0)
-				return mb_wrap(err, "--interval");
-			break;
-		case KEY_MAX_BYTES:
-			if (mb_parse_size(&cfg->cut.max_bytes, arg, err) < 0)
-				return mb_wrap(err, "--max-bytes");
-			if (cfg->cut.max_bytes == 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--max-bytes: 0 would cut nothing");
-			break;
-		case KEY_MAX_RECORDS:
-			if (mb_parse_count(&cfg->cut.max_records, arg, err) <
-			    0)
-				return mb_wrap(err, "--max-records");
-			if (cfg->cut.max_records == 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--max-records: 0 would cut nothing");
-			break;
-		case KEY_ONCE:
-			cfg->once = true;
-			break;
-		case KEY_FINAL:
-			cfg->follow.is_final = true;
-			break;
-		case 'F':
-			if (mb_format_parse(&(enum mb_format){ 0 }, arg, err) <
-			    0)
-				return mb_wrap(err, "--format");
-			cfg->cut.format = arg;
-			break;
-		case 'd':
-			if (mb_delimiter_parse(&cfg->cut.delimiter, arg, err) <
-			    0)
-				return mb_wrap(err, "--delimiter");
-			break;
-		case KEY_NO_HEADER:
-			cfg->cut.has_header = false;
-			break;
-		case KEY_RECORD_LIMIT:
-			if (mb_parse_size(&cfg->cut.record_limit, arg, err) <
-			    0)
-				return mb_wrap(err, "--record-limit");
-			if (cfg->cut.record_limit == 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--record-limit: 0 would reject all");
-			break;
-		case KEY_STDIN:
-			if (strcmp(arg, "more") != 0 &&
-			    strcmp(arg, "again") != 0)
-				return mb_fail(err, MB_EUSAGE,
-				    "--stdin: more or again, not \"%s\"", arg);
-			cfg->again = arg[0] == 'a';
-			break;
-		case KEY_RETAIN:
-			if (strcmp(arg, "off") == 0)
-				cfg->retain = MB_NONE;
-			else if (mb_parse_count(&cfg->retain, arg, err) < 0)
-				return mb_wrap(err, "--retain");
-			break;
-		case KEY_WAIT:
-			if (mb_parse_duration(&cfg->wait_us, arg, err) < 0)
-				return mb_wrap(err, "--wait");
-			break;
-		case KEY_ROTATE_WAIT:
-			if (mb_parse_duration(&cfg->follow.rotate_wait_us,
-			    arg, err) < 0)
-				return mb_wrap(err, "--rotate-wait");
-			break;
-		case KEY_PIN:
-			cfg->follow.pins = true;
-			break;
-		case KEY_STRICT:
-			cfg->follow.is_strict = true;
-			break;
-		case KEY_ADOPT:
-			cfg->adopt = arg;
-			break;
-		case KEY_SHARED:
-			cfg->is_shared = true;
-			break;
-		case KEY_TIMEOUT:
-			cfg->command_option = "--timeout";
-			if (mb_parse_duration(&cfg->timeout_us, arg, err) < 0)
-				return mb_wrap(err, "--timeout");
-			break;
-		case KEY_MAX_RETRIES:
-			cfg->command_option = "--max-retries";
-			if (mb_parse_count(&cfg->max_retries, arg, err) < 0)
-				return mb_wrap(err, "--max-retries");
-			break;
-		case KEY_PARK_AFTER:
-			cfg->command_option = "--park-after";
-			if (mb_parse_count(&cfg->park_after, arg, err) < 0)
-				return mb_wrap(err, "--park-after");
-			break;
-		default:
-			key = mb_common_option(&cfg->common, &collect_cmd, key, arg,
-			    err);
-			if (key != 0)
-				return key;
-			break;
-		}
-	if (key < 0)
-		return -1;
+	rc = mb_common_options(&cfg->common, &collect_cmd, &argc, &argv,
+	    take_option, cfg, err);
+	if (rc != 0)
+		return rc;
 	if (cfg->command == NULL && cfg->command_option != NULL)
 		return mb_fail(err, MB_EUSAGE, "%s: needs -- CMD",
 		    cfg->command_option);

@@ -33,27 +33,40 @@ mb_common_start(void)
 }
 
 int
-mb_common_option(struct mb_common *common, const struct mb_cmd *cmd, int key,
-    const char *arg, struct mb_err *err)
+mb_common_options(struct mb_common *common, const struct mb_cmd *cmd,
+    int *argc, char ***argv,
+    int (*take)(void *to, int key, const char *arg, struct mb_err *err),
+    void *to, struct mb_err *err)
 {
-	switch (key) {
-	case 'v':
-		common->is_verbose = true;
-		return 0;
-	case MB_OPT_PROGRESS:
-		if (strcmp(arg, "json") != 0)
-			return mb_fail(err, MB_EUSAGE,
-			    "--progress: json, not \"%s\"", arg);
-		common->is_json = true;
-		return 0;
-	case 'h':
-		mb_opt_help(cmd, stdout);
-		return 1;
-	case 'V':
-		printf("%s %s\n", cmd->name, MB_VERSION);
-		return 1;
-	}
-	return mb_fail(err, MB_EBUG, "an option without a case: %d", key);
+	const char *arg;
+	int key, rc;
+
+	while ((key = mb_opt_next(cmd, argc, argv, &arg, err)) > 0)
+		switch (key) {
+		case 'v':
+			common->is_verbose = true;
+			break;
+		case MB_OPT_PROGRESS:
+			if (strcmp(arg, "json") != 0)
+				return mb_fail(err, MB_EUSAGE,
+				    "--progress: json, not \"%s\"", arg);
+			common->is_json = true;
+			break;
+		case 'h':
+			mb_opt_help(cmd, stdout);
+			return 1;
+		case 'V':
+			printf("%s %s\n", cmd->name, MB_VERSION);
+			return 1;
+		default:
+			rc = take(to, key, arg, err);
+			if (rc > 0)
+				return mb_fail(err, MB_EBUG,
+				    "an option without a case: %d", key);
+			if (rc < 0)
+				return -1;
+		}
+	return key;
 }
 
 struct mb_progress *

@@ -25,11 +25,15 @@ struct mb_common {
 void mb_common_start(void);
 
 /*
- * One of MB_OPT_COMMON: 0 taken, 1 answered (the tool ends), -1 with
- * MB_EUSAGE.
+ * Read the options of a line: those of MB_OPT_COMMON go into `common`, each
+ * other one with its argument (NULL: none) to take(), which says 0; 1: there is
+ * no case for it; -1 with MB_EUSAGE.  In the end argc and argv are those of the
+ * operands: 0; or the line was answered, as by --help: 1, the tool ends; -1.
  */
-MB_CHECK int mb_common_option(struct mb_common *common,
-    const struct mb_cmd *cmd, int key, const char *arg, struct mb_err *err);
+MB_CHECK int mb_common_options(struct mb_common *common,
+    const struct mb_cmd *cmd, int *argc, char ***argv,
+    int (*take)(void *to, int key, const char *arg, struct mb_err *err),
+    void *to, struct mb_err *err);
 
 /* What a batch has cost, and what became of it; 0 where a tool has no part. */
 struct mb_report {

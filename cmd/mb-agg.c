@@ -102,10 +102,22 @@ name_stage(struct config *cfg, const struct mb_buf *query)
 	snprintf(cfg->stage, sizeof cfg->stage, "agg-%.8s", h.hex);
 }
 
+struct line {
+	struct config *cfg;
+	struct mb_buf query;	/* the options that make it, as they stand */
+};
+
 static int
-parse_option(struct config *cfg, int key, const char *arg,
-    struct mb_err *err)
+take_option(void *to, int key, const char *arg, struct mb_err *err)
 {
+	struct line *line = to;
+	struct config *cfg = line->cfg;
+
+	if (key == 'k' || key == 'a' || key == KEY_WHERE || key == KEY_NULL ||
+	    key == 'F') {
+		mb_buf_addf(&line->query, "%d ", key);
+		mb_buf_add(&line->query, arg, strlen(arg) + 1);
+	}
 	switch (key) {
 	case 'k':
 		if (mb_query_add_keys(&cfg->query, arg, err) < 0)
@@ -161,36 +173,25 @@ parse_option(struct config *cfg, int key, const char *arg,
 	case 'T':
 		return parse_threads(&cfg->n_threads, arg, err);
 	}
-	return mb_common_option(&cfg->common, &cmd, key, arg, err);
+	return 1;
 }
 
 static int
 parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 {
-	struct mb_buf query = { 0 };
-	const char *arg;
-	int key, rc;
+	struct line line = { .cfg = cfg };
+	int rc;
 
 	cfg->argv = argv;
 	if (getenv("MB_ISA") != NULL &&
 	    mb_isa_parse(&cfg->isa, getenv("MB_ISA"), err) < 0)
 		return mb_wrap(err, "MB_ISA");
-	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0) {
-		rc = parse_option(cfg, key, arg, err);
-		if (rc != 0) {
-			mb_buf_release(&query);
-			return rc;
-		}
-		if (key == 'k' || key == 'a' || key == KEY_WHERE ||
-		    key == KEY_NULL || key == 'F') {
-			mb_buf_addf(&query, "%d ", key);
-			mb_buf_add(&query, arg, strlen(arg) + 1);
-		}
-	}
-	name_stage(cfg, &query);
-	mb_buf_release(&query);
-	if (key < 0)
-		return -1;
+	rc = mb_common_options(&cfg->common, &cmd, &argc, &argv, take_option,
+	    &line, err);
+	name_stage(cfg, &line.query);
+	mb_buf_release(&line.query);
+	if (rc != 0)
+		return rc;
 	if (cfg->rejects != NULL && cfg->on_bad != ON_BAD_REJECT)
 		return mb_fail(err, MB_EUSAGE,
 		    "--rejects: goes with --on-bad reject only");

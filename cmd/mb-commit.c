@@ -134,117 +134,116 @@ struct committer {
 };
 
 static int
+take_option(void *to, int key, const char *arg, struct mb_err *err)
+{
+	struct config *cfg = to;
+	enum mb_format format;
+
+	switch (key) {
+	case 'j':
+		cfg->journal = arg;
+		break;
+	case 'o':
+		if (mb_format_parse(&format, arg, err) < 0)
+			return mb_wrap(err, "--output");
+		cfg->sink.format = arg;
+		break;
+	case KEY_GZIP:
+		cfg->sink.gzip = true;
+		break;
+	case KEY_MERGE_ON:
+		if (mb_sink_parse_merge_on(&cfg->sink, &cfg->arena, arg,
+		    err) < 0)
+			return mb_wrap(err, "--merge-on");
+		break;
+	case KEY_MERGE:
+		if (mb_sink_parse_merge(&cfg->sink, &cfg->arena, arg, err) < 0)
+			return mb_wrap(err, "--merge");
+		break;
+	case KEY_DELETE_WHEN:
+		cfg->sink.delete_when = arg;
+		break;
+	case KEY_PARTITION_BY:
+		if (mb_sink_parse_partition_by(&cfg->sink, &cfg->arena, arg,
+		    err) < 0)
+			return mb_wrap(err, "--partition-by");
+		break;
+	case KEY_SCHEMA:
+		if (mb_sink_parse_schema(&cfg->sink, &cfg->arena, arg, err) < 0)
+			return mb_wrap(err, "--schema");
+		break;
+	case KEY_EVOLVE:
+		cfg->sink.evolves = true;
+		break;
+	case KEY_CODEC:
+		cfg->sink.codec = arg;
+		break;
+	case KEY_COMPACT_TO:
+		if (mb_parse_size(&cfg->sink.compact_to, arg, err) < 0)
+			return mb_wrap(err, "--compact-to");
+		break;
+	case KEY_VACUUM:
+		cfg->sink.vacuums = true;
+		break;
+	case KEY_DRY_RUN:
+		cfg->sink.is_dry = true;
+		break;
+	case KEY_ON_BAD:
+		if (mb_sink_parse_on_bad(&cfg->sink.on_bad, arg, err) < 0)
+			return mb_wrap(err, "--on-bad");
+		break;
+	case KEY_NULL:
+		mb_sink_add_null(&cfg->sink, arg);
+		break;
+	case KEY_RETRY_FOR:
+		if (mb_parse_duration(&cfg->retry_us, arg, err) < 0)
+			return mb_wrap(err, "--retry-for");
+		break;
+	case KEY_PLAIN:
+		cfg->is_plain = true;
+		break;
+	case 'F':
+		if (mb_format_parse(&format, arg, err) < 0)
+			return mb_wrap(err, "--format");
+		cfg->format = arg;
+		break;
+	case 'd':
+		if (mb_delimiter_parse(&cfg->delimiter, arg, err) < 0)
+			return mb_wrap(err, "--delimiter");
+		break;
+	case KEY_NO_HEADER:
+		cfg->has_header = false;
+		break;
+	case KEY_NEW_TARGET:
+		cfg->sink.accepts_new = true;
+		break;
+	case KEY_PARK_AFTER:
+		if (mb_parse_count(&cfg->park_after, arg, err) < 0)
+			return mb_wrap(err, "--park-after");
+		if (cfg->park_after == 0)
+			return mb_fail(err, MB_EUSAGE, "--park-after: 0 would "
+			    "park what was never tried");
+		break;
+	case KEY_ORDERED:
+		cfg->is_ordered = true;
+		break;
+	case KEY_REDO:
+		cfg->redoes = true;
+		break;
+	default:
+		return 1;
+	}
+	return 0;
+}
+
+static int
 parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 {
-	enum mb_format format;
-	const char *arg;
-	int key;
+	int rc = mb_common_options(&cfg->common, &cmd, &argc, &argv,
+	    take_option, cfg, err);
 
-	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0)
-		switch (key) {
-		case 'j':
-			cfg->journal = arg;
-			break;
-		case 'o':
-			if (mb_format_parse(&format, arg, err) < 0)
-				return mb_wrap(err, "--output");
-			cfg->sink.format = arg;
-			break;
-		case KEY_GZIP:
-			cfg->sink.gzip = true;
-			break;
-		case KEY_MERGE_ON:
-			if (mb_sink_parse_merge_on(&cfg->sink, &cfg->arena,
-			    arg, err) < 0)
-				return mb_wrap(err, "--merge-on");
-			break;
-		case KEY_MERGE:
-			if (mb_sink_parse_merge(&cfg->sink, &cfg->arena, arg,
-			    err) < 0)
-				return mb_wrap(err, "--merge");
-			break;
-		case KEY_DELETE_WHEN:
-			cfg->sink.delete_when = arg;
-			break;
-		case KEY_PARTITION_BY:
-			if (mb_sink_parse_partition_by(&cfg->sink, &cfg->arena,
-			    arg, err) < 0)
-				return mb_wrap(err, "--partition-by");
-			break;
-		case KEY_SCHEMA:
-			if (mb_sink_parse_schema(&cfg->sink, &cfg->arena, arg,
-			    err) < 0)
-				return mb_wrap(err, "--schema");
-			break;
-		case KEY_EVOLVE:
-			cfg->sink.evolves = true;
-			break;
-		case KEY_CODEC:
-			cfg->sink.codec = arg;
-			break;
-		case KEY_COMPACT_TO:
-			if (mb_parse_size(&cfg->sink.compact_to, arg,
-			    err) < 0)
-				return mb_wrap(err, "--compact-to");
-			break;
-		case KEY_VACUUM:
-			cfg->sink.vacuums = true;
-			break;
-		case KEY_DRY_RUN:
-			cfg->sink.is_dry = true;
-			break;
-		case KEY_ON_BAD:
-			if (mb_sink_parse_on_bad(&cfg->sink.on_bad, arg,
-			    err) < 0)
-				return mb_wrap(err, "--on-bad");
-			break;
-		case KEY_NULL:
-			mb_sink_add_null(&cfg->sink, arg);
-			break;
-		case KEY_RETRY_FOR:
-			if (mb_parse_duration(&cfg->retry_us, arg, err) < 0)
-				return mb_wrap(err, "--retry-for");
-			break;
-		case KEY_PLAIN:
-			cfg->is_plain = true;
-			break;
-		case 'F':
-			if (mb_format_parse(&format, arg, err) < 0)
-				return mb_wrap(err, "--format");
-			cfg->format = arg;
-			break;
-		case 'd':
-			if (mb_delimiter_parse(&cfg->delimiter, arg, err) < 0)
-				return mb_wrap(err, "--delimiter");
-			break;
-		case KEY_NO_HEADER:
-			cfg->has_header = false;
-			break;
-		case KEY_NEW_TARGET:
-			cfg->sink.accepts_new = true;
-			break;
-		case KEY_PARK_AFTER:
-			if (mb_parse_count(&cfg->park_after, arg, err) < 0)
-				return mb_wrap(err, "--park-after");
-			if (cfg->park_after == 0)
-				return mb_fail(err, MB_EUSAGE, "--park-after: "
-				    "0 would park what was never tried");
-			break;
-		case KEY_ORDERED:
-			cfg->is_ordered = true;
-			break;
-		case KEY_REDO:
-			cfg->redoes = true;
-			break;
-		default:
-			key = mb_common_option(&cfg->common, &cmd, key, arg,
-			    err);
-			if (key != 0)
-				return key;
-			break;
-		}
-	if (key < 0)
-		return -1;
+	if (rc != 0)
+		return rc;
 	if (argc != 1)
 		return mb_fail(err, MB_EUSAGE, argc == 0 ? "no TARGET: give "
 		    "dir:PATH, sqlite:FILE#TABLE, delta:PATH or -" :

@@ -85,61 +85,64 @@ struct replay {
 };
 
 static int
+take_option(void *to, int key, const char *arg, struct mb_err *err)
+{
+	struct config *cfg = to;
+
+	switch (key) {
+	case 'j':
+		cfg->journal = arg;
+		break;
+	case KEY_JSON:
+		cfg->json = true;
+		break;
+	case KEY_FAILED:
+		cfg->failed = true;
+		break;
+	case KEY_SHOW:
+		cfg->show = arg;
+		break;
+	case KEY_VERIFY:
+		cfg->verify = true;
+		break;
+	case KEY_PARK:
+	case KEY_UNPARK:
+	case KEY_REQUEUE:
+		if (cfg->verb != NO_VERB)
+			return mb_fail(err, MB_EUSAGE, "--park, --unpark, "
+			    "--requeue: one at a time");
+		cfg->verb = PARK + (enum verb)(key - KEY_PARK);
+		cfg->verb_arg = arg;
+		break;
+	case KEY_PLAIN:
+		cfg->is_plain = true;
+		break;
+	case KEY_PRUNE:
+		cfg->prunes = true;
+		break;
+	case KEY_REPAIR:
+		cfg->repairs = true;
+		break;
+	case KEY_YES:
+		cfg->says_yes = true;
+		break;
+	case KEY_SHARED:
+		cfg->is_shared = true;
+		break;
+	default:
+		return 1;
+	}
+	return 0;
+}
+
+static int
 parse_args(struct config *cfg, int argc, char **argv, struct mb_err *err)
 {
-	const char *arg;
-	int key;
+	int rc = mb_common_options(&cfg->common, &cmd, &argc, &argv,
+	    take_option, cfg, err);
 
-	while ((key = mb_opt_next(&cmd, &argc, &argv, &arg, err)) > 0)
-		switch (key) {
-		case 'j':
-			cfg->journal = arg;
-			break;
-		case KEY_JSON:
-			cfg->json = true;
-			break;
-		case KEY_FAILED:
-			cfg->failed = true;
-			break;
-		case KEY_SHOW:
-			cfg->show = arg;
-			break;
-		case KEY_VERIFY:
-			cfg->verify = true;
-			break;
-		case KEY_PARK:
-		case KEY_UNPARK:
-		case KEY_REQUEUE:
-			if (cfg->verb != NO_VERB)
-				return mb_fail(err, MB_EUSAGE, "--park, "
-				    "--unpark, --requeue: one at a time");
-			cfg->verb = PARK + (enum verb)(key - KEY_PARK);
-			cfg->verb_arg = arg;
-			break;
-		case KEY_PLAIN:
-			cfg->is_plain = true;
-			break;
-		case KEY_PRUNE:
-			cfg->prunes = true;
-			break;
-		case KEY_REPAIR:
-			cfg->repairs = true;
-			break;
-		case KEY_YES:
-			cfg->says_yes = true;
-			break;
-		case KEY_SHARED:
-			cfg->is_shared = true;
-			break;
-		default:
-			key = mb_common_option(&cfg->common, &cmd, key, arg,
-			    err);
-			if (key != 0)
-				return key;
-			break;
-		}
-	if (key < 0)
-		return -1;
+	if (rc != 0)
+		return rc;
 	cfg->numbers = argv;
 	cfg->n_numbers = argc;
 	if (cfg->failed && argc > 0)
