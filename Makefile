@@ -43,7 +43,8 @@ JOURNAL = journal/state.o journal/fold.o journal/lines.o journal/scan.o \
 	journal/mend.o journal/leftovers.o journal/outcome.o journal/rejects.o
 RECORD = record/format.o record/gunzip.o record/split.o record/marks.o \
 	record/csv.o record/json.o record/skeleton.o record/shape.o record/names.o \
-	record/field.o record/rows.o record/reader.o record/writer.o
+	record/field.o record/rows.o record/reader.o record/reader_rows.o \
+	record/writer.o
 FRAME = frame/read.o frame/write.o
 SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/gz.o source/content.o source/pin.o source/listing.o \
