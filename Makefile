@@ -85,6 +85,7 @@ mb-agg_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(AGG)
 mb-agg_PARTS = agg_output.o agg_plain.o agg_frames.o
 mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(EXPR) \
 	$(PARQUET) $(DELTA) $(SINK)
+mb-commit_PARTS = commit_options.o
 mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
 
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread
