@@ -87,6 +87,7 @@ mb-commit_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(EXPR) \
 	$(PARQUET) $(DELTA) $(SINK)
 mb-commit_PARTS = commit_options.o
 mb-replay_ROOMS = $(BASE) $(DURABLE) $(JOURNAL) $(RECORD) $(FRAME) $(SOURCE)
+mb-replay_PARTS = replay_options.o replay_table.o replay_verbs.o
 
 LIBS = -ljansson -lcsv -lxxhash -lz -lm -lpthread
 ifeq ($(SQLITE),yes)

@@ -129,8 +129,8 @@ wait_for_former_pipeline(struct collector *c, struct mb_err *err)
 	while ((rc = mb_journal_lock(c->journal, MB_LOCK_PIPELINE, false,
 	    was_told ? 200000 : 100000, err)) == 0) {
 		if (!was_told)
-			mb_progress_say(c->progress, "waiting for the former pipeline, which still "
-			    "drains");
+			mb_progress_say(c->progress, "waiting for the former "
+			    "pipeline, which still drains");
 		was_told = true;
 		if (mb_signal_count() > 0)
 			return mb_fail(err, MB_EBUSY,

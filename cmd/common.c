@@ -112,8 +112,8 @@ say_waiting(void *arg, const char *path)
 	struct mb_buf text = { 0 };
 
 	mb_show(&text, mb_str(path));
-	mb_buf_addf(&text, ": waiting for another process that writes there, or "
-	    "was stopped while it did; fuser %s.d/lock names them", path);
+	mb_buf_addf(&text, ": waiting for another process that writes there, "
+	    "or was stopped while it did; fuser %s.d/lock names them", path);
 	mb_progress_say(arg, mb_buf_str(&text));
 	mb_buf_release(&text);
 }

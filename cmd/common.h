@@ -58,8 +58,8 @@ void mb_progress_close(struct mb_progress *p);
 void mb_progress_say(struct mb_progress *p, const char *text);
 
 /*
- * mb_journal_open.  Another process, perhaps one that was stopped, may be in the
- * middle of a line there; this says so if it takes long.
+ * mb_journal_open.  Another process, perhaps one that was stopped, may be in
+ * the middle of a line there; this says so if it takes long.
  */
 MB_CHECK int mb_progress_open_journal(struct mb_progress *p,
     struct mb_journal **out, const char *path, int flags, struct mb_err *err);
