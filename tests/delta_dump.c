@@ -184,7 +184,7 @@ dump_file(int rootfd, const struct mb_delta_schema *s, const char *action)
 		    name, (long long)size);
 		die();
 	}
-	if (mb_parquet_reader_open_fd(&r, fd, mb_buf_str(&path), &err) < 0)
+	if (mb_parquet_reader_open(&r, fd, mb_buf_str(&path), &err) < 0)
 		die();
 	for (size_t g = 0; g < mb_parquet_n_groups(r); g++)
 		dump_group(r, g, s, &partition);

@@ -488,7 +488,7 @@ dump(const char *path)
 		mb_fail_sys(&err, "%s", path);
 		die();
 	}
-	if (mb_parquet_reader_open_fd(&r, fd, path, &err) < 0)
+	if (mb_parquet_reader_open(&r, fd, path, &err) < 0)
 		die();
 	for (size_t i = 0; i < mb_parquet_n_leaves(r); i++)
 		print_leaf(mb_parquet_leaf(r, i));

@@ -365,7 +365,7 @@ read_parquet(struct reading *r, const char *name, struct mb_err *err)
 	if (fd < 0)
 		return errno == ENOENT ? 0 : mb_fail_sys(err,
 		    "%s: _delta_log/%s", r->log->place, name);
-	rc = mb_parquet_reader_open_fd(&p, fd, name, err);
+	rc = mb_parquet_reader_open(&p, fd, name, err);
 	if (rc == 0)
 		rc = choose_columns(r, p, err);
 	for (size_t g = 0; rc == 0 && r->n > 0 && g < mb_parquet_n_groups(p);

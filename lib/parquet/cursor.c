@@ -48,9 +48,9 @@ struct mb_parquet_cursor {
 };
 
 struct mb_parquet_cursor *
-mb_cursor_make(mb_parquet_read_fn *read, void *arg, const char *name,
-    struct mb_buf *path, const struct mb_meta_leaf *leaf,
-    const struct mb_meta_chunk *chunk, uint64_t rows)
+mb_cursor_make(int fd, const char *name, struct mb_buf *path,
+    const struct mb_meta_leaf *leaf, const struct mb_meta_chunk *chunk,
+    uint64_t rows)
 {
 	struct mb_parquet_cursor *c = mb_zalloc(sizeof *c);
 
@@ -59,7 +59,7 @@ mb_cursor_make(mb_parquet_read_fn *read, void *arg, const char *name,
 	c->leaf = leaf;
 	c->rows = rows;
 	c->left = chunk->n_entries;
-	c->pages = (struct mb_pages){ .read = read, .arg = arg,
+	c->pages = (struct mb_pages){ .fd = fd, .name = name,
 		.chunk = chunk, .off = chunk->start };
 	c->values.leaf = leaf;
 	return c;
@@ -258,20 +258,6 @@ find_run(struct mb_parquet_cursor *c, struct mb_err *err)
 	if (why == NULL)
 		why = decode_values(c);
 	return why != NULL ? complain(c, why, err) : 1;
-}
-
-int
-mb_parquet_cursor_run(struct mb_parquet_cursor *c,
-    struct mb_parquet_entries *out, struct mb_err *err)
-{
-	int rc = find_run(c, err);
-
-	if (rc <= 0)
-		return rc;
-	*out = (struct mb_parquet_entries){ c->run + c->run_at,
-		c->run_len - c->run_at };
-	c->run_at = c->run_len;
-	return 1;
 }
 
 static bool

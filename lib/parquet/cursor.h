@@ -8,8 +8,8 @@
 #include "parquet/metadata.h"
 
 /* All is borrowed but `path`, which moves. */
-struct mb_parquet_cursor *mb_cursor_make(mb_parquet_read_fn *read, void *arg,
-    const char *name, struct mb_buf *path, const struct mb_meta_leaf *leaf,
+struct mb_parquet_cursor *mb_cursor_make(int fd, const char *name,
+    struct mb_buf *path, const struct mb_meta_leaf *leaf,
     const struct mb_meta_chunk *chunk, uint64_t rows);
 
 #endif

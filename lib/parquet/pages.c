@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <zlib.h>
 
+#include "base/io.h"
 #include "parquet/codec.h"
 #include "parquet/thrift.h"
 
@@ -11,6 +12,20 @@ enum {
 	MAX_HEADER = 16 << 20,
 	MAX_PAGE = 1 << 30,
 };
+
+int
+mb_pages_read(int fd, const char *name, void *p, size_t len, uint64_t off,
+    struct mb_err *err)
+{
+	ssize_t n = mb_pread_full(fd, p, len, off, name, err);
+
+	if (n < 0)
+		return -1;
+	if ((size_t)n < len)
+		return mb_fail(err, MB_EDATA, "at byte %" PRIu64 ": the file "
+		    "has become shorter", off + (uint64_t)n);
+	return 0;
+}
 
 /* A PageHeader with the one of its inner structs that belongs to it. */
 struct header {
@@ -94,8 +109,8 @@ fill_window(struct mb_pages *p, uint64_t off, size_t len, struct mb_err *err)
 	}
 	p->window_off = off;
 	mb_buf_reserve(&p->window, len - p->window.len);
-	if (p->read(p->arg, p->window.p + p->window.len, len - p->window.len,
-	    off + p->window.len, err) < 0)
+	if (mb_pages_read(p->fd, p->name, p->window.p + p->window.len,
+	    len - p->window.len, off + p->window.len, err) < 0)
 		return -1;
 	p->window.len = len;
 	return 0;

@@ -8,8 +8,8 @@
 
 struct mb_pages {
 	/* Set by the opener. */
-	mb_parquet_read_fn *read;
-	void *arg;
+	int fd;
+	const char *name;		/* of the file */
 	const struct mb_meta_chunk *chunk;
 	uint64_t off;			/* of the next page */
 
@@ -29,6 +29,13 @@ struct mb_page {
 	struct mb_str repeats, levels;	/* of version 2 */
 	struct mb_str body;		/* what else there is */
 };
+
+/*
+ * Exactly len bytes at off, which were in the file when it was opened: else
+ * MB_EDATA.
+ */
+MB_CHECK int mb_pages_read(int fd, const char *name, void *p, size_t len,
+    uint64_t off, struct mb_err *err);
 
 /*
  * Returns 1, 0 at the end of the chunk.  MB_EDATA: damaged, or a checksum

@@ -5,16 +5,14 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/io.h"
 #include "base/load.h"
 #include "parquet/bounds.h"
 #include "parquet/cursor.h"
+#include "parquet/pages.h"
 
 struct mb_parquet_reader {
-	mb_parquet_read_fn *read;
-	void *arg;
+	int fd;
 	char *name;
-	int fd;				/* of open_fd */
 	struct mb_buf footer;
 	struct mb_metadata meta;
 };
@@ -28,8 +26,8 @@ read_footer(struct mb_parquet_reader *r, uint64_t size, struct mb_err *err)
 	if (size < 12)
 		return mb_fail(err, MB_EDATA, "not a Parquet file: it has "
 		    "%" PRIu64 " bytes", size);
-	if (r->read(r->arg, head, 4, 0, err) < 0 ||
-	    r->read(r->arg, tail, 8, size - 8, err) < 0)
+	if (mb_pages_read(r->fd, r->name, head, 4, 0, err) < 0 ||
+	    mb_pages_read(r->fd, r->name, tail, 8, size - 8, err) < 0)
 		return -1;
 	if (memcmp(tail + 4, "PARE", 4) == 0)
 		return mb_fail(err, MB_EDATA, "encrypted");
@@ -43,7 +41,8 @@ read_footer(struct mb_parquet_reader *r, uint64_t size, struct mb_err *err)
 		return mb_fail(err, MB_EDATA, "at byte %" PRIu64 ": a footer "
 		    "of %" PRIu32 " bytes doesn't fit", size - 8, len);
 	mb_buf_reserve(&r->footer, len + 1u);	/* never NULL */
-	if (r->read(r->arg, r->footer.p, len, size - 8 - len, err) < 0)
+	if (mb_pages_read(r->fd, r->name, r->footer.p, len, size - 8 - len,
+	    err) < 0)
 		return -1;
 	r->footer.len = len;
 	return mb_metadata_read(&r->meta, (struct mb_str){ r->footer.p, len },
@@ -51,48 +50,14 @@ read_footer(struct mb_parquet_reader *r, uint64_t size, struct mb_err *err)
 }
 
 int
-mb_parquet_reader_open(struct mb_parquet_reader **out,
-    mb_parquet_read_fn *read, void *arg, uint64_t size, const char *name,
-    struct mb_err *err)
-{
-	struct mb_parquet_reader *r = mb_zalloc(sizeof *r);
-
-	*out = NULL;
-	*r = (struct mb_parquet_reader){ .read = read, .arg = arg, .fd = -1,
-		.name = mb_strdup(name) };
-	if (read_footer(r, size, err) < 0) {
-		mb_wrap(err, "%s", name);
-		mb_parquet_reader_close(r);
-		return -1;
-	}
-	*out = r;
-	return 0;
-}
-
-static int
-read_fd(void *arg, void *p, size_t len, uint64_t off, struct mb_err *err)
-{
-	struct mb_parquet_reader *r = arg;
-	ssize_t n = mb_pread_full(r->fd, p, len, off, r->name, err);
-
-	if (n < 0)
-		return -1;
-	if ((size_t)n < len)
-		return mb_fail(err, MB_EDATA, "at byte %" PRIu64 ": the file "
-		    "has become shorter", off + (uint64_t)n);
-	return 0;
-}
-
-int
-mb_parquet_reader_open_fd(struct mb_parquet_reader **out, int fd,
+mb_parquet_reader_open(struct mb_parquet_reader **out, int fd,
     const char *name, struct mb_err *err)
 {
 	struct mb_parquet_reader *r = mb_zalloc(sizeof *r);
 	struct stat st;
 
 	*out = NULL;
-	*r = (struct mb_parquet_reader){ .read = read_fd, .arg = r, .fd = fd,
-		.name = mb_strdup(name) };
+	*r = (struct mb_parquet_reader){ .fd = fd, .name = mb_strdup(name) };
 	if (fstat(fd, &st) < 0) {
 		mb_fail_sys(err, "%s", name);
 		goto fail;
@@ -224,7 +189,7 @@ mb_parquet_cursor_open(struct mb_parquet_cursor **out,
 		mb_buf_release(&path);
 		return -1;
 	}
-	*out = mb_cursor_make(r->read, r->arg, r->name, &path, l, c,
+	*out = mb_cursor_make(r->fd, r->name, &path, l, c,
 	    r->meta.groups[group].rows);
 	return 0;
 }

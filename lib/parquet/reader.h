@@ -11,7 +11,7 @@
  * that isn't in proportion to it.  What is wrong with it is MB_EDATA, and the
  * message says where: "NAME: at byte N: …".  Page checksums are verified.
  *
- *	mb_parquet_reader_open_fd(&r, fd, name, err)
+ *	mb_parquet_reader_open(&r, fd, name, err)
  *	for each row group g
  *		mb_parquet_cursor_open(&c, r, leaf, g, err)
  *		while (mb_parquet_cursor_row(c, &entries, err) > 0)
@@ -29,18 +29,11 @@
 struct mb_parquet_reader;
 struct mb_parquet_cursor;
 
-/* Read exactly len bytes at off, which are in the file. */
-typedef int mb_parquet_read_fn(void *arg, void *p, size_t len, uint64_t off,
-    struct mb_err *err);
-
 /*
  * Reads the footer.  MB_EDATA: not a Parquet file, damaged, encrypted.  `name`
  * is copied; fd is borrowed until close.
  */
-MB_CHECK int mb_parquet_reader_open(struct mb_parquet_reader **out,
-    mb_parquet_read_fn *read, void *arg, uint64_t size, const char *name,
-    struct mb_err *err);
-MB_CHECK int mb_parquet_reader_open_fd(struct mb_parquet_reader **out, int fd,
+MB_CHECK int mb_parquet_reader_open(struct mb_parquet_reader **out, int fd,
     const char *name, struct mb_err *err);
 void mb_parquet_reader_close(struct mb_parquet_reader *r);
 
@@ -116,10 +109,6 @@ struct mb_parquet_entries {
 	size_t n;
 };
 MB_CHECK int mb_parquet_cursor_row(struct mb_parquet_cursor *c,
-    struct mb_parquet_entries *out, struct mb_err *err);
-
-/* The same for whole runs of a column: as many entries as are at hand. */
-MB_CHECK int mb_parquet_cursor_run(struct mb_parquet_cursor *c,
     struct mb_parquet_entries *out, struct mb_err *err);
 
 #endif

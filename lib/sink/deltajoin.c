@@ -52,7 +52,7 @@ open_source(struct joining *g, struct source *s, struct mb_str action,
 	s->fd = mb_openat(g->j->dirfd, s->path, O_RDONLY, 0);
 	if (s->fd < 0)
 		return mb_fail_sys(err, "%s", s->path);
-	return mb_parquet_reader_open_fd(&s->reader, s->fd, s->path, err);
+	return mb_parquet_reader_open(&s->reader, s->fd, s->path, err);
 }
 
 static ssize_t
