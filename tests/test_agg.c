@@ -1,5 +1,6 @@
 #include "agg/expr.h"
 #include "agg/group.h"
+#include "agg/keys.h"
 #include "agg/query.h"
 #include "agg/reject.h"
 #include "agg/work.h"
@@ -681,28 +682,27 @@ test_merge(void **state)
 }
 
 static void
-add_key(struct mb_groups *g, const char *key)
+add_key(struct mb_keys *t, const char *key)
 {
-	size_t culprit;
+	static const size_t field = 0;
 
-	assert_true(mb_groups_add(g, &(struct mb_value){ key, strlen(key),
-	    MB_PLAIN }, 0, &culprit));
+	mb_keys_find(t, &(struct mb_value){ key, strlen(key), MB_PLAIN },
+	    &field, 0);
 }
 
 /* Cells looked at for a key, on average. */
 static double
-probes_of(const struct mb_query *q, uint64_t seed, char (*keys)[24],
-    size_t n)
+probes_of(uint64_t seed, char (*keys)[24], size_t n)
 {
-	struct mb_groups *g;
+	struct mb_keys *t;
 	double probes;
 
-	mb_groups_open(&g, q, seed);
+	mb_keys_open(&t, 1, 8, seed);
 	for (size_t i = 0; i < n; i++)
-		add_key(g, keys[i]);
-	assert_int_equal(mb_groups_count(g), n);
-	probes = (double)mb_groups_probes(g) / (double)n;
-	mb_groups_close(g);
+		add_key(t, keys[i]);
+	assert_int_equal(mb_keys_count(t), n);
+	probes = (double)mb_keys_probes(t) / (double)n;
+	mb_keys_close(t);
 	return probes;
 }
 
@@ -724,18 +724,16 @@ test_hostile_keys(void **state)
 		{ "", 10, " long end" }, { "  ", 1, "" },
 	};
 	static char keys[N][24], key[24];
-	struct mb_query q = { 0 };
-	struct mb_groups *g;
+	struct mb_keys *t;
 	double usual;
 	size_t n = 0;
 
 	(void)state;
 	new_seed();
-	make_query(&q, "k", "count", NULL);
 	for (int i = 0; i < N; i++)
 		snprintf(keys[i], sizeof keys[i], "%d-%d-%d", rand() % 1000,
 		    rand() % 1000, i);
-	usual = probes_of(&q, (uint64_t)rand(), keys, N);
+	usual = probes_of((uint64_t)rand(), keys, N);
 	assert_true(usual < 3);
 	for (size_t p = 0; p < sizeof patterns / sizeof *patterns; p++) {
 		for (int i = 0; i < N; i++)
@@ -744,26 +742,25 @@ test_hostile_keys(void **state)
 			    patterns[p].behind);
 		/* Not even under one seed in a hundred. */
 		for (int i = 0; i < 300; i++)
-			assert_true(probes_of(&q, (uint64_t)rand(), keys, N) <
+			assert_true(probes_of((uint64_t)rand(), keys, N) <
 			    2 * usual);
 	}
 	/* In an empty table of 64: those that find the first one's cell full. */
-	mb_groups_open(&g, &q, 0);
+	mb_keys_open(&t, 1, 8, 0);
 	for (int i = 0; n < N; i++) {
 		snprintf(key, sizeof key, "%d", i);
-		mb_groups_reset(g);
-		add_key(g, n > 0 ? keys[0] : key);
+		mb_keys_reset(t);
+		add_key(t, n > 0 ? keys[0] : key);
 		if (n > 0)
-			add_key(g, key);
-		if (n == 0 || mb_groups_probes(g) == 3)
+			add_key(t, key);
+		if (n == 0 || mb_keys_probes(t) == 3)
 			memcpy(keys[n++], key, sizeof key);
 	}
-	mb_groups_close(g);
-	assert_true(probes_of(&q, 0, keys, N) > 5 * usual);
+	mb_keys_close(t);
+	assert_true(probes_of(0, keys, N) > 5 * usual);
 	for (int i = 0; i < 10; i++)
-		assert_true(probes_of(&q, 1 + (uint64_t)rand(), keys, N) <
+		assert_true(probes_of(1 + (uint64_t)rand(), keys, N) <
 		    3 * usual);
-	mb_query_release(&q);
 }
 
 /* The piece that says: from a file, as far as the threads may read it. */

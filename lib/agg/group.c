@@ -316,9 +316,3 @@ mb_groups_count(const struct mb_groups *g)
 {
 	return mb_keys_count(g->keys);
 }
-
-uint64_t
-mb_groups_probes(const struct mb_groups *g)
-{
-	return mb_keys_probes(g->keys);
-}

@@ -80,10 +80,4 @@ MB_CHECK int mb_groups_next_csv(struct mb_groups *g, struct mb_buf *out,
 /* How many there are; while records go in, too. */
 size_t mb_groups_count(const struct mb_groups *g);
 
-/*
- * For tests: how many cells of the table were looked at until each group was
- * found, all groups together.
- */
-uint64_t mb_groups_probes(const struct mb_groups *g);
-
 #endif
