@@ -970,6 +970,11 @@ scenario_22_eio() {
 	twice scenario_22_eio
 }
 
+# How often the lines of `err` that have this text name app.log.
+names_of() { # TEXT
+	grep -- "$1" err | grep -o 'app\.log' | wc -l
+}
+
 scenario_22_planned() {
 	sources="app.log other.log"
 	write app.log a1
@@ -986,6 +991,7 @@ scenario_22_planned() {
 	hurt
 	sleep 1.2
 	[ $disturbed = yes ] || is "$(grep -c 'Input/output error' err)" 1
+	[ $disturbed = yes ] || is "$(names_of 'Input/output error')" 1
 }
 
 scenario_22_later() {
@@ -1054,6 +1060,7 @@ half_sent() {
 	finished
 	finished "$collector"
 	is "$(grep -c 'Input/output error' err)" 1
+	is "$(names_of 'Input/output error')" 1
 	is "$(states j.mbj)" "0 committed"
 	complete
 }
@@ -1062,6 +1069,7 @@ half_sent() {
 	half_sent
 	mb-replay -j j.mbj --park 0
 	eventually grep -q 'mb-commit: batch 0: is parked: .*Input/output error' err
+	is "$(names_of 'mb-commit: batch 0: is parked: ')" 1
 	rm broken
 	echo more | tee -a written >>app.log
 	eventually settled j.mbj 1

@@ -318,8 +318,14 @@ pass_range(struct mb_emitter *e, uint64_t batch, const struct mb_range *r,
 
 		if (n < 0)
 			return -1;
+		if ((size_t)n < want && e->is_left) {
+			*result = MB_EMIT_LEFT;
+			mb_buf_reset(&e->why);
+			mb_buf_adds(&e->why, why);	/* names the file */
+			return 0;
+		}
 		if ((size_t)n < want) {
-			*result = e->is_left ? MB_EMIT_LEFT : MB_EMIT_GONE;
+			*result = MB_EMIT_GONE;
 			explain(e, r, why);
 			return 0;
 		}

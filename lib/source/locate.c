@@ -62,6 +62,15 @@ hide(struct mb_buf *why, const char *path, const char *text)
 	return MB_LOCATE_UNSURE;
 }
 
+/* The same for an error, which names the file itself. */
+static enum mb_locate_result
+hide_for(struct mb_buf *why, const struct mb_err *err)
+{
+	mb_buf_reset(why);
+	mb_buf_adds(why, err->msg);
+	return MB_LOCATE_UNSURE;
+}
+
 enum mb_locate_result
 mb_locate_open(struct mb_located *out, struct mb_journal *j,
     const char *path, struct mb_buf *why)
@@ -100,7 +109,7 @@ mb_locate_judge(const struct mb_sought *what, const struct mb_located *l,
 		says = rc < 0 ? MB_CONTENT_HIDDEN : rc > 0 ?
 		    MB_CONTENT_EQUAL : MB_CONTENT_DIFFERS;
 		if (rc < 0)
-			hide(why, l->path, err.msg);
+			hide_for(why, &err);
 	}
 	return mb_identity_judge(&what->inode, &l->look.inode, place, says,
 	    what->evidence);
@@ -210,8 +219,7 @@ search_beside(struct search *s, const char *path)
 	struct mb_err err = { 0 };
 
 	if (mb_listing_read(s->listing, path, s->since_us, &err) < 0) {
-		mb_buf_reset(s->why);
-		mb_buf_adds(s->why, err.msg);
+		hide_for(s->why, &err);
 		s->was_hidden = true;
 		return;
 	}
@@ -421,11 +429,7 @@ list_siblings(struct siblings *s, struct mb_buf *why)
 			break;
 	}
 	mb_listing_close(l);
-	if (rc == 0)
-		return MB_LOCATE_GONE;
-	mb_buf_reset(why);
-	mb_buf_adds(why, err.msg);
-	return MB_LOCATE_UNSURE;
+	return rc == 0 ? MB_LOCATE_GONE : hide_for(why, &err);
 }
 
 static enum mb_locate_result
