@@ -733,7 +733,7 @@ test_no_memory(void **state)
 
 			dup2(out[1], 2);
 			if (how == 0)
-				(void)!mb_realloc_array(NULL, SIZE_MAX / 2, 3);
+				b.p = mb_realloc_array(NULL, SIZE_MAX / 2, 3);
 			else
 				mb_buf_reserve(&b, SIZE_MAX - 5);
 			_exit(0);
