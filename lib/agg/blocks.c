@@ -5,6 +5,11 @@ enum {
 	ROWS = 64 * 1024,
 	REJECTS = 1,
 	FED = 4 << 20,	/* at least; until what has stopped a reading is past */
+
+	/* What a wrong guess costs is so much, to be read again. */
+	GUESSED = 256 << 20,
+	/* Before each guess the groups are merged, if they are few. */
+	FEW = 4096,
 };
 
 static void
@@ -12,7 +17,7 @@ reset_job(struct job *job)
 {
 	job->counts = (struct mb_work_counts){ 0 };
 	job->n_rejects = 0;
-	job->looks_for_control = job->is_control = false;
+	job->is_guess = job->looks_for_control = job->is_control = false;
 	mb_arena_reset(&job->arena);
 	mb_buf_reset(&job->rows);
 	job->err = (struct mb_err){ 0 };
@@ -44,11 +49,24 @@ find_bytes(struct mb_work *w, struct worker *worker, struct job *job,
 	return 0;
 }
 
-/* The crew is one thread. */
-static bool
-is_alone(const struct mb_work *w)
+/*
+ * Where a job has come to that was to go through the bytes up to `end`: others
+ * may have to know.
+ */
+static void
+report(struct mb_work *w, struct job *job, uint64_t end)
 {
-	return w->cfg.n_threads == 1;
+	if (job->is_guess) {
+		if (!job->is_control && job->n_rejects == 0 &&
+		    job->err.code == MB_OK)
+			return;
+		mb_reading_doubt(w->reading);
+		reset_job(job);
+	} else if (job->looks_for_control) {
+		/* Of a line that is too long some is gone from the data. */
+		mb_reading_leave(w->reading, (size_t)(end - job->end),
+		    job->is_control);
+	}
 }
 
 /* Runs in a thread of the crew. */
@@ -59,24 +77,23 @@ run_job(void *context, unsigned number, unsigned slot)
 	struct worker *worker = &w->workers[number];
 	struct job *job = &w->jobs[1 + slot];
 	struct mb_str data;
-	uint64_t end;
+	uint64_t end = 0;
 
 	reset_job(job);
+	job->is_guess = job->is_read && w->way == MB_READING_GUESSED;
+	job->looks_for_control = job->is_read && w->way != MB_READING_IN_TURN;
+	job->end = 0;
 	/* The bytes first, if it isn't well equipped: others wait for them. */
-	if (find_bytes(w, worker, job, &data) < 0)
-		return;
-	job->end = job->off;
-	job->looks_for_control = job->is_read && is_alone(w);
-	end = job->off + data.len;
-	if (mb_work_equip(w, worker, &job->err) == 0 &&
-	    mb_reader_begin(worker->reader, header_of(w), job->off,
-	    &job->err) == 0)
-		(void)mb_work_take(w, worker, job, &data,
-		    !job->is_read || !is_alone(w));
-	/* Of a line that is too long some is gone from the data. */
-	if (job->looks_for_control)
-		mb_reading_leave(w->reading, (size_t)(end - job->end),
-		    job->is_control);
+	if (find_bytes(w, worker, job, &data) == 0) {
+		job->end = job->off;
+		end = job->off + data.len;
+		if (mb_work_equip(w, worker, &job->err) == 0 &&
+		    mb_reader_begin(worker->reader, header_of(w), job->off,
+		    &job->err) == 0)
+			(void)mb_work_take(w, worker, job, &data,
+			    !job->is_read || w->way != MB_READING_ALONE);
+	}
+	report(w, job, end);
 }
 
 /* Put a job's results behind those of the jobs before. */
@@ -349,6 +366,96 @@ mb_work_may_read(const struct mb_work *w)
 	    (w->is_parallel || w->off == w->jobs[0].end);
 }
 
+static void
+begin_reading(struct mb_work *w, const struct mb_span *span,
+    enum mb_reading_way way)
+{
+	w->way = way;
+	mb_reading_begin(w->reading, span, way, w->stream.format,
+	    w->stream.delimiter, w->stream.record_limit);
+}
+
+/*
+ * Is it worth while to guess?  What came of that can be forgotten as long as it
+ * is groups; and to keep them apart must be cheap.
+ */
+static bool
+may_guess(const struct mb_work *w, const struct mb_span *span)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < w->cfg.n_threads; i++)
+		if (w->workers[i].found.groups != NULL)
+			n += mb_groups_count(w->workers[i].found.groups);
+	return w->cfg.n_threads > 1 && !mb_work_passes(w) && !w->has_doubted &&
+	    n <= FEW && span->end - span->pos > BLOCK;
+}
+
+static void
+swap_findings(struct findings *a, struct findings *b)
+{
+	struct findings was = *a;
+
+	*a = *b;
+	*b = was;
+}
+
+/* What is sure goes out of the way of what is only guessed … */
+static void
+set_sure_apart(struct mb_work *w)
+{
+	struct findings *found = &w->workers[0].found;
+
+	for (unsigned i = 1; i < w->cfg.n_threads; i++)
+		mb_work_add_findings(w, found, &w->workers[i].found);
+	if (w->sure.groups == NULL)
+		mb_work_open_findings(w, &w->sure);
+	swap_findings(found, &w->sure);
+}
+
+/* … and comes back, to that or in its place. */
+static void
+bring_sure_back(struct mb_work *w, bool was_right)
+{
+	struct findings *found = &w->workers[0].found;
+
+	if (!was_right) {
+		for (unsigned i = 0; i < w->cfg.n_threads; i++)
+			mb_work_forget_findings(w, &w->workers[i].found);
+		swap_findings(found, &w->sure);
+	} else {
+		mb_work_add_findings(w, found, &w->sure);
+	}
+}
+
+/* Some of the span, if the guess is right. */
+static int
+read_guessed(struct mb_work *w, struct mb_span *span, struct mb_err *err)
+{
+	struct mb_work_counts counts = w->counts;
+	struct mb_span part = *span;
+	struct mb_reading_block b;
+
+	if (part.end - part.pos > GUESSED)
+		part.end = part.pos + GUESSED;
+	set_sure_apart(w);
+	begin_reading(w, &part, MB_READING_GUESSED);
+	while (mb_reading_next(w->reading, &b))
+		if (post_block(w, &b, err) < 0)
+			return -1;
+	if (wait_for_jobs(w, err) < 0)
+		return -1;
+	/* Nothing at all is no good guess either. */
+	w->has_doubted = mb_reading_is_doubtful(w->reading) ||
+	    mb_reading_pos(w->reading) == span->pos;
+	bring_sure_back(w, !w->has_doubted);
+	if (w->has_doubted)
+		w->counts = counts;
+	else
+		span->pos = mb_reading_pos(w->reading);
+	return 0;
+}
+
 int
 mb_work_read(struct mb_work *w, struct mb_span *span, struct mb_err *err)
 {
@@ -358,11 +465,13 @@ mb_work_read(struct mb_work *w, struct mb_span *span, struct mb_err *err)
 		/* The crew is told the width that one thread has found. */
 		if (gather_crew(w, err) < 0 || go_alone(w, err) < 0)
 			return -1;
-		w->is_reading = true;
 		w->shift = w->off - span->pos;
-		mb_reading_begin(w->reading, span, is_alone(w),
-		    w->stream.format, w->stream.delimiter,
-		    w->stream.record_limit);
+		while (may_guess(w, span))
+			if (read_guessed(w, span, err) < 0)
+				return -1;
+		begin_reading(w, span, w->cfg.n_threads == 1 ?
+		    MB_READING_ALONE : MB_READING_IN_TURN);
+		w->is_reading = true;
 	}
 	while (mb_reading_next(w->reading, &b)) {
 		if (post_block(w, &b, err) < 0)
@@ -384,14 +493,10 @@ mb_work_finish(struct mb_work *w, bool is_sorted, struct mb_err *err)
 {
 	if (wait_for_jobs(w, err) < 0)
 		return -1;
-	for (unsigned i = 1; i < w->cfg.n_threads; i++) {
-		if (w->workers[i].groups == NULL)
-			continue;	/* it had nothing to do */
-		mb_groups_merge(w->workers[0].groups, w->workers[i].groups);
-		for (size_t k = 0; k < w->cfg.query->fields.n; k++)
-			w->workers[0].saw[k] |= w->workers[i].saw[k];
-	}
+	for (unsigned i = 1; i < w->cfg.n_threads; i++)
+		mb_work_add_findings(w, &w->workers[0].found,
+		    &w->workers[i].found);
 	if (!mb_work_passes(w))
-		mb_groups_finish(w->workers[0].groups, is_sorted);
+		mb_groups_finish(w->workers[0].found.groups, is_sorted);
 	return 0;
 }

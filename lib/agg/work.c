@@ -40,14 +40,52 @@ mb_work_needs_order(const struct mb_work *w)
 	    (mb_work_passes(w) && w->cfg.is_stamped && w->stream.n_places == 0);
 }
 
+/*
+ * Findings.
+ */
+
+void
+mb_work_open_findings(const struct mb_work *w, struct findings *f)
+{
+	mb_groups_open(&f->groups, w->cfg.query, w->seed);
+	f->saw = mb_zalloc(w->cfg.query->fields.n * sizeof *f->saw);
+}
+
+static void
+close_findings(struct findings *f)
+{
+	mb_groups_close(f->groups);
+	free(f->saw);
+}
+
+void
+mb_work_forget_findings(const struct mb_work *w, struct findings *f)
+{
+	if (f->groups == NULL)
+		return;
+	mb_groups_reset(f->groups);
+	memset(f->saw, 0, w->cfg.query->fields.n * sizeof *f->saw);
+}
+
+void
+mb_work_add_findings(const struct mb_work *w, struct findings *f,
+    struct findings *from)
+{
+	if (from->groups == NULL)
+		return;
+	mb_groups_merge(f->groups, from->groups);
+	for (size_t i = 0; i < w->cfg.query->fields.n; i++)
+		f->saw[i] |= from->saw[i];
+	mb_work_forget_findings(w, from);
+}
+
 /* What the query needs, whatever the stream. */
 static int
 equip(struct mb_work *w, struct worker *worker, struct mb_err *err)
 {
 	struct mb_field_set fields = w->cfg.query->fields;
 
-	mb_groups_open(&worker->groups, w->cfg.query, w->seed);
-	worker->saw = mb_zalloc(fields.n * sizeof *worker->saw);
+	mb_work_open_findings(w, &worker->found);
 	/* The query knows all the fields, so the set stays as it is. */
 	if (w->cfg.query->where != NULL && mb_expr_open(&worker->where,
 	    w->cfg.query->where, &fields, err) < 0)
@@ -102,11 +140,11 @@ mb_work_close(struct mb_work *w)
 	close_readers(w);
 	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
 		mb_expr_close(w->workers[i].where);
-		mb_groups_close(w->workers[i].groups);
+		close_findings(&w->workers[i].found);
 		mb_buf_release(&w->workers[i].text);
 		mb_buf_release(&w->workers[i].block);
-		free(w->workers[i].saw);
 	}
+	close_findings(&w->sure);
 	for (unsigned i = 0; i <= w->n_jobs; i++) {
 		mb_buf_release(&w->jobs[i].data);
 		mb_buf_release(&w->jobs[i].rows);
@@ -145,7 +183,7 @@ open_reader(struct mb_work *w, struct worker *worker)
 int
 mb_work_equip(struct mb_work *w, struct worker *worker, struct mb_err *err)
 {
-	if (worker->groups == NULL && equip(w, worker, err) < 0)
+	if (worker->found.groups == NULL && equip(w, worker, err) < 0)
 		return -1;
 	if (worker->reader == NULL)
 		open_reader(w, worker);
@@ -177,14 +215,12 @@ mb_work_reset(struct mb_work *w)
 {
 	mb_work_drop_jobs(w);
 	w->is_reading = false;
+	w->has_doubted = false;
 	for (unsigned i = 0; i < w->cfg.n_threads; i++) {
-		if (w->workers[i].groups == NULL)
-			continue;
-		mb_groups_reset(w->workers[i].groups);
+		mb_work_forget_findings(w, &w->workers[i].found);
 		mb_buf_release(&w->workers[i].block);
-		memset(w->workers[i].saw, 0, w->cfg.query->fields.n *
-		    sizeof *w->workers[i].saw);
 	}
+	mb_work_forget_findings(w, &w->sure);
 	w->counts = (struct mb_work_counts){ 0 };
 	w->has_columns = false;
 	w->sequence = 0;
@@ -470,7 +506,7 @@ take_row(struct mb_work *w, struct worker *worker, struct job *job,
 	    !mb_expr_selects(worker->where, row->values))
 		return;
 	if (!mb_work_passes(w)) {
-		if (!mb_groups_add(worker->groups, row->values,
+		if (!mb_groups_add(worker->found.groups, row->values,
 		    job->sequence << 32 | job->counts.n_records, &culprit))
 			add_reject(w, job, row, not_a_number(worker,
 			    q->fields.v[culprit], row->values[culprit]));
@@ -488,7 +524,7 @@ take_row(struct mb_work *w, struct worker *worker, struct job *job,
 static bool
 must_stop(const struct mb_work *w, const struct job *job)
 {
-	return w->cfg.stops_at_reject && job->n_rejects > 0;
+	return job->n_rejects > 0 && (w->cfg.stops_at_reject || job->is_guess);
 }
 
 /* Many records at once, and the odd ones among them one by one. */
@@ -501,7 +537,7 @@ take_ahead(struct mb_work *w, struct worker *worker, struct job *job,
 
 	if (worker->where != NULL)
 		mb_expr_select(worker->where, rows, w->cfg.query->fields.n);
-	mb_groups_add_rows(worker->groups, rows,
+	mb_groups_add_rows(worker->found.groups, rows,
 	    (job->sequence << 32) + before + 1);
 	for (size_t i = 0; i < rows->n_odd; i++) {
 		job->counts.n_records = before + rows->odd[i];
@@ -516,12 +552,25 @@ take_ahead(struct mb_work *w, struct worker *worker, struct job *job,
 	return 0;
 }
 
-/* Must the job stop in front of these bytes? */
+/* Must the job stop in front of these records? */
 static bool
 is_control(struct job *job, const char *p, size_t len)
 {
 	return job->looks_for_control &&
 	    (job->is_control = mb_reading_is_control(p, len));
+}
+
+/* The same of records that are to be taken at once. */
+static bool
+is_control_ahead(const struct mb_reader *reader, struct job *job,
+    const struct mb_rows *rows)
+{
+	struct mb_str raw;
+
+	if (!job->looks_for_control || !mb_reader_may_have_control(reader))
+		return false;
+	raw = mb_reader_raw(reader, 0, rows->n_records);
+	return is_control(job, raw.p, raw.len);
 }
 
 int
@@ -530,7 +579,6 @@ mb_work_take(struct mb_work *w, struct worker *worker, struct job *job,
 {
 	struct mb_rows *rows;
 	struct mb_row row;
-	struct mb_str raw;
 	const char *p;
 	int rc;
 
@@ -539,9 +587,7 @@ mb_work_take(struct mb_work *w, struct worker *worker, struct job *job,
 	for (;;) {
 		if (!mb_work_passes(w) && (rows = mb_reader_ahead(worker->reader,
 		    *data)) != NULL) {
-			raw = mb_reader_raw(worker->reader, 0, rows->n_records);
-			if (mb_reader_may_have_control(worker->reader) &&
-			    is_control(job, raw.p, raw.len))
+			if (is_control_ahead(worker->reader, job, rows))
 				return 0;
 			if ((rc = take_ahead(w, worker, job, rows)) < 0)
 				break;
@@ -564,7 +610,7 @@ mb_work_take(struct mb_work *w, struct worker *worker, struct job *job,
 	}
 	if (w->stream.format == MB_NDJSON)
 		for (size_t i = 0; i < w->cfg.query->fields.n; i++)
-			worker->saw[i] |= mb_reader_saw(worker->reader, i);
+			worker->found.saw[i] |= mb_reader_saw(worker->reader, i);
 	return rc < 0 ? -1 : 0;
 }
 
@@ -572,15 +618,15 @@ int
 mb_work_next(struct mb_work *w, struct mb_value *values, size_t stride,
     struct mb_err *err)
 {
-	return mb_groups_next(w->workers[0].groups, values, stride, err);
+	return mb_groups_next(w->workers[0].found.groups, values, stride, err);
 }
 
 int
 mb_work_next_csv(struct mb_work *w, struct mb_buf *out, struct mb_str prefix,
     char delimiter, struct mb_err *err)
 {
-	return mb_groups_next_csv(w->workers[0].groups, out, prefix, delimiter,
-	    err);
+	return mb_groups_next_csv(w->workers[0].found.groups, out, prefix,
+	    delimiter, err);
 }
 
 struct mb_buf *
@@ -618,13 +664,14 @@ mb_work_forget_rejects(struct mb_work *w)
 bool
 mb_work_saw(const struct mb_work *w, size_t i)
 {
-	return w->workers[0].saw[i];
+	return w->workers[0].found.saw[i];
 }
 
 bool
 mb_work_lacks_numbers(const struct mb_work *w, size_t i)
 {
-	struct mb_number_count c = mb_groups_numbers(w->workers[0].groups, i);
+	struct mb_number_count c = mb_groups_numbers(
+	    w->workers[0].found.groups, i);
 
 	return c.n_values > 0 && c.n_numbers == 0;
 }

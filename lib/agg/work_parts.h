@@ -26,6 +26,12 @@ enum {
 	LINE = 128,		/* two cache lines: some are fetched in pairs */
 };
 
+/* What records have come to. */
+struct findings {
+	struct mb_groups *groups;	/* NULL: there were none yet */
+	bool *saw;			/* by field */
+};
+
 /*
  * All but the first are equipped by their own thread, with memory of its own:
  * side by side they would take cache lines from each other with every record
@@ -35,9 +41,8 @@ struct worker {
 	struct mb_expr *where;		/* NULL: all records */
 	struct mb_reader *reader;	/* of the query's fields */
 	struct mb_reader *whole;	/* of all fields; NULL: not needed */
-	struct mb_groups *groups;
+	struct findings found;
 	struct mb_buf text;		/* of a message */
-	bool *saw;			/* by field */
 	struct mb_buf block;		/* that it has read itself */
 	char apart[LINE];
 };
@@ -54,8 +59,9 @@ struct job {
 	struct mb_arena arena;		/* what they point to */
 	struct mb_buf rows;
 	uint64_t end;			/* of its last record */
-	bool looks_for_control;		/* with a thread that is alone: … */
-	bool is_control;		/* … it has stopped in front of such */
+	bool is_guess;			/* it stops at what is bad, and … */
+	bool looks_for_control;		/* … where nobody else has, … */
+	bool is_control;		/* … in front of such a line */
 	struct mb_err err;
 	char apart[LINE];
 };
@@ -78,6 +84,9 @@ struct mb_work {
 	bool is_parallel;		/* this stream's blocks go to the crew */
 	bool is_reading;		/* … which reads them itself */
 	struct mb_reading *reading;
+	enum mb_reading_way way;
+	struct findings sure;		/* from before a guess */
+	bool has_doubted;		/* in this batch: no more guesses */
 	uint64_t shift;			/* from positions to offsets */
 	uint64_t read_from;		/* not before this offset */
 	struct mb_split split;
@@ -114,6 +123,12 @@ bool mb_work_needs_order(const struct mb_work *w);
  */
 int mb_work_take(struct mb_work *w, struct worker *worker,
     struct job *job, struct mb_str *data, bool is_last);
+
+void mb_work_open_findings(const struct mb_work *w, struct findings *f);
+/* `from` is empty then. */
+void mb_work_add_findings(const struct mb_work *w, struct findings *to,
+    struct findings *from);
+void mb_work_forget_findings(const struct mb_work *w, struct findings *f);
 
 /*
  * blocks.c
