@@ -24,7 +24,8 @@ enum { BLOCKS = 64, SLOTS = 5 };
 struct taken {
 	struct mb_reading *reading;
 	enum mb_format format;
-	bool is_alone;
+	enum mb_reading_way way;
+	bool is_doubtful;
 	struct mb_reading_block slot[SLOTS];
 	struct mb_buf records[BLOCKS];
 	uint64_t pos[BLOCKS], end[BLOCKS];	/* end: of the block */
@@ -45,6 +46,22 @@ whole(enum mb_format format, struct mb_str bytes)
 	return (size_t)split.complete;
 }
 
+/* What one that guesses has to find out: is a record bad? */
+static bool
+has_bad(enum mb_format format, struct mb_str bytes)
+{
+	struct mb_split split;
+	uint64_t n;
+
+	mb_split_init(&split, format, ',', 0, 0);
+	while (split.off < bytes.len)
+		if (mb_split_scan(&split, bytes.p + split.off,
+		    bytes.len - (size_t)split.off, UINT64_MAX, &n) ==
+		    MB_SPLIT_REJECT)
+			return true;
+	return mb_split_finish(&split, &n) == MB_SPLIT_REJECT;
+}
+
 static void
 take(void *context, unsigned worker, unsigned job)
 {
@@ -58,7 +75,11 @@ take(void *context, unsigned worker, unsigned job)
 	if (mb_reading_take(t->reading, b, &buf, &records,
 	    &t->pos[b->number], &err) < 0)
 		abort();
-	if (t->is_alone) {
+	if (t->way == MB_READING_GUESSED) {
+		if (has_bad(t->format, records) ||
+		    mb_reading_is_control(records.p, records.len))
+			mb_reading_doubt(t->reading);
+	} else if (t->way == MB_READING_ALONE) {
 		size_t len = whole(t->format, records);
 		bool is_control = mb_reading_is_control(records.p, len);
 
@@ -73,7 +94,7 @@ take(void *context, unsigned worker, unsigned job)
 
 /* Read [pos, end) of data as a file; where it ended. */
 static uint64_t
-read_all(struct taken *t, unsigned n_threads, struct mb_str data,
+read_all(struct taken *t, enum mb_reading_way way, struct mb_str data,
     enum mb_format format, uint64_t pos, uint64_t end)
 {
 	struct mb_span span = { .name = "x", .pos = pos, .end = end };
@@ -82,14 +103,14 @@ read_all(struct taken *t, unsigned n_threads, struct mb_str data,
 	struct mb_crew *crew;
 
 	*t = (struct taken){ .reading = mb_reading_open(), .format = format,
-		.is_alone = n_threads == 1 };
+		.way = way };
 	span.fd = memfd_create("test_reading", MFD_CLOEXEC);
 	if (span.fd < 0 ||
 	    mb_write_all(span.fd, data.p, data.len, "memfd", &err) < 0 ||
-	    mb_crew_open(&crew, n_threads, SLOTS, take, t,
+	    mb_crew_open(&crew, way == MB_READING_ALONE ? 1 : 3, SLOTS, take, t,
 	    &err) < 0)
 		fail_msg("%s", err.msg);
-	mb_reading_begin(t->reading, &span, t->is_alone, format, ',', 0);
+	mb_reading_begin(t->reading, &span, way, format, ',', 0);
 	while (mb_reading_next(t->reading, &b)) {
 		assert_int_equal(b.number, t->n);
 		assert_in_range(t->n, 0, BLOCKS - 1);
@@ -104,6 +125,8 @@ read_all(struct taken *t, unsigned n_threads, struct mb_str data,
 		;
 	mb_crew_close(crew);
 	pos = mb_reading_pos(t->reading);
+	t->is_doubtful = way == MB_READING_GUESSED &&
+	    mb_reading_is_doubtful(t->reading);
 	mb_reading_close(t->reading);
 	close(span.fd);
 	return pos;
@@ -186,24 +209,93 @@ test_blocks(void **state)
 
 	(void)state;
 	new_seed();
-	for (size_t i = 0; i < 4 * sizeof cases / sizeof *cases; i++) {
-		enum mb_format format = cases[i / 4].format;
+	for (size_t i = 0; i < 6 * sizeof cases / sizeof *cases; i++) {
+		enum mb_format format = cases[i / 6].format;
+		enum mb_reading_way way = (enum mb_reading_way)(i / 2 % 3);
 		struct mb_buf b = { 0 };
 		struct mb_str data;
 		struct taken t;
 		uint64_t first, end;
 
-		random_lines(&b, 3 << 20, cases[i / 4].has_quotes);
+		random_lines(&b, 3 << 20, cases[i / 6].has_quotes);
 		data = (struct mb_str){ b.p, b.len };
 		/* From the start, or from the middle of a block. */
 		first = i % 2 == 0 ? 0 : (uint64_t)(strstr(b.p, "\nx") + 1 -
 		    b.p);
-		end = read_all(&t, i % 4 < 2 ? 1 : 3, data, format, first,
+		end = read_all(&t, way, data, format, first, data.len);
+		if (!t.is_doubtful) {
+			/* Behind the end may be half a line, or an open
+			   quote. */
+			assert_true(end + 1000000 > data.len);
+			assert_true(t.n >= 12);
+			check(&t, data, format, first, end);
+		}
+		release(&t);
+		mb_buf_release(&b);
+	}
+}
+
+/* Lines not too long, or clean records of some: there is nothing to doubt. */
+static void
+test_guesses(void **state)
+{
+	(void)state;
+	new_seed();
+	for (int i = 0; i < 10; i++) {
+		bool has_quotes = i % 2;
+		struct mb_buf b = { 0 };
+		struct mb_str data;
+		struct taken t;
+		uint64_t end;
+
+		while (b.len < 3 << 20) {
+			add_many(&b, 'x', (size_t)(rand() % (rand() % 20 == 0 ?
+			    50000 : 900)));
+			/* Never where a block ends. */
+			if (has_quotes && b.len % (256 * 1024) < 200000)
+				mb_buf_adds(&b, ",\"a\n\"\"b\n\"");
+			mb_buf_adds(&b, "\n");
+		}
+		data = (struct mb_str){ b.p, b.len };
+		end = read_all(&t, MB_READING_GUESSED, data, MB_CSV, 0,
 		    data.len);
-		/* Behind the end may be half a line, or an open quote. */
-		assert_true(end + 1000000 > data.len);
-		assert_true(t.n >= 12);
-		check(&t, data, format, first, end);
+		assert_false(t.is_doubtful);
+		assert_int_equal(end, data.len);
+		check(&t, data, MB_CSV, 0, end);
+		release(&t);
+		mb_buf_release(&b);
+	}
+}
+
+/* A record of many lines that nothing near a block's begin gives away. */
+static void
+test_long_quotes(void **state)
+{
+	(void)state;
+	new_seed();
+	for (int i = 0; i < 12; i++) {
+		enum mb_reading_way way = (enum mb_reading_way)(i % 3);
+		size_t len = 1 << 20;
+		struct mb_buf b = { 0 };
+		struct mb_str data;
+		struct taken t;
+		uint64_t end;
+
+		random_lines(&b, len + (size_t)rand() % len, false);
+		mb_buf_adds(&b, "\"");
+		for (int n = 200 + rand() % 700; n > 0; n--) {
+			add_many(&b, 'x', 999);
+			mb_buf_addc(&b, '\n');
+		}
+		mb_buf_adds(&b, "\"\n");
+		for (size_t all = b.len + len; b.len < all; )
+			mb_buf_adds(&b, "short\n");
+		data = (struct mb_str){ b.p, b.len };
+		end = read_all(&t, way, data, MB_CSV, 0, data.len);
+		if (!t.is_doubtful) {
+			assert_int_equal(end, data.len);
+			check(&t, data, MB_CSV, 0, end);
+		}
 		release(&t);
 		mb_buf_release(&b);
 	}
@@ -231,8 +323,9 @@ test_stops(void **state)
 
 	(void)state;
 	new_seed();
-	for (size_t k = 0; k < 2 * sizeof cases / sizeof *cases; k++) {
-		const size_t i = k / 2;
+	for (size_t k = 0; k < 3 * sizeof cases / sizeof *cases; k++) {
+		const size_t i = k / 3;
+		enum mb_reading_way way = (enum mb_reading_way)(k % 3);
 		struct mb_buf b = { 0 };
 		struct taken t;
 		size_t odd, all;
@@ -245,10 +338,14 @@ test_stops(void **state)
 		mb_buf_addc(&b, '\n');
 		random_lines(&b, b.len + (2 << 20), false);
 		all = b.len - cases[i].missing;
-		end = read_all(&t, k % 2 == 0 ? 1 : 3,
-		    (struct mb_str){ b.p, all }, MB_CSV, 0, b.len);
-		check(&t, (struct mb_str){ b.p, b.len }, MB_CSV, 0, end);
-		if (!cases[i].stops)
+		end = read_all(&t, way, (struct mb_str){ b.p, all }, MB_CSV, 0,
+		    b.len);
+		if (!t.is_doubtful)
+			check(&t, (struct mb_str){ b.p, b.len }, MB_CSV, 0,
+			    end);
+		if (way == MB_READING_GUESSED)
+			assert_true(t.is_doubtful || !cases[i].stops);
+		else if (!cases[i].stops)
 			assert_int_equal(end, all);
 		else if (cases[i].missing == 0)
 			assert_in_range(end, odd - (5 << 18), odd);
@@ -264,6 +361,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_guesses),
+		cmocka_unit_test(test_long_quotes),
 		cmocka_unit_test(test_stops),
 	};
 

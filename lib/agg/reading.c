@@ -10,7 +10,8 @@
 
 enum {
 	BLOCK = 256 * 1024,	/* it stays in the second-level cache */
-	LEAD = 1024,		/* so much is read before it, at a guess */
+	LEAD = 1024,		/* so much is read before it, at a guess, … */
+	ROOM = 64 * 1024,	/* … and so much more if need be */
 	MAX_RECORD = 1 << 20,
 	ALIKE = 4096,
 };
@@ -86,26 +87,47 @@ mb_reading_next(struct mb_reading *r, struct mb_reading_block *out)
 	return true;
 }
 
+/* The bytes [pos, end) of the file, at p; in front is room for more. */
+struct piece {
+	char *p;
+	uint64_t pos, end;
+	size_t room;
+};
+
 /*
- * The bytes [pos, end), in buf: 1, or 0: they aren't all there.  They stand as
+ * Read a piece into buf: 1, or 0: its bytes aren't all there.  They stand as
  * they do in the page cache, from which they are copied a fifth faster so.
  */
 static int
-read_bytes(const struct mb_reading *r, struct mb_buf *buf, uint64_t pos,
-    uint64_t end, struct mb_str *bytes, struct mb_err *err)
+read_piece(const struct mb_reading *r, struct mb_buf *buf, uint64_t pos,
+    uint64_t end, struct piece *piece, struct mb_err *err)
 {
 	size_t len = (size_t)(end - pos);
 	ssize_t n;
 	char *p;
 
 	mb_buf_reset(buf);
-	mb_buf_reserve(buf, ALIKE + len);
-	p = buf->p + ((size_t)pos - (uintptr_t)buf->p) % ALIKE;
+	mb_buf_reserve(buf, ROOM + ALIKE + len);
+	p = buf->p + ROOM;
+	p += ((size_t)pos - (uintptr_t)p) % ALIKE;
+	*piece = (struct piece){ p, pos, end, ROOM };
 	n = mb_pread_full(r->span.fd, p, len, pos, r->span.name, err);
-	if (n < 0)
-		return -1;
-	*bytes = (struct mb_str){ p, (size_t)n };
-	return (size_t)n == len;
+	return n < 0 ? -1 : (size_t)n == len;
+}
+
+/* So many more bytes in front of a piece, which has the room. */
+static int
+read_before(const struct mb_reading *r, struct piece *piece, size_t len,
+    struct mb_err *err)
+{
+	ssize_t n;
+
+	piece->p -= len;
+	piece->pos -= len;
+	piece->room -= len;
+	n = mb_pread_full(r->span.fd, piece->p, len, piece->pos, r->span.name,
+	    err);
+	return n < 0 ? -1 : (size_t)n == len;
 }
 
 /* What must be known of bytes before another thread may go on behind them. */
@@ -115,9 +137,11 @@ struct signs {
 };
 
 static struct signs
-find_signs(const struct mb_reading *r, const char *p, size_t len)
+find_signs(const struct mb_reading *r, const struct piece *piece)
 {
 	enum { NEAR = 8192 };	/* it stays in the first-level cache */
+	size_t len = (size_t)(piece->end - piece->pos);
+	const char *p = piece->p;
 	struct signs signs = { 0 };
 
 	for (size_t n; len > 0; p += n, len -= n) {
@@ -197,50 +221,60 @@ pass_turn(struct mb_reading *r, uint64_t pos, bool has_stopped)
 	pthread_mutex_unlock(&r->mutex);
 }
 
-/*
- * Find the records of a block whose turn it is, in the bytes from `from` to its
- * end.  1 found, 0 stop here.
- */
-static int
-find_records(const struct mb_reading *r, const struct mb_reading_block *b,
-    struct mb_buf *buf, uint64_t from, struct mb_str bytes, struct signs signs,
-    uint64_t pos, struct mb_str *records, struct mb_err *err)
-{
-	int rc;
-
-	if (b->end - pos > MAX_RECORD + BLOCK)
-		return 0;
-	if (pos < from) {
-		rc = read_bytes(r, buf, pos, b->end, &bytes, err);
-		if (rc <= 0)
-			return rc;
-		from = pos;
-		signs = find_signs(r, bytes.p, bytes.len);
-	}
-	records->p = bytes.p + (pos - from);
-	records->len = whole_records(r, signs.has_quotes, records->p,
-	    (size_t)(b->end - pos));
-	return !signs.has_rs ||
-	    !mb_reading_is_control(records->p, records->len);
-}
-
 /* All bytes up to the block's end: 1, or 0: stop here. */
 static int
 take_alone(struct mb_reading *r, const struct mb_reading_block *b,
     struct mb_buf *buf, struct mb_str *records, uint64_t *pos,
     struct mb_err *err)
 {
+	struct piece piece;
+	int rc;
+
 	if (!wait_for_turn(r, b->number, pos) ||
 	    b->end - *pos > MAX_RECORD + BLOCK)
 		return 0;
-	return read_bytes(r, buf, *pos, b->end, records, err);
+	rc = read_piece(r, buf, *pos, b->end, &piece, err);
+	*records = (struct mb_str){ piece.p, (size_t)(b->end - *pos) };
+	return rc;
 }
 
-/* Where a block's bytes are read from; its records may begin earlier. */
-static uint64_t
-lead_of(const struct mb_reading *r, const struct mb_reading_block *b)
+/* A block, and what is before it, where its records should begin. */
+static int
+read_block(const struct mb_reading *r, const struct mb_reading_block *b,
+    struct mb_buf *buf, struct piece *piece, struct mb_err *err)
 {
-	return b->pos - r->span.pos < LEAD ? r->span.pos : b->pos - LEAD;
+	uint64_t lead = b->pos - r->span.pos;
+
+	return read_piece(r, buf, b->pos - (lead < LEAD ? lead : LEAD), b->end,
+	    piece, err);
+}
+
+/*
+ * Find the records of a block whose turn it is, in a piece up to its end: 1
+ * found, 0 stop here.
+ */
+static int
+find_records(const struct mb_reading *r, struct mb_buf *buf,
+    struct piece *piece, struct signs signs, uint64_t pos,
+    struct mb_str *records, struct mb_err *err)
+{
+	int rc;
+
+	if (piece->end - pos > MAX_RECORD + BLOCK)
+		return 0;
+	if (pos < piece->pos) {
+		rc = piece->pos - pos <= piece->room ?
+		    read_before(r, piece, (size_t)(piece->pos - pos), err) :
+		    read_piece(r, buf, pos, piece->end, piece, err);
+		if (rc <= 0)
+			return rc;
+		signs = find_signs(r, piece);
+	}
+	records->p = piece->p + (pos - piece->pos);
+	records->len = whole_records(r, signs.has_quotes, records->p,
+	    (size_t)(piece->end - pos));
+	return !signs.has_rs ||
+	    !mb_reading_is_control(records->p, records->len);
 }
 
 /* The records only, as others wait for where they end. */
@@ -249,19 +283,18 @@ take_in_turn(struct mb_reading *r, const struct mb_reading_block *b,
     struct mb_buf *buf, struct mb_str *records, uint64_t *pos,
     struct mb_err *err)
 {
-	uint64_t from = lead_of(r, b);
 	struct signs signs = { 0 };
-	struct mb_str bytes;
+	struct piece piece;
 	int rc;
 
 	/* All that can be done before the turn is done before. */
-	rc = read_bytes(r, buf, from, b->end, &bytes, err);
+	rc = read_block(r, b, buf, &piece, err);
 	if (rc > 0)
-		signs = find_signs(r, bytes.p, bytes.len);
+		signs = find_signs(r, &piece);
 	if (!wait_for_turn(r, b->number, pos))
 		return 0;
-	return rc <= 0 ? rc : find_records(r, b, buf, from, bytes, signs, *pos,
-	    records, err);
+	return rc <= 0 ? rc : find_records(r, buf, &piece, signs, *pos, records,
+	    err);
 }
 
 /* What is between the last newlines before the block and before its end. */
@@ -270,22 +303,30 @@ take_guessed(struct mb_reading *r, const struct mb_reading_block *b,
     struct mb_buf *buf, struct mb_str *records, uint64_t *pos,
     struct mb_err *err)
 {
-	uint64_t from = lead_of(r, b);
-	struct mb_str bytes;
 	const char *begin, *end;
+	struct piece piece;
 	int rc;
 
-	rc = read_bytes(r, buf, from, b->end, &bytes, err);
+	rc = read_block(r, b, buf, &piece, err);
+	while (rc > 0 && (begin = memrchr(piece.p, '\n',
+	    (size_t)(b->pos - piece.pos))) == NULL &&
+	    piece.pos > r->span.pos) {
+		/* Twice as far back. */
+		uint64_t more = b->pos - piece.pos;
+
+		if (more > piece.pos - r->span.pos)
+			more = piece.pos - r->span.pos;
+		if (more > piece.room)
+			return 0;
+		rc = read_before(r, &piece, (size_t)more, err);
+	}
 	if (rc <= 0)
 		return rc;
-	begin = memrchr(bytes.p, '\n', (size_t)(b->pos - from));
-	if (begin == NULL && from > r->span.pos)
-		return 0;
-	begin = begin == NULL ? bytes.p : begin + 1;
-	end = memrchr(begin, '\n', (size_t)(bytes.p + bytes.len - begin));
+	begin = begin == NULL ? piece.p : begin + 1;
+	*pos = piece.pos + (uint64_t)(begin - piece.p);
+	end = memrchr(begin, '\n', (size_t)(piece.end - *pos));
 	*records = (struct mb_str){ begin,
 		end == NULL ? 0 : (size_t)(end + 1 - begin) };
-	*pos = from + (uint64_t)(begin - bytes.p);
 	return 1;
 }
 
