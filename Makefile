@@ -54,7 +54,8 @@ SOURCE = source/spool.o source/identity.o source/look.o source/gzindex.o \
 	source/follow.o source/pipe.o source/command.o source/job.o
 AGG = agg/expr.o agg/column.o agg/decide.o agg/accum.o agg/totals.o agg/query.o \
 	agg/cells.o agg/memo.o agg/ordinals.o agg/keys.o agg/keys_rows.o \
-	agg/distinct.o agg/group.o agg/group_order.o agg/group_rows.o \
+	agg/keys_unite.o agg/distinct.o agg/group.o agg/group_unite.o \
+	agg/group_order.o agg/group_rows.o agg/group_csv.o \
 	agg/crew.o agg/reading.o agg/work.o \
 	agg/blocks.o agg/bytes.o agg/reject.o
 # What --where and --delete-when have in common.

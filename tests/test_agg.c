@@ -400,6 +400,15 @@ put_rows(struct mb_buf *out, struct mb_groups *g, const struct mb_query *q)
 	}
 }
 
+static void
+finish(struct mb_groups *g, bool is_sorted)
+{
+	struct mb_err err = { 0 };
+
+	if (mb_groups_finish(g, is_sorted, &err) < 0)
+		fail_msg("%s", err.msg);
+}
+
 static struct mb_value
 plain(const char *text)
 {
@@ -445,7 +454,7 @@ test_groups(void **state)
 		assert_int_equal(culprit, 1);
 		assert_int_equal(mb_groups_numbers(g, 0).n_values, 7);
 		assert_int_equal(mb_groups_numbers(g, 0).n_numbers, 6);
-		mb_groups_finish(g, sorted);
+		finish(g, sorted);
 		mb_buf_reset(&b);
 		put_rows(&b, g, &q);
 		assert_string_equal(mb_buf_str(&b), sorted ?
@@ -470,7 +479,7 @@ test_groups(void **state)
 	    "first:x,stddev:x", NULL);
 	mb_groups_open(&g, &q, 1);
 	for (int round = 0; round < 2; round++) {
-		mb_groups_finish(g, round);
+		finish(g, round);
 		mb_buf_reset(&b);
 		put_rows(&b, g, &q);
 		assert_string_equal(mb_buf_str(&b), "0,0,0,,,,,\n");
@@ -489,7 +498,7 @@ test_groups(void **state)
 		    plain(texts[first]) }, 0, &culprit));
 		assert_true(mb_groups_add(g, (struct mb_value[]){
 		    plain(texts[1 - first]) }, 1, &culprit));
-		mb_groups_finish(g, false);
+		finish(g, false);
 		mb_buf_reset(&b);
 		put_rows(&b, g, &q);
 		assert_string_equal(mb_buf_str(&b), "1.00,1.00\n");
@@ -505,7 +514,7 @@ test_groups(void **state)
 		    plain("de"),
 		    plain("99999999999999999999999999999999999999") },
 		    (uint64_t)i, &culprit));
-	mb_groups_finish(g, false);
+	finish(g, false);
 	mb_buf_reset(&b);
 	put_rows(&b, g, &q);
 	assert_string_equal(mb_buf_str(&b), "x_sum of k=de: the sum has more "
@@ -536,7 +545,6 @@ random_number(char *out, size_t cap)
 	return out;
 }
 
-/* However records are dealt out to groups that merge, the rows are the same. */
 /* Rows of csv are what mb_write_row makes of the values. */
 static void
 test_csv_rows(void **state)
@@ -593,7 +601,7 @@ test_csv_rows(void **state)
 		mb_buf_reset(&rows);
 		mb_buf_reset(&csv);
 		for (int i = 0; i < 2; i++)
-			mb_groups_finish(g[i], round % 2);
+			finish(g[i], round % 2);
 		while ((rc = mb_groups_next(g[0], values, n, &err)) > 0)
 			for (size_t i = 0; i < (size_t)rc; i++) {
 				mb_buf_add(&rows, prefix.p, prefix.len);
@@ -618,6 +626,7 @@ test_csv_rows(void **state)
 	mb_buf_release(&csv);
 }
 
+/* However records are dealt out to groups that merge, the rows are the same. */
 static void
 test_merge(void **state)
 {
@@ -631,11 +640,13 @@ test_merge(void **state)
 		struct mb_groups *g[6];
 		struct mb_buf whole = { 0 }, merged = { 0 };
 		int n_parts = 2 + rand() % 4;
-		bool sorted = rand() % 2;
+		bool sorted = rand() % 2, includes = rand() % 2;
+		bool is_included[6] = { false };
 		int n_keys = 1 + rand() % 60;
 
 		for (int i = 0; i <= n_parts; i++)
-			mb_groups_open(&g[i], &q, (uint64_t)(rand() % 2));
+			mb_groups_open(&g[i], &q,
+			    includes ? 0 : (uint64_t)(rand() % 2));
 		for (int i = 0; i < 500; i++) {
 			char k[20], l[30], x[64], s[20];
 			struct mb_value v[4];
@@ -663,18 +674,120 @@ test_merge(void **state)
 				mb_groups_reset(g[n_parts - 1]);
 			}
 		}
-		for (int n = n_parts; n > 1; n--) {
-			mb_groups_merge(g[rand() % (n - 1)], g[n - 1]);
-			mb_groups_close(g[n - 1]);
-		}
-		mb_groups_finish(g[0], sorted);
-		mb_groups_finish(g[n_parts], sorted);
+		for (int n = n_parts; n > 1; n--)
+			if (includes && rand() % 4 > 0) {
+				mb_groups_include(g[0], g[n - 1]);
+				is_included[n - 1] = true;
+			} else {
+				mb_groups_merge(g[rand() % (n - 1)], g[n - 1]);
+				mb_groups_close(g[n - 1]);
+			}
+		finish(g[0], sorted);
+		finish(g[n_parts], sorted);
 		put_rows(&merged, g[0], &q);
 		put_rows(&whole, g[n_parts], &q);
 		assert_same(&merged, &whole, "merged");
 		assert_true(whole.len > 100);
-		mb_groups_close(g[0]);
-		mb_groups_close(g[n_parts]);
+		for (int i = 0; i <= n_parts; i++)
+			if (i == 0 || i == n_parts || is_included[i])
+				mb_groups_close(g[i]);
+		mb_buf_release(&merged);
+		mb_buf_release(&whole);
+	}
+	mb_query_release(&q);
+}
+
+/* All rows as csv; or why there are none. */
+static void
+put_csv(struct mb_buf *out, struct mb_groups *g)
+{
+	struct mb_err err = { 0 };
+	size_t n_rows = 0;
+	int n;
+
+	while ((n = mb_groups_next_csv(g, out, MB_STR("7,"), ',', &err)) > 0)
+		n_rows += (size_t)n;
+	if (n == 0) {
+		assert_int_equal(n_rows, mb_groups_count(g));
+		return;
+	}
+	mb_buf_reset(out);
+	mb_buf_adds(out, err.msg);
+}
+
+/*
+ * The same with so many groups that threads put them together, and that some
+ * of different parts have the same tag: blocks of records, as threads take
+ * them, with records that come late.
+ */
+static void
+test_merge_many(void **state)
+{
+	enum { BLOCK = 1000 };
+	static const struct {
+		int n_parts, n_used, n_records, n_keys;
+	} cases[] = {
+		{ 2, 2, 300000, 1 << 30 },
+		{ 2, 2, 300000, 150000 },
+		{ 7, 7, 300000, 1 << 30 },
+		{ 7, 7, 300000, 70000 },
+		{ 4, 2, 150000, 1 << 30 },	/* two have nothing to do */
+		{ 3, 1, 70000, 1 << 30 },
+		{ 3, 3, 100000, 1 << 30 },	/* a sum is out of range */
+	};
+	const size_t last = sizeof cases / sizeof *cases - 1;
+	struct mb_query q = { 0 };
+
+	(void)state;
+	new_seed();
+	make_query(&q, "k,l", "count,sum:x,avg:x,max:x,first:s,last:s,"
+	    "distinct:s,stddev:x", NULL);
+	for (size_t c = 0; c <= last; c++) {
+		int n_parts = cases[c].n_parts, part = 0;
+		struct mb_buf whole = { 0 }, merged = { 0 };
+		struct mb_groups *g[8];
+		uint64_t seed = (uint64_t)rand();
+
+		for (int i = 0; i <= n_parts; i++)
+			mb_groups_open(&g[i], &q, seed);
+		for (int i = 0; i < cases[c].n_records; i++) {
+			char k[64], x[64], s[20];
+			uint64_t ordinal = (uint64_t)(c % 2 > 0 &&
+			    i / 8 % 100 == 0 ? i ^ 7 : i);
+			struct mb_value v[4];
+			size_t culprit;
+
+			if (i % BLOCK == 0)
+				part = rand() % cases[c].n_used;
+			snprintf(k, sizeof k, "%s%d", rand() % 3 == 0 ?
+			    "a key that is too long to be held in words, " :
+			    "", rand() % cases[c].n_keys);
+			snprintf(s, sizeof s, "%d", rand() % 3);
+			v[0] = plain(k);
+			v[1] = rand() % 4 > 0 ? plain("l") : mb_value_null();
+			v[2] = plain(random_number(x, sizeof x));
+			v[3] = plain(s);
+			if (c == last && i % 50000 > 49990) {
+				v[0] = plain("out of range");
+				v[2] = plain("9999999999999999999"
+				    "9999999999999999999");
+			}
+			assert_true(mb_groups_add(g[n_parts], v, ordinal,
+			    &culprit));
+			assert_true(mb_groups_add(g[part], v, ordinal,
+			    &culprit));
+		}
+		for (int i = 1; i < n_parts; i++)
+			mb_groups_include(g[0], g[i]);
+		finish(g[0], c == 3);
+		finish(g[n_parts], c == 3);
+		assert_int_equal(mb_groups_count(g[0]),
+		    mb_groups_count(g[n_parts]));
+		put_csv(&merged, g[0]);
+		put_csv(&whole, g[n_parts]);
+		assert_same(&merged, &whole, "merged");
+		for (int i = 0; i <= n_parts; i++)
+			mb_groups_close(g[i]);
 		mb_buf_release(&merged);
 		mb_buf_release(&whole);
 	}
@@ -1406,6 +1519,7 @@ main(void)
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_csv_rows),
 		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_merge_many),
 		cmocka_unit_test(test_hostile_keys),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_odd_lines),

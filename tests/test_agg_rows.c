@@ -943,6 +943,9 @@ test_ordinals(void **state)
 			assert_memory_equal(got, want + begin,
 			    len * sizeof *got);
 		}
+		mb_ordinals_settle(&o);
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(mb_ordinals_at(&o, i), want[i]);
 		mb_ordinals_forget(&o, n / 2);
 		assert_int_equal(mb_ordinals_at(&o, n - 1), want[n - 1]);
 		mb_ordinals_reset(&o);

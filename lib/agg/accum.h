@@ -10,9 +10,9 @@
  * of one scale.  What doesn't fit there (doubles, many digits) turns a state
  * into a wide one, in an arena: exact.h.  Which of the two a state is doesn't show in its result.
  *
- * What a state needs beyond its bytes comes from an arena, the same all its
- * life; what merge takes from the other state stays in the other's arena, which
- * must live as long, or be joined to ours.
+ * What a state needs beyond its bytes comes from arenas, which must live as
+ * long; what merge takes from the other state stays in the other's, which must
+ * live as long, too, or be joined to ours.
  */
 #ifndef MB_AGG_ACCUM_H
 #define MB_AGG_ACCUM_H

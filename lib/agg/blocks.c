@@ -491,12 +491,19 @@ mb_work_read(struct mb_work *w, struct mb_span *span, struct mb_err *err)
 int
 mb_work_finish(struct mb_work *w, bool is_sorted, struct mb_err *err)
 {
+	struct findings *found = &w->workers[0].found;
+
 	if (wait_for_jobs(w, err) < 0)
 		return -1;
-	for (unsigned i = 1; i < w->cfg.n_threads; i++)
-		mb_work_add_findings(w, &w->workers[0].found,
-		    &w->workers[i].found);
-	if (!mb_work_passes(w))
-		mb_groups_finish(w->workers[0].found.groups, is_sorted);
-	return 0;
+	for (unsigned i = 1; i < w->cfg.n_threads; i++) {
+		const struct findings *from = &w->workers[i].found;
+
+		if (from->groups == NULL)
+			continue;	/* it had nothing to do */
+		mb_groups_include(found->groups, from->groups);
+		for (size_t k = 0; k < w->cfg.query->fields.n; k++)
+			found->saw[k] |= from->saw[k];
+	}
+	return mb_work_passes(w) ? 0 :
+	    mb_groups_finish(found->groups, is_sorted, err);
 }

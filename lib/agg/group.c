@@ -1,5 +1,6 @@
 #include "agg/group_parts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,9 +26,11 @@ mb_groups_open(struct mb_groups **out, const struct mb_query *q,
 	g->has_number = mb_realloc_array(NULL, n, sizeof *g->has_number);
 	g->counts = mb_zalloc(n * sizeof *g->counts);
 	g->columns = mb_realloc_array(NULL, n, sizeof *g->columns);
-	g->results = mb_realloc_array(NULL, q->n_aggs * MB_ROWS,
-	    sizeof *g->results);
 	mb_totals_open(&g->totals, q);
+	g->parts = mb_realloc_array(NULL, 1, sizeof *g->parts);
+	g->parts[0] = g;
+	g->n_parts = 1;
+	mb_group_cursor_init(&g->cursor, g);
 	*out = g;
 }
 
@@ -37,9 +40,15 @@ mb_groups_reset(struct mb_groups *g)
 	mb_keys_reset(g->keys);
 	mb_totals_reset(g->totals);
 	mb_distinct_reset(&g->distinct);
+	g->n_parts = 1;
 	free(g->order);
+	free(g->sorted);
 	g->order = NULL;
-	g->next = 0;
+	g->sorted = NULL;
+	mb_buf_reset(&g->spans);
+	g->n_gone = 0;
+	mb_csv_pieces_close(g->pieces);
+	g->pieces = NULL;
 	memset(g->counts, 0, g->q->n_numbers * sizeof *g->counts);
 	mb_arena_reset(&g->arena);
 }
@@ -49,28 +58,31 @@ mb_groups_close(struct mb_groups *g)
 {
 	if (g == NULL)
 		return;
+	mb_csv_pieces_close(g->pieces);
+	mb_group_cursor_release(&g->cursor);
 	mb_keys_close(g->keys);
 	mb_totals_close(g->totals);
 	mb_distinct_release(&g->distinct);
 	free(g->key_fields);
+	free(g->parts);
 	free(g->order);
+	free(g->sorted);
+	mb_buf_release(&g->spans);
 	free(g->numbers);
 	free(g->has_number);
 	free(g->counts);
 	free(g->columns);
-	free(g->results);
-	mb_buf_release(&g->text);
 	mb_arena_release(&g->arena);
 	free(g);
 }
 
-/* Has the group seen this value in this slot?  If not, it now has. */
-static void
-see(struct mb_groups *g, uint32_t i, size_t slot, const char *p, size_t len)
+void
+mb_groups_see(struct mb_groups *g, uint32_t group, size_t slot, const char *p,
+    size_t len)
 {
-	if (mb_distinct_see(&g->distinct, i, (uint32_t)slot, p, len))
-		mb_accum_add_distinct(state_of(g, mb_keys_group(g->keys, i),
-		    slot));
+	if (mb_distinct_see(&g->distinct, group, (uint32_t)slot, p, len))
+		mb_accum_add_distinct(state_of(g,
+		    mb_keys_group(g->keys, group), slot));
 }
 
 /*
@@ -129,7 +141,7 @@ mb_groups_add(struct mb_groups *g, const struct mb_value *values,
 
 		if (s->kind == MB_SLOT_DISTINCT) {
 			if (v.kind != MB_NULL)
-				see(g, found, i, v.p, v.len);
+				mb_groups_see(g, found, i, v.p, v.len);
 			continue;
 		}
 		mb_accum_add(s->kind, state_of(g, group, i), v,
@@ -248,6 +260,15 @@ mb_groups_numbers(const struct mb_groups *g, size_t i)
 	return g->counts[i];
 }
 
+static void
+add_counts(struct mb_groups *g, const struct mb_groups *from)
+{
+	for (size_t i = 0; i < g->q->n_numbers; i++) {
+		g->counts[i].n_values += from->counts[i].n_values;
+		g->counts[i].n_numbers += from->counts[i].n_numbers;
+	}
+}
+
 /* Groups begin … begin + n - 1 of `from` into ours: g->found says which. */
 static void
 merge_some(struct mb_groups *g, struct mb_groups *from, size_t begin,
@@ -283,6 +304,7 @@ mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 	size_t n_from = mb_keys_count(from->keys);
 	uint32_t *merged;
 
+	assert(from->n_parts == 1);
 	mb_groups_settle(g);
 	mb_groups_settle(from);
 	merged = from->distinct.n == 0 ? NULL :
@@ -300,19 +322,32 @@ mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 	for (size_t i = 0; i < from->distinct.n; i++) {
 		const struct mb_seen *s = from->distinct.seen[i];
 
-		see(g, merged[s->group], s->slot, s->text, s->len);
+		mb_groups_see(g, merged[s->group], s->slot, s->text, s->len);
 	}
 	free(merged);
 	mb_keys_join(g->keys, from->keys);
 	mb_arena_join(&g->arena, &from->arena);
-	for (size_t i = 0; i < g->q->n_numbers; i++) {
-		g->counts[i].n_values += from->counts[i].n_values;
-		g->counts[i].n_numbers += from->counts[i].n_numbers;
-	}
+	add_counts(g, from);
+}
+
+void
+mb_groups_include(struct mb_groups *g, struct mb_groups *from)
+{
+	size_t n = g->n_parts + from->n_parts;
+
+	g->parts = mb_realloc_array(g->parts, n, sizeof *g->parts);
+	memcpy(g->parts + g->n_parts, from->parts,
+	    from->n_parts * sizeof *g->parts);
+	g->n_parts = n;
+	add_counts(g, from);
 }
 
 size_t
 mb_groups_count(const struct mb_groups *g)
 {
-	return mb_keys_count(g->keys);
+	size_t n = 0;
+
+	for (size_t i = 0; i < g->n_parts; i++)
+		n += mb_keys_count(g->parts[i]->keys);
+	return n - g->n_gone;
 }

@@ -3,7 +3,8 @@
  *
  * Records go in one by one with rising ordinals; rows come out in the order
  * in which their groups first appeared, or sorted by their keys.  Groups that
- * were made of different records merge, and nothing tells afterwards.
+ * were made of different records merge, or are united in the end, and nothing
+ * tells afterwards.
  *
  * Keys are equal when their text is; null is a key of its own, and so is the
  * empty text.  The table is seeded: which keys collide can't be known
@@ -53,13 +54,24 @@ struct mb_number_count {
 struct mb_number_count mb_groups_numbers(const struct mb_groups *g, size_t i);
 
 /*
- * Take in the groups of `from`.  It is good for nothing then but to be reset or
- * closed; nothing of it is needed.
+ * Take in the groups of `from`, which includes no others.  It is good for
+ * nothing then but to be reset or closed; nothing of it is needed.
  */
 void mb_groups_merge(struct mb_groups *g, struct mb_groups *from);
 
-/* No record goes in any more.  Without keys there is one group, if empty. */
-void mb_groups_finish(struct mb_groups *g, bool is_sorted);
+/*
+ * The groups of `from`, which has the same seed, are to come out with ours.  It
+ * must live, untouched, until ours are reset or closed.
+ */
+void mb_groups_include(struct mb_groups *g, struct mb_groups *from);
+
+/*
+ * No record goes in any more.  Without keys there is one group, if empty.  Where
+ * groups are many, as many threads as have made them put them together: MB_EIO
+ * if there are none.
+ */
+MB_CHECK int mb_groups_finish(struct mb_groups *g, bool is_sorted,
+    struct mb_err *err);
 
 /*
  * The next rows, at most MB_ROWS: keys, then aggregates, those of row r into
@@ -70,9 +82,11 @@ MB_CHECK int mb_groups_next(struct mb_groups *g, struct mb_value *values,
     size_t stride, struct mb_err *err);
 
 /*
- * The next rows appended to `out`, as csv of two columns or more: `prefix`,
- * with a delimiter at its end if it isn't empty, then keys and aggregates.  As
- * many, and the same errors.
+ * The next rows, any number of them, appended to `out`, as csv of two columns or
+ * more: `prefix`, with a delimiter at its end if it isn't empty, then keys and
+ * aggregates.  How many, and the same errors; besides, MB_EIO: where groups
+ * are many, threads make rows.  Until the end the prefix must stay, and be the
+ * same.
  */
 MB_CHECK int mb_groups_next_csv(struct mb_groups *g, struct mb_buf *out,
     struct mb_str prefix, char delimiter, struct mb_err *err);

@@ -17,7 +17,8 @@ mb_keys_open(struct mb_keys **out, size_t n_keys, size_t state_size,
 	for (unsigned i = 0; i < 4; i++)
 		t->seeds.word[i] = mb_hash64(&"keys"[i], 1, seed);
 	t->seeds.bare = mb_mix(t->seeds.word[2], t->seeds.word[3]);
-	t->state_off = n_keys * sizeof(struct mb_group_key);
+	/* The first tells, also where there are none, that the group is gone. */
+	t->state_off = (n_keys > 0 ? n_keys : 1) * sizeof(struct mb_group_key);
 	t->group_size = t->state_off + state_size;
 	t->probes = mb_realloc_array(NULL, n_keys * MB_ROWS,
 	    sizeof *t->probes);
@@ -232,21 +233,6 @@ hash_group(const struct mb_keys *t, const struct mb_group_key *group)
 	return finish(hash);
 }
 
-static bool
-are_equal(const struct mb_keys *t, const struct mb_group_key *a,
-    const struct mb_group_key *b)
-{
-	for (size_t k = 0; k < t->n_keys; k++, a++, b++) {
-		if (((mb_load_8(a) ^ mb_load_8(b)) & MB_KEY_BUT_KIND) != 0)
-			return false;
-		if (is_long(a) ? a->whole->len != b->whole->len ||
-		    memcmp(a->whole->p, b->whole->p, a->whole->len) != 0 :
-		    mb_load_8(a->rest) != mb_load_8(b->rest))
-			return false;
-	}
-	return true;
-}
-
 /* The entry of the group that has the keys of this one, or 0. */
 static uint32_t
 look_up_group(const struct mb_keys *t, const struct mb_group_key *group,
@@ -256,7 +242,7 @@ look_up_group(const struct mb_keys *t, const struct mb_group_key *group,
 	size_t at = mb_cells_begin(&t->cells, hash);
 
 	for (; cells[at].entry != 0; at = (at + 1) & (t->cells.size - 1))
-		if (cells[at].tag == mb_cells_tag(hash) && are_equal(t,
+		if (cells[at].tag == mb_cells_tag(hash) && have_same_keys(t,
 		    group_at(t, cells[at].entry - 1), group))
 			break;
 	return cells[at].entry;
@@ -283,7 +269,7 @@ mb_keys_merge(struct mb_keys *t, const struct mb_keys *from, size_t begin,
 		const struct mb_group_key *group = group_at(from, begin + i);
 		struct mb_cell *cell = &mb_cells_of(&t->cells)[t->at[i]];
 		const bool is_free = cell->entry == 0;
-		bool is_there = !t->is_missed[i] && are_equal(t,
+		bool is_there = !t->is_missed[i] && have_same_keys(t,
 		    (const void *)t->guesses[i], group);
 		uint32_t entry;
 

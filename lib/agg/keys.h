@@ -8,6 +8,10 @@
  * of its first record, a group has elsewhere.
  *
  * The table is seeded: which keys collide can't be known outside.
+ *
+ * Tables of several threads become one, either by merging, group by group, or
+ * by uniting them where they stand: of groups with the same keys one stays, and
+ * the others are gone.
  */
 #ifndef MB_AGG_KEYS_H
 #define MB_AGG_KEYS_H
@@ -24,6 +28,7 @@ enum {
 	MB_KEY_LEN = (1 << 28) - 1,	/* of meta; this or more */
 	MB_KEY_NULL = 1 << 28,
 	MB_KEY_KIND = 29,
+	MB_KEY_GONE = 7,	/* for a kind */
 };
 
 struct mb_long_key {
@@ -130,6 +135,39 @@ void mb_keys_forget(struct mb_keys *t, size_t end);
 
 /* All of `from` has been merged: the texts of its keys are ours. */
 void mb_keys_join(struct mb_keys *t, struct mb_keys *from);
+
+/*
+ * No key is looked for any more, from here on to reset or close, and the table
+ * may be united with others.
+ */
+void mb_keys_settle(struct mb_keys *t);
+
+struct mb_group_ref {
+	uint32_t table, number;
+};
+
+/*
+ * Unite settled tables, which have as many keys and the same seed.  All keys
+ * fall into n_shares, which threads may go through side by side.
+ *
+ * Of groups with the same keys the one whose record was first stays as it is.
+ * For each of the others `unite` is called, after which it is gone.  How many
+ * went.
+ */
+size_t mb_keys_unite(struct mb_keys *const *tables, size_t n_tables,
+    unsigned share, unsigned n_shares, void (*unite)(void *context,
+    struct mb_group_ref stays, struct mb_group_ref goes), void *context);
+
+/* One that is gone has no keys and no states any more. */
+static inline bool
+mb_group_is_gone(const struct mb_group_key *group)
+{
+	return group->meta >> MB_KEY_KIND == MB_KEY_GONE;
+}
+
+/* The group that has stayed instead of this one; or itself. */
+struct mb_group_ref mb_keys_heir(struct mb_keys *const *tables,
+    struct mb_group_ref group);
 
 /*
  * For tests: how many cells are looked at until each group is found, all

@@ -3,6 +3,7 @@
  *
  *	keys.c		the table; one record; groups of another table
  *	keys_rows.c	rows at once
+ *	keys_unite.c	groups of several tables, where they stand
  */
 #ifndef MB_AGG_KEYS_PARTS_H
 #define MB_AGG_KEYS_PARTS_H
@@ -140,6 +141,22 @@ has_keys(const struct mb_keys *t, const struct mb_group_key *group, size_t i)
 	for (size_t k = 0; k < t->n_keys; k++)
 		if (!is_key(&group[k], &t->probes[k * MB_ROWS + i]))
 			return false;
+	return true;
+}
+
+/* Are the keys of the groups, both of tables, the same? */
+static inline bool
+have_same_keys(const struct mb_keys *t, const struct mb_group_key *a,
+    const struct mb_group_key *b)
+{
+	for (size_t k = 0; k < t->n_keys; k++, a++, b++) {
+		if (((mb_load_8(a) ^ mb_load_8(b)) & MB_KEY_BUT_KIND) != 0)
+			return false;
+		if (is_long(a) ? a->whole->len != b->whole->len ||
+		    memcmp(a->whole->p, b->whole->p, a->whole->len) != 0 :
+		    mb_load_8(a->rest) != mb_load_8(b->rest))
+			return false;
+	}
 	return true;
 }
 

@@ -41,6 +41,7 @@ mb_ordinals_reset(struct mb_ordinals *o)
 	mb_buf_reset(&o->runs);
 	if (o->runs.cap > KEPT)
 		mb_buf_release(&o->runs);
+	mb_buf_release(&o->index);
 	shrink(&o->steps);
 	shrink(&o->whole);
 	o->n = 0;
@@ -52,6 +53,7 @@ void
 mb_ordinals_release(struct mb_ordinals *o)
 {
 	mb_buf_release(&o->runs);
+	mb_buf_release(&o->index);
 	mb_region_release(&o->steps);
 	mb_region_release(&o->whole);
 	*o = (struct mb_ordinals){ 0 };
@@ -76,6 +78,7 @@ mix(struct mb_ordinals *o)
 		mb_ordinals_read(o, 0, o->n, whole_of(o));
 	o->is_mixed = true;
 	mb_buf_release(&o->runs);
+	mb_buf_release(&o->index);
 	mb_region_release(&o->steps);
 }
 
@@ -101,22 +104,55 @@ mb_ordinals_add_any(struct mb_ordinals *o, uint64_t ordinal)
 	o->steps.p[o->n++] = (char)(ordinal - o->base);
 }
 
-/* The run of a number. */
-static const struct run *
-find_run(const struct mb_ordinals *o, size_t i)
+/*
+ * The last of the runs low … high - 1 that begins at a number or before it;
+ * the first of them does.
+ */
+static size_t
+find_among(const struct run *runs, size_t low, size_t high, size_t number)
 {
-	const struct run *runs = runs_of(o);
-	size_t low = 0, high = n_runs(o);
-
 	while (high - low > 1) {
 		size_t middle = low + (high - low) / 2;
 
-		if (runs[middle].first <= i)
+		if (runs[middle].first <= number)
 			low = middle;
 		else
 			high = middle;
 	}
-	return &runs[low];
+	return low;
+}
+
+/* The index has the runs of each STRIDE-th number, and at its end the last. */
+enum { STRIDE = 256 };
+
+void
+mb_ordinals_settle(struct mb_ordinals *o)
+{
+	size_t run = 0;
+
+	if (o->is_mixed || o->n == 0 || o->index.len > 0)
+		return;
+	for (size_t i = 0; i < o->n; i += STRIDE) {
+		while (run + 1 < n_runs(o) && runs_of(o)[run + 1].first <= i)
+			run++;
+		mb_buf_add(&o->index, &run, sizeof run);
+	}
+	run = n_runs(o) - 1;
+	mb_buf_add(&o->index, &run, sizeof run);
+}
+
+/* The run of a number. */
+static const struct run *
+find_run(const struct mb_ordinals *o, size_t i)
+{
+	const size_t *index = (const void *)o->index.p;
+	size_t low = 0, high = n_runs(o);
+
+	if (o->index.len > 0) {
+		low = index[i / STRIDE];
+		high = index[i / STRIDE + 1] + 1;
+	}
+	return &runs_of(o)[find_among(runs_of(o), low, high, i)];
 }
 
 void

@@ -21,6 +21,7 @@ struct mb_ordinals {
 	/* private */
 	uint64_t base;		/* of the last run */
 	struct mb_buf runs;	/* not mixed: struct run, … */
+	struct mb_buf index;	/* … settled: where to look for them … */
 	struct mb_region steps;	/* … and by number the byte to add */
 	struct mb_region whole;	/* mixed: by number */
 };
@@ -54,6 +55,17 @@ void mb_ordinals_lower(struct mb_ordinals *o, size_t i, uint64_t ordinal);
 
 /* Those before `end` won't be asked for again; their memory is given back. */
 void mb_ordinals_forget(struct mb_ordinals *o, size_t end);
+
+/* None will be added; those of single numbers are found faster from here on. */
+void mb_ordinals_settle(struct mb_ordinals *o);
+
+/* Number i will soon be asked for: load it, and don't wait. */
+static inline void
+mb_ordinals_touch(const struct mb_ordinals *o, size_t i)
+{
+	(void)*(const volatile char *)(o->is_mixed ? o->whole.p +
+	    i * sizeof(uint64_t) : o->steps.p + i);
+}
 
 static inline uint64_t
 mb_ordinals_at(const struct mb_ordinals *o, size_t i)
