@@ -1092,6 +1092,70 @@ keys_are_put_in_the_order_of_the_columns(void **state)
 	mb_names_release(&columns);
 }
 
+/*
+ * Objects and arrays that are sometimes empty: once they were seen either way,
+ * first one and then the other, no record is odd.
+ */
+static void
+what_is_sometimes_empty_makes_no_record_odd(void **state)
+{
+	enum { TIMES = 2000 };
+	static const char *const pairs[][2] = {
+		{ "{\"a\":1,\"t\":[\"x\"],\"b\":2}\n",
+		    "{\"a\":1,\"t\":[],\"b\":2}\n" },
+		{ "{\"a\":1,\"t\":{\"x\":3},\"b\":2}\n",
+		    "{\"a\":1,\"t\":{},\"b\":2}\n" },
+		{ "{\"a\":1,\"t\":[[3],4],\"b\":2}\n",
+		    "{\"a\":1,\"t\":[[],4],\"b\":2}\n" },
+		{ "{\"a\":\"1\",\"b\":2,\"t\":[true]}\n",
+		    "{\"a\":\"1\",\"b\":2,\"t\":[]}\n" },
+	};
+	const struct mb_str fields[] = { MB_STR("a"), MB_STR("b") };
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof pairs / sizeof *pairs; i++) {
+		const struct mb_reader_config config = { .format = MB_NDJSON,
+			.fields = fields, .n_fields = 2 };
+		struct mb_err err = { 0 };
+		struct mb_buf in = { 0 };
+		struct mb_reader *r;
+		struct mb_rows *rows;
+		struct mb_row row;
+		struct mb_str data;
+		size_t n = 0, n_odd = 0, last_odd = 0;
+
+		for (int k = 0; k < TIMES; k++)
+			mb_buf_adds(&in, pairs[i / 2][k < 2 * MB_ROWS ?
+			    (i + (size_t)k / MB_ROWS) % 2 : rand() % 2u]);
+		data = (struct mb_str){ in.p, in.len };
+		mb_reader_open(&r, &config);
+		assert_int_equal(mb_reader_begin(r, NULL, 0, &err), 0);
+		while (data.len > 0) {
+			if ((rows = mb_reader_ahead(r, data)) == NULL) {
+				/* It isn't whole, or the last one. */
+				assert_int_equal(mb_reader_next(r, &data, true,
+				    &row, &err), 1);
+				n++;
+				continue;
+			}
+			for (size_t k = 0; k < rows->n_odd; k++, n_odd++) {
+				last_odd = n + rows->odd[k];
+				assert_int_equal(mb_reader_read(r,
+				    rows->odd[k], &row, &err), 1);
+				assert_null(row.bad);
+			}
+			n += rows->n_records;
+			mb_reader_pass(r, &data);
+		}
+		assert_int_equal(n, TIMES);
+		if (last_odd >= 3 * MB_ROWS)
+			fail_msg("pair %zu: %zu odd ones, the last is %zu",
+			    i, n_odd, last_odd);
+		mb_reader_close(r);
+		mb_buf_release(&in);
+	}
+}
+
 int
 main(void)
 {
@@ -1113,6 +1177,7 @@ main(void)
 		cmocka_unit_test(a_row_of_one_value_is_still_a_record),
 		cmocka_unit_test(what_is_written_reads_back),
 		cmocka_unit_test(keys_are_put_in_the_order_of_the_columns),
+		cmocka_unit_test(what_is_sometimes_empty_makes_no_record_odd),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,10 +34,11 @@ struct joint {
 	uint64_t resets;	/* fields under a key that comes again */
 	uint16_t to;		/* state */
 	uint16_t guess;		/* the joint that last came behind it */
-	uint16_t sibling;	/* another one out of the same state */
+	uint16_t sibling;	/* another one out of the same state, no longer */
 	uint8_t len, n_marks;
 	uint8_t field;		/* that the scalar behind it is */
 	bool is_end;		/* behind it comes the next record */
+	bool is_prefix;		/* of one of its siblings */
 	char text[MAX_LEN];
 };
 
@@ -200,10 +201,13 @@ walk(struct mb_shape *s, struct walk *w, const char **begin, uint16_t *last,
 	for (size_t f = 0; f < s->n_fields; f++)
 		w->view[f * MB_ROWS] = (struct mb_view){ .start = 0 };
 	for (;;) {
-		/* The same as last time, mostly. */
+		/*
+		 * The same as last time, mostly.  But behind `"a":[` there may
+		 * be more, such as `],"b":`.
+		 */
 		at = joints[before].guess;
 		j = &joints[at];
-		if (!is_at(j, p)) {
+		if (!is_at(j, p) || j->is_prefix) {
 			at = s->states[joints[before].to].joint;
 			while (at != NONE && !is_at(&joints[at], p))
 				at = joints[at].sibling;
@@ -546,6 +550,26 @@ count_marks(const char *p, size_t len)
 	return n;
 }
 
+static void
+put_among_siblings(struct mb_shape *s, uint16_t state, uint16_t number)
+{
+	struct joint *j = &s->joints[number], *other;
+	uint16_t *to = &s->states[state].joint, *next;
+
+	for (next = to; *next != NONE; next = &other->sibling) {
+		other = &s->joints[*next];
+		if (other->len < j->len) {
+			other->is_prefix |= memcmp(other->text, j->text,
+			    other->len) == 0;
+			continue;
+		}
+		j->is_prefix |= memcmp(j->text, other->text, j->len) == 0;
+		to = &other->sibling;
+	}
+	j->sibling = *to;
+	*to = number;
+}
+
 /* The joint out of `state` with this text, made if it isn't there; or NONE. */
 static uint16_t
 find_joint(struct lesson *l, uint16_t state, struct mb_str text)
@@ -569,10 +593,9 @@ find_joint(struct lesson *l, uint16_t state, struct mb_str text)
 	*j = (struct joint){ .to = to, .guess = 0, .len = (uint8_t)text.len,
 		.n_marks = (uint8_t)count_marks(text.p, text.len),
 		.field = l->at != 0 ? (uint8_t)__builtin_ctzll(l->at) :
-		NO_FIELD, .is_end = l->now.depth == 0, .resets = l->resets,
-		.sibling = s->states[state].joint };
+		NO_FIELD, .is_end = l->now.depth == 0, .resets = l->resets };
 	set_words(j, text.p);
-	s->states[state].joint = (uint16_t)s->n_joints;
+	put_among_siblings(s, state, (uint16_t)s->n_joints);
 	return (uint16_t)s->n_joints++;
 }
 
