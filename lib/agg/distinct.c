@@ -125,6 +125,29 @@ mb_distinct_see_rows(struct mb_distinct *d, const uint32_t *groups,
 }
 
 void
+mb_distinct_see_others(struct mb_distinct *d,
+    const struct mb_seen *const *others, const uint32_t *groups, size_t n,
+    bool *is_new)
+{
+	uint64_t hashes[MB_ROWS];
+
+	if (n == 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		hashes[i] = hash_of(d, groups[i], others[i]->slot,
+		    others[i]->text, others[i]->len);
+	if (d->n > NEAR)
+		fetch(d, hashes, n);
+	for (size_t i = 0; i < n; i++) {
+		struct mb_seen seen = { .group = groups[i],
+			.slot = others[i]->slot, .len = others[i]->len,
+			.hash = hashes[i] };
+
+		is_new[i] = see(d, &seen, others[i]->text);
+	}
+}
+
+void
 mb_distinct_reset(struct mb_distinct *d)
 {
 	mb_cells_reset(&d->cells);

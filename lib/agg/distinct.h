@@ -38,6 +38,14 @@ void mb_distinct_see_rows(struct mb_distinct *d, const uint32_t *groups,
     uint32_t slot, const struct mb_rows *rows, const struct mb_view *view,
     bool *is_new);
 
+/*
+ * The same of n <= MB_ROWS values that another one has seen; value i is one of
+ * our group groups[i].
+ */
+void mb_distinct_see_others(struct mb_distinct *d,
+    const struct mb_seen *const *others, const uint32_t *groups, size_t n,
+    bool *is_new);
+
 void mb_distinct_reset(struct mb_distinct *d);
 void mb_distinct_release(struct mb_distinct *d);
 

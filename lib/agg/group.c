@@ -76,8 +76,9 @@ mb_groups_close(struct mb_groups *g)
 	free(g);
 }
 
-void
-mb_groups_see(struct mb_groups *g, uint32_t group, size_t slot, const char *p,
+/* Has the group seen this value in this slot?  If not, it now has. */
+static void
+see(struct mb_groups *g, uint32_t group, size_t slot, const char *p,
     size_t len)
 {
 	if (mb_distinct_see(&g->distinct, group, (uint32_t)slot, p, len))
@@ -141,7 +142,7 @@ mb_groups_add(struct mb_groups *g, const struct mb_value *values,
 
 		if (s->kind == MB_SLOT_DISTINCT) {
 			if (v.kind != MB_NULL)
-				mb_groups_see(g, found, i, v.p, v.len);
+				see(g, found, i, v.p, v.len);
 			continue;
 		}
 		mb_accum_add(s->kind, state_of(g, group, i), v,
@@ -322,7 +323,7 @@ mb_groups_merge(struct mb_groups *g, struct mb_groups *from)
 	for (size_t i = 0; i < from->distinct.n; i++) {
 		const struct mb_seen *s = from->distinct.seen[i];
 
-		mb_groups_see(g, merged[s->group], s->slot, s->text, s->len);
+		see(g, merged[s->group], s->slot, s->text, s->len);
 	}
 	free(merged);
 	mb_keys_join(g->keys, from->keys);

@@ -73,10 +73,6 @@ struct span {
 /* The totals into the states; group.c. */
 void mb_groups_settle(struct mb_groups *g);
 
-/* Has the group seen this value in this slot?  If not, it now has; group.c. */
-void mb_groups_see(struct mb_groups *g, uint32_t group, size_t slot,
-    const char *p, size_t len);
-
 /* Of groups with the same keys one is to stay; group_unite.c. */
 MB_CHECK int mb_groups_unite(struct mb_groups *g, struct mb_err *err);
 
