@@ -430,8 +430,8 @@ pass_converted(struct mb_work *w, struct worker *worker, struct job *job,
 	size_t n, stranger;
 	bool ok = true;
 
-	/* The crew's blocks come after this was done. */
-	if (w->stream.header == NULL && !w->is_parallel)
+	/* The crew's blocks come after this was done, and all look at it. */
+	if (w->stream.header == NULL && !w->is_parallel && !w->is_reading)
 		mb_names_number(&w->numbered, mb_reader_width(worker->reader));
 	/* The first reader has judged the record; this one can't fail. */
 	if (mb_reader_begin(worker->whole, w->stream.header != NULL ?
