@@ -771,6 +771,123 @@ test_many_keys(void **state)
 	mb_buf_release(&text);
 }
 
+/* Keys first … first + n - 1; that of x has an ordinal from 4 x to 4 x + 3. */
+static void
+add_range(struct mb_keys *t, struct mb_rows *rows, size_t first, size_t n,
+    size_t shift)
+{
+	static struct mb_view view[MB_ROWS];
+	static const size_t field = 0;
+	struct mb_buf text = { 0 };
+	uint32_t numbers[MB_ROWS];
+
+	rows->view = view;
+	for (size_t begin = first; begin < first + n; begin += rows->n) {
+		mb_buf_reset(&text);
+		rows->n = first + n - begin < MB_ROWS ? first + n - begin :
+		    MB_ROWS;
+		for (size_t i = 0; i < rows->n; i++) {
+			size_t start = text.len;
+
+			mb_buf_addf(&text, "%s%zu", (begin + i) % 5 == 0 ?
+			    "a key that is held elsewhere, " : "k",
+			    begin + i);
+			view[i] = (struct mb_view){ (uint32_t)start,
+				(uint16_t)(text.len - start), MB_PLAIN };
+			rows->record[i] = (uint16_t)(4 * i +
+			    (begin + i + shift) % 4);
+		}
+		mb_buf_reserve(&text, MB_VIEW_SLACK);
+		rows->p = text.p;
+		mb_keys_find_rows(t, rows, &field, 4 * begin, numbers);
+	}
+	mb_buf_release(&text);
+}
+
+static void
+check_union(void *context, struct mb_group_ref stays, struct mb_group_ref goes)
+{
+	struct mb_keys **tables = context;
+	const struct mb_group_key *a = mb_keys_group(tables[stays.table],
+	    stays.number);
+	const struct mb_group_key *b = mb_keys_group(tables[goes.table],
+	    goes.number);
+	struct mb_str x = mb_group_key_text(a), y = mb_group_key_text(b);
+
+	assert_int_equal(x.len, y.len);
+	assert_memory_equal(x.p, y.p, x.len);
+	assert_false(mb_group_is_gone(a) || mb_group_is_gone(b));
+	assert_true(mb_keys_ordinal(tables[stays.table], stays.number) <
+	    mb_keys_ordinal(tables[goes.table], goes.number));
+}
+
+/*
+ * Tables of any size: of each key one group stays, the first, whatever the
+ * shares that they are united by.
+ */
+static void
+test_unite_keys(void **state)
+{
+	enum { N_TABLES = 4 };
+	static const struct {
+		size_t first, n;
+	} cases[][N_TABLES] = {
+		{ { 0, 60000 }, { 30000, 60000 }, { 0, 90000 }, { 80000, 90000 } },
+		{ { 0, 60000 }, { 100, 50 }, { 0, 0 }, { 59990, 60000 } },
+		{ { 7, 40 }, { 0, 60000 }, { 7, 41 }, { 8, 41 } },
+		{ { 0, 45 }, { 0, 45 }, { 10, 30 }, { 44, 46 } },
+		{ { 0, 0 }, { 0, 1 }, { 0, 0 }, { 0, 1 } },
+	};
+	struct mb_rows rows = { 0 };
+
+	(void)state;
+	new_seed();
+	while (next_isa(&rows))
+		for (size_t c = 0; c < 5 * 3; c++) {
+			const unsigned n_shares = 1 + 3 * (unsigned)(c % 3);
+			struct mb_keys *tables[N_TABLES];
+			uint64_t seed = (uint64_t)rand();
+			size_t n = 0, n_gone = 0, n_keys = 0, end = 0;
+
+			for (size_t i = 0; i < N_TABLES; i++) {
+				size_t first = cases[c / 3][i].first;
+				size_t last = first + cases[c / 3][i].n;
+
+				mb_keys_open(&tables[i], 1, 8, seed);
+				add_range(tables[i], &rows, first,
+				    last - first, i);
+				mb_keys_settle(tables[i]);
+				n += mb_keys_count(tables[i]);
+				end = last > end ? last : end;
+			}
+			for (size_t x = 0; x < end; x++) {
+				bool has = false;
+
+				for (size_t i = 0; i < N_TABLES; i++)
+					has |= x - cases[c / 3][i].first <
+					    cases[c / 3][i].n;
+				n_keys += has;
+			}
+			for (unsigned i = 0; i < n_shares; i++)
+				n_gone += mb_keys_unite(tables, N_TABLES, i,
+				    n_shares, check_union, tables);
+			assert_int_equal(n - n_gone, n_keys);
+			for (uint32_t i = 0; i < N_TABLES; i++)
+				for (uint32_t k = 0; k <
+				    mb_keys_count(tables[i]); k++) {
+					struct mb_group_ref heir =
+					    mb_keys_heir(tables, (struct
+					    mb_group_ref){ i, k });
+
+					assert_int_equal(heir.table == i,
+					    !mb_group_is_gone(mb_keys_group(
+					    tables[i], k)));
+				}
+			for (size_t i = 0; i < N_TABLES; i++)
+				mb_keys_close(tables[i]);
+		}
+}
+
 /*
  * Sums beyond 64 bits, and back: states that rows were added to, and that were
  * merged, against 128 bits.
@@ -967,6 +1084,7 @@ main(void)
 		cmocka_unit_test(test_keys),
 		cmocka_unit_test(test_cells),
 		cmocka_unit_test(test_many_keys),
+		cmocka_unit_test(test_unite_keys),
 		cmocka_unit_test(test_memo),
 		cmocka_unit_test(test_totals),
 	};

@@ -174,6 +174,46 @@ first_entry(const struct mb_keys *t, uint64_t hash)
 }
 
 /*
+ * Where is the first cell with the tag, or the first free one, from *at on?
+ * False: not in that line, and *at is where the next one begins.
+ */
+MB_KEY_INLINE bool
+look_at_cells(const struct mb_cell *cells, size_t last, size_t *at,
+    uint32_t tag)
+{
+	do {
+		const struct mb_cell *cell = &cells[*at];
+
+		if (cell->entry == 0 || cell->tag == tag)
+			return true;
+		*at = (*at + 1) & last;
+	} while (*at % MB_CELLS_LINE != 0);
+	return false;
+}
+
+#if defined(__x86_64__)
+/* The same in a large table, where looking begins with a line. */
+MB_AVX512 MB_KEY_INLINE bool
+look_at_line(const struct mb_cell *cells, size_t last, size_t *at,
+    uint32_t tag)
+{
+	__m512i line = _mm512_loadu_si512(&cells[*at]);
+	unsigned used = _mm512_test_epi32_mask(line, line) >> 1 & 0x5555;
+	unsigned same = _mm512_cmpeq_epi32_mask(line,
+	    _mm512_set1_epi32((int)tag)) & used;
+	/* The free ones are behind: which it is, nothing foresees. */
+	unsigned ends = same | (used ^ 0x5555);
+
+	if (ends == 0) {
+		*at = (*at + MB_CELLS_LINE) & last;
+		return false;
+	}
+	*at += (unsigned)__builtin_ctz(ends) / 2;
+	return true;
+}
+#endif
+
+/*
  * keys.c
  */
 

@@ -14,8 +14,11 @@ struct uniting {
 	void *context;
 	size_t n_gone;
 
-	/* To be looked at together, when they are here. */
-	struct pair pairs[MB_ROWS];
+	/* Cells in hand, of one table … */
+	struct mb_cell cells[MB_ROWS];
+	size_t n_cells;
+	/* … and what they lead to, to be looked at when it is here. */
+	struct pair pairs[2 * MB_ROWS];
 	size_t n_pairs;
 };
 
@@ -140,26 +143,89 @@ look_at_pairs(struct uniting *u)
 }
 
 /*
- * The first group with this one's tag in the tables before.  Mostly it has
- * the same keys; and whichever that is, if it is gone it tells of the one that
- * stays.
+ * The first group with the tag of each of the table's cells in hand, in the
+ * tables before.  Mostly it has the same keys; and whichever that is, if it is
+ * gone it tells of the one that stays.
  */
-static void
-find_pair(struct uniting *u, struct mb_group_ref ref, uint32_t tag)
+MB_KEY_INLINE void
+find_pairs(struct uniting *u, uint32_t table, bool (*look)(
+    const struct mb_cell *cells, size_t last, size_t *at, uint32_t tag))
 {
-	for (uint32_t k = 0; k < ref.table; k++) {
-		const struct mb_keys *t = u->tables[k];
-		uint32_t entry = t->n == 0 ? 0 :
-		    first_entry(t, (uint64_t)tag << 32);
-		struct pair pair = { { k, entry - 1 }, ref, tag };
+	for (uint32_t k = 0; k < table; k++) {
+		const struct mb_cells *t = &u->tables[k]->cells;
+		const struct mb_cell *cells = mb_cells_of(t);
+		size_t n_left = 0;
 
-		if (entry == 0)
-			continue;
-		u->pairs[u->n_pairs++] = pair;
-		if (u->n_pairs == MB_ROWS)
-			look_at_pairs(u);
+		for (size_t i = 0; t->size > 0 && i < u->n_cells; i++) {
+			struct mb_cell cell = u->cells[i];
+			size_t at = mb_cells_begin(t,
+			    (uint64_t)cell.tag << 32);
+			bool is_free;
+
+			while (!look(cells, t->size - 1, &at, cell.tag))
+				;
+			is_free = cells[at].entry == 0;
+			/* What nothing foresees is no branch. */
+			u->pairs[u->n_pairs] = (struct pair){
+				{ k, cells[at].entry - 1 },
+				{ table, cell.entry - 1 }, cell.tag };
+			u->n_pairs += !is_free;
+			u->cells[n_left] = cell;
+			n_left += is_free;
+		}
+		if (t->size > 0)
+			u->n_cells = n_left;
+	}
+	u->n_cells = 0;
+	if (u->n_pairs >= MB_ROWS)
+		look_at_pairs(u);
+}
+
+#if defined(__x86_64__)
+MB_AVX512 static void
+find_by_lines(struct uniting *u, uint32_t table)
+{
+	find_pairs(u, table, look_at_line);
+}
+
+/* Are the tables before this one large? */
+static bool
+are_large(const struct uniting *u, uint32_t table)
+{
+	bool are = true;
+
+	for (uint32_t k = 0; k < table; k++)
+		are &= u->tables[k]->cells.size == 0 ||
+		    u->tables[k]->cells.mask != SIZE_MAX;
+	return are;
+}
+#endif
+
+static void
+find(struct uniting *u, uint32_t table)
+{
+#if defined(__x86_64__)
+	if (u->tables[table]->isa == MB_ISA_AVX512 && are_large(u, table)) {
+		find_by_lines(u, table);
 		return;
 	}
+#endif
+	find_pairs(u, table, look_at_cells);
+}
+
+/* Take a cell of the share in hand, if it is one, and stands as is said. */
+static inline void
+take_cell(struct uniting *u, uint32_t table, size_t at, bool is_behind)
+{
+	const struct mb_cells *t = &u->tables[table]->cells;
+	struct mb_cell cell = mb_cells_of(t)[at];
+
+	u->cells[u->n_cells] = cell;
+	u->n_cells += (cell.entry != 0) & (cell.tag >= u->begin) &
+	    (cell.tag < u->end) &
+	    ((mb_cells_begin(t, (uint64_t)cell.tag << 32) > at) == is_behind);
+	if (u->n_cells == MB_ROWS)
+		find(u, table);
 }
 
 /*
@@ -168,35 +234,26 @@ find_pair(struct uniting *u, struct mb_group_ref ref, uint32_t tag)
  * to the other, too.
  */
 static void
-find_pairs(struct uniting *u, uint32_t table)
+unite_table(struct uniting *u, uint32_t table)
 {
 	const struct mb_cells *t = &u->tables[table]->cells;
-	const struct mb_cell *cells = mb_cells_of(t);
-	size_t begin, end;
+	size_t begin, end, at;
 
-	if (u->tables[table]->n == 0)
+	if (t->size == 0)
 		return;
 	begin = mb_cells_begin(t, u->begin << 32);
 	end = u->end > UINT32_MAX ? t->size :
 	    mb_cells_begin(t, u->end << 32);
-	for (size_t i = begin; ; i++) {
-		size_t at = i & (t->size - 1);
-		uint32_t tag = cells[at].tag;
-		bool is_behind;
-
-		if (cells[at].entry == 0) {
-			/* What begins before the end stands before this. */
-			if (i >= end)
-				break;
-			continue;
-		}
-		/* At the end some go on at the begin: they come last. */
-		is_behind = mb_cells_begin(t, (uint64_t)tag << 32) > at;
-		if (tag >= u->begin && tag < u->end &&
-		    is_behind == (i >= t->size))
-			find_pair(u, (struct mb_group_ref){ table,
-			    cells[at].entry - 1 }, tag);
-	}
+	for (at = begin; at < end; at++)
+		take_cell(u, table, at, false);
+	/* What begins before the end stands before a free one; … */
+	for (; at < t->size && mb_cells_of(t)[at].entry != 0; at++)
+		take_cell(u, table, at, false);
+	/* … from the table's end it goes on at its begin. */
+	if (at == t->size)
+		for (at = 0; mb_cells_of(t)[at].entry != 0; at++)
+			take_cell(u, table, at, true);
+	find(u, table);
 	look_at_pairs(u);
 }
 
@@ -211,6 +268,6 @@ mb_keys_unite(struct mb_keys *const *tables, size_t n_tables, unsigned share,
 		.end = ((uint64_t)(share + 1) << 32) / n_shares };
 
 	for (size_t i = 1; i < n_tables; i++)
-		find_pairs(&u, (uint32_t)i);
+		unite_table(&u, (uint32_t)i);
 	return u.n_gone;
 }
