@@ -261,7 +261,8 @@ gather_crew(struct mb_work *w, struct mb_err *err)
 {
 	size_t width = mb_reader_width(w->workers[0].reader);
 
-	if (w->stream.header == NULL && width > 0)
+	/* Once: jobs that are under way look at it. */
+	if (w->stream.header == NULL && width > 0 && w->numbered.n == 0)
 		mb_names_number(&w->numbered, width);
 	if (w->crew != NULL)
 		return 0;
