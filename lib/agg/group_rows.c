@@ -61,6 +61,7 @@ rest_of_span(const struct mb_group_cursor *c)
 	return s;
 }
 
+/* Past n groups, of n_rest in the span. */
 static void
 step(struct mb_group_cursor *c, size_t n, size_t n_rest)
 {
@@ -70,7 +71,8 @@ step(struct mb_group_cursor *c, size_t n, size_t n_rest)
 }
 
 void
-mb_group_cursor_deal(struct mb_group_cursor *from, struct mb_group_cursor *to, size_t n)
+mb_group_cursor_deal(struct mb_group_cursor *from, struct mb_group_cursor *to,
+    size_t n)
 {
 	n = n < from->n ? n : from->n;
 	to->span = from->span;
