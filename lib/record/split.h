@@ -26,7 +26,8 @@
  *
  * Reading goes on with the next line, so one bad quote costs one line.  What
  * is rejected depends only on the bytes from there on, and a shorter look
- * (a batch cut behind the line) rejects it too, at its end.
+ * (a batch cut behind the line) rejects it too, at its end, for the same
+ * reason: of a record that has more lines it is that a quote isn't closed.
  */
 #ifndef MB_RECORD_SPLIT_H
 #define MB_RECORD_SPLIT_H
