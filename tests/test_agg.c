@@ -736,6 +736,57 @@ test_merge_many(void **state)
 	mb_query_release(&q);
 }
 
+/*
+ * A group has no result: the groups are reset, and filled anew, while threads
+ * still make rows of others.
+ */
+static void
+test_reset_amid_rows(void **state)
+{
+	enum { PARTS = 3, RECORDS = 100000, LARGE = 10000,
+		ROUNDS = 20 };
+	struct mb_query q = { 0 };
+	struct mb_groups *g[PARTS];
+	struct mb_buf rows = { 0 };
+
+	(void)state;
+	make_query(&q, "k", "sum:x,avg:x,var:x", NULL);
+	for (int i = 0; i < PARTS; i++)
+		mb_groups_open(&g[i], &q, 0);
+	for (int round = 0; round < ROUNDS; round++) {
+		bool is_good = round == ROUNDS - 1;
+
+		for (int i = 0; i < RECORDS; i++) {
+			bool is_large = i / 2 == LARGE / 2 && !is_good;
+			struct mb_value v[2];
+			size_t culprit;
+			char k[20];
+
+			snprintf(k, sizeof k, "%d", is_large ? LARGE : i);
+			v[0] = plain(k);
+			v[1] = plain(is_large ? "1e308" : "1");
+			assert_true(mb_groups_add(g[i / 2 % PARTS], v,
+			    (uint64_t)i, &culprit));
+		}
+		for (int i = 1; i < PARTS; i++)
+			mb_groups_include(g[0], g[i]);
+		finish(g[0], false);
+		mb_buf_reset(&rows);
+		put_csv(&rows, g[0]);
+		if (is_good)
+			assert_memory_equal(rows.p, "7,0,1,1,\n7,1,1,1,\n", 18);
+		else
+			assert_string_equal(mb_buf_str(&rows), "x_sum of "
+			    "k=10000: the sum is beyond the range of a double");
+		for (int i = 0; i < PARTS; i++)
+			mb_groups_reset(g[i]);
+	}
+	for (int i = 0; i < PARTS; i++)
+		mb_groups_close(g[i]);
+	mb_buf_release(&rows);
+	mb_query_release(&q);
+}
+
 static void
 add_key(struct mb_keys *t, const char *key)
 {
@@ -830,6 +881,7 @@ main(void)
 		cmocka_unit_test(test_csv_rows),
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_merge_many),
+		cmocka_unit_test(test_reset_amid_rows),
 		cmocka_unit_test(test_hostile_keys),
 	};
 

@@ -37,6 +37,9 @@ mb_groups_open(struct mb_groups **out, const struct mb_query *q,
 void
 mb_groups_reset(struct mb_groups *g)
 {
+	/* Rows that were not asked for may still be under way. */
+	mb_csv_pieces_close(g->pieces);
+	g->pieces = NULL;
 	mb_keys_reset(g->keys);
 	mb_totals_reset(g->totals);
 	mb_distinct_reset(&g->distinct);
@@ -47,8 +50,6 @@ mb_groups_reset(struct mb_groups *g)
 	g->sorted = NULL;
 	mb_buf_reset(&g->spans);
 	g->n_gone = 0;
-	mb_csv_pieces_close(g->pieces);
-	g->pieces = NULL;
 	memset(g->counts, 0, g->q->n_numbers * sizeof *g->counts);
 	mb_arena_reset(&g->arena);
 }

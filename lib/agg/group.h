@@ -61,7 +61,7 @@ void mb_groups_merge(struct mb_groups *g, struct mb_groups *from);
 
 /*
  * The groups of `from`, which has the same seed, are to come out with ours.  It
- * must live, untouched, until ours are reset or closed.
+ * must live, untouched, until ours have been reset or closed.
  */
 void mb_groups_include(struct mb_groups *g, struct mb_groups *from);
 
