@@ -411,7 +411,7 @@ fields_are_read_as_the_rules_say(void **state)
 		{ { MB_LINES, NULL, NULL, 0, 4 }, "abc\nabcdefgh\nx\n",
 		  "line:T(abc)\n!longer than the record limit\nline:T(x)\n" },
 		{ { MB_CSV, NULL, NULL, 0, 5 }, "\"\nabc\"\n1\n",
-		  "!longer than the record limit\n"
+		  "!a quote is opened and not closed\n"
 		  "!a quote inside an unquoted field\nP(1)\n" },
 	};
 	struct mb_buf rows = { 0 };
