@@ -219,6 +219,9 @@ begin_batch(struct agg *a, struct batch *b, const struct mb_begin *begin,
 	enum mb_format format = cfg->format;
 	char delimiter = cfg->delimiter;
 
+	/* Of a batch that was aborted threads may still look at the header. */
+	if (a->work != NULL)
+		mb_work_reset(a->work);
 	mb_arena_reset(&a->batch_arena);
 	b->begin = begin = mb_begin_copy(begin, &a->batch_arena);
 	b->has_begun = false;
@@ -246,7 +249,6 @@ begin_batch(struct agg *a, struct batch *b, const struct mb_begin *begin,
 		    mb_format_has_header(format) ? &b->header : NULL,
 		.batch = b->number, .batch_time = b->time,
 	};
-	mb_work_reset(a->work);
 	if (agg_check_stamps(a, b->stream.header, err) < 0 ||
 	    mb_work_begin(a->work, &b->stream, err) < 0)
 		return mb_wrap(err, "batch %s", b->number);
@@ -539,6 +541,11 @@ agg_run_frames(struct agg *a, struct mb_frame_reader *reader, struct mb_err *err
 	}
 	if (rc == 0 && status != 0)
 		a->status = status;
+	if (rc < 0) {
+		/* As in begin_batch. */
+		mb_work_close(a->work);
+		a->work = NULL;
+	}
 	mb_names_release(&b.header);
 	mb_buf_release(&b.kept);
 	return rc;

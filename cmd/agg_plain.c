@@ -369,6 +369,11 @@ run_input(struct agg *a, const char *path, struct mb_buf *first_reject,
 	}
 	mb_bytes_open(&in.bytes, reader, in.name);
 	rc = read_input(a, &in, first_reject, err);
+	/* Threads that were ahead still look at the header and the file. */
+	if (rc < 0) {
+		mb_work_close(a->work);
+		a->work = NULL;
+	}
 	mb_bytes_close(in.bytes);
 out:
 	mb_frame_close(reader);

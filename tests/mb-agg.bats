@@ -185,6 +185,22 @@ b,5,2"
 0.3"
 }
 
+@test "threads that are ahead of a bad record end before what they look at" {
+	{
+		echo k,v
+		seq -f '%.0f,text that goes on and on' 200000
+		echo 'a,b"c'
+		seq -f '%.0f,text that goes on and on' 200000
+	} >big.csv
+	for _ in 1 2 3 4 5; do
+		status=0
+		mb-agg -T 4 --on-bad fail -o ndjson big.csv >/dev/null 2>err ||
+			status=$?
+		[ "$status" -eq 65 ]
+		grep "record 200001, .*: a quote inside" err
+	done
+}
+
 @test "more than 38 digits fail, and name column and group" {
 	printf 'k,x\nde,99999999999999999999999999999999999999\nde,1\n' >x.csv
 	is "$(agg -k k -a sum:x x.csv)" \
