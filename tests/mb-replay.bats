@@ -109,7 +109,7 @@ commit_one() {
 @test "a planned batch can be committed by a replay, in order" {
 	commit_one
 	line 'mb-replay -j j.mbj 2 | mb-commit dir:out'
-	has "$output" "batch 2: a batch before it is not settled" "status 0 75"
+	has "$output" "batch 2: a batch before it is not settled" " 75"
 	line 'mb-replay -j j.mbj 1-2 | mb-commit dir:out'
 	is "$output" "status 0 0"
 	line 'mb-collect -j j.mbj in.csv | mb-commit dir:out'
@@ -120,7 +120,7 @@ commit_one() {
 @test "before the first commit a replay keeps the order, and finds the target" {
 	mb-collect -j j.mbj --max-records 1 in.csv >frames
 	line 'mb-replay -j j.mbj 1 | mb-commit dir:out'
-	has "$output" "batch 1: a batch before it is not settled" "status 0 75"
+	has "$output" "batch 1: a batch before it is not settled" " 75"
 	[ ! -e out/batch-000000001.csv ]
 	is "$(states j.mbj)" "0 planned 1 planned 2 planned"
 	line 'mb-replay -j j.mbj 0-1 | mb-commit dir:out'
