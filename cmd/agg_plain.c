@@ -191,8 +191,9 @@ read_file(struct agg *a, struct input *in, struct mb_buf *first_reject,
 	span.end = (uint64_t)st.st_size;
 	do {
 		rc = mb_work_read(a->work, &span, err);
-		if (rc < 0)
-			return mb_wrap(err, "%s", in->name);
+		if (rc < 0)	/* what it reads it names */
+			return err->code == MB_EIO ? -1 :
+			    mb_wrap(err, "%s", in->name);
 		if (take_results(a, in, first_reject, err) < 0)
 			return -1;
 	} while (rc > 0);

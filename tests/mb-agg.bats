@@ -201,6 +201,25 @@ b,5,2"
 	done
 }
 
+@test "what can't be read is named, once, whoever reads it" {
+	local threads at
+
+	seq -f '%.0f,text that goes on and on' 200000 >big.csv
+	for threads in 1 2; do
+		for at in 1 3 9; do
+			line "LD_PRELOAD=$BATS_TEST_DIRNAME/../build/tests/fault.so \
+				ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0 \
+				MB_FAULT_PROG=mb-agg MB_FAULT_CALLS=read \
+				MB_FAULT_MODE=EIO MB_FAULT_AT=$at \
+				MB_FAULT_STICKY=1 MB_FAULT_FILE=big.csv \
+				mb-agg -T $threads --no-header -a count big.csv"
+			is "$output" \
+"mb-agg: read big.csv: Input/output error
+status 75"
+		done
+	done
+}
+
 @test "more than 38 digits fail, and name column and group" {
 	printf 'k,x\nde,99999999999999999999999999999999999999\nde,1\n' >x.csv
 	is "$(agg -k k -a sum:x x.csv)" \
