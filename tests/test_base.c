@@ -701,7 +701,9 @@ test_region(void **state)
 	for (size_t i = 0; i < r.size; i++)
 		r.p[i] = (char)(i % 251);
 	mb_region_touch(&r, 3, r.size - 5);
+	mb_region_populate(&r, 5, r.size);
 	mb_region_grow(&r, 2 * 64 * 1024);
+	mb_region_populate(&r, 64 * 1024 - 7, r.size - 1);
 	for (size_t i = 0; i < r.size; i++)
 		assert_int_equal((unsigned char)r.p[i],
 		    i < 64 * 1024 ? i % 251 : 0);
@@ -713,6 +715,10 @@ test_region(void **state)
 	assert_int_equal(mincore(r.p, 64 * page, in_memory), 0);
 	for (size_t i = 1; i <= LAST; i++)
 		assert_int_equal(in_memory[i] & 1, 1);
+	/* From here on the kernel need not be able to. */
+	mb_region_populate(&r, 10 * page + 1, 12 * page + 1);
+	assert_int_equal(mincore(r.p, 64 * page, in_memory), 0);
+	assert_int_equal(in_memory[10] & 1, in_memory[12] & 1);
 	mb_region_release(&r);
 }
 

@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEPT = 64 * 1024 };	/* bytes */
+enum {			/* bytes */
+	KEPT = 64 * 1024,
+	MANY = 1 << 20,		/* from here on they will be more, … */
+	SOON = 256 * 1024,	/* … and so much comes at once */
+};
 
 void
 mb_keys_open(struct mb_keys **out, size_t n_keys, size_t state_size,
@@ -54,7 +58,7 @@ mb_keys_reset(struct mb_keys *t)
 	mb_ordinals_reset(&t->ordinals);
 	mb_arena_reset(&t->arena);
 	t->n = 0;
-	t->n_forgotten = 0;
+	t->n_there = t->n_forgotten = 0;
 }
 
 size_t
@@ -126,6 +130,11 @@ mb_keys_reserve(struct mb_keys *t, size_t n)
 
 	if (size > t->groups.size)
 		mb_region_grow(&t->groups, 2 * size);
+	if (size > MANY && size > t->n_there) {
+		t->n_there = t->groups.size - size < SOON ? t->groups.size :
+		    size + SOON;
+		mb_region_populate(&t->groups, size, t->n_there);
+	}
 	mb_cells_reserve(&t->cells, t->n, n);
 }
 

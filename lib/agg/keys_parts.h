@@ -39,7 +39,7 @@ struct mb_keys {
 	struct mb_region groups;
 	size_t n;
 	struct mb_ordinals ordinals;
-	size_t n_forgotten;	/* bytes of the groups */
+	size_t n_there, n_forgotten;	/* bytes of the groups */
 
 	enum mb_isa isa;	/* of the rows so far */
 

@@ -295,6 +295,22 @@ mb_region_touch(struct mb_region *r, size_t begin, size_t end)
 }
 
 void
+mb_region_populate(struct mb_region *r, size_t begin, size_t end)
+{
+#ifdef MADV_POPULATE_WRITE
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	begin &= ~(page - 1);
+	/* Where it fails they come one by one. */
+	(void)madvise(r->p + begin, end - begin, MADV_POPULATE_WRITE);
+#else
+	(void)r;
+	(void)begin;
+	(void)end;
+#endif
+}
+
+void
 mb_region_forget(struct mb_region *r, size_t begin, size_t end)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -105,6 +105,12 @@ void mb_region_release(struct mb_region *r);
 void mb_region_touch(struct mb_region *r, size_t begin, size_t end);
 
 /*
+ * The bytes from `begin` to `end`, so many that they stay in a cache, will be
+ * written soon: their memory comes at once, not page by page.
+ */
+void mb_region_populate(struct mb_region *r, size_t begin, size_t end);
+
+/*
  * The bytes from `begin` to `end` are not needed any more: what they are now
  * isn't known, and most of their memory is given back.
  */
