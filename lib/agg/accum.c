@@ -872,6 +872,20 @@ is_plain(enum mb_agg_op op, enum mb_slot_kind kind, const void *state,
 	return result == *units;
 }
 
+char *
+mb_accum_put_plain(enum mb_agg_op op, enum mb_slot_kind kind,
+    const void *state, char *to)
+{
+	struct mb_value v;
+	unsigned places;
+	int64_t units;
+
+	if (!is_plain(op, kind, state, &units, &places))
+		return NULL;
+	v = put_decimal(to, units, places);
+	return to + v.len;
+}
+
 size_t
 mb_accum_results(enum mb_agg_op op, enum mb_slot_kind kind,
     char *const *groups, size_t off, size_t n, struct mb_buf *text,

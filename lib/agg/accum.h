@@ -75,4 +75,11 @@ MB_CHECK size_t mb_accum_results(enum mb_agg_op op, enum mb_slot_kind kind,
     char *const *groups, size_t off, size_t n, struct mb_buf *text,
     struct mb_value *out, struct mb_err *err);
 
+/*
+ * What `op` says of one state, put at `to`, where there is room for
+ * MB_ACCUM_TEXT bytes: behind it.  NULL: it isn't simply a number of 64 bits.
+ */
+char *mb_accum_put_plain(enum mb_agg_op op, enum mb_slot_kind kind,
+    const void *state, char *to);
+
 #endif

@@ -20,9 +20,9 @@ is_number(enum mb_agg_op op)
 	return op != MB_FIRST && op != MB_LAST;
 }
 
-/* Bytes that the rows in hand need at most. */
+/* Bytes that the rows in hand need at most, where their results are numbers. */
 static size_t
-room_for(const struct mb_group_cursor *c, size_t n, size_t prefix)
+room_for_numbers(const struct mb_group_cursor *c, size_t n, size_t prefix)
 {
 	const struct mb_query *q = c->g->q;
 	size_t room = n * (prefix + q->n_keys * (MB_CSV_ROOM(MB_KEY_SHORT) +
@@ -35,6 +35,16 @@ room_for(const struct mb_group_cursor *c, size_t n, size_t prefix)
 			if (len > MB_KEY_SHORT)
 				room += MB_CSV_ROOM(len);
 		}
+	return room;
+}
+
+/* The same of any results. */
+static size_t
+room_for(const struct mb_group_cursor *c, size_t n, size_t prefix)
+{
+	const struct mb_query *q = c->g->q;
+	size_t room = room_for_numbers(c, n, prefix);
+
 	for (size_t k = 0; k < q->n_aggs; k++)
 		for (size_t i = 0; i < n && !is_number(q->aggs[k].op); i++)
 			room += MB_CSV_ROOM(c->results[k * MB_ROWS + i].len);
@@ -70,6 +80,51 @@ put_number(char *to, const struct mb_value *v)
 	return to + v->len;
 }
 
+/* What is before the results. */
+static inline char *
+put_keys(char *to, const struct mb_group_cursor *c, size_t row,
+    struct mb_str prefix, char delimiter)
+{
+	if (prefix.len > 0)
+		memcpy(to, prefix.p, prefix.len);
+	to += prefix.len;
+	for (size_t k = 0; k < c->g->q->n_keys; k++) {
+		to = put_key(to, c, row, k, delimiter);
+		*to++ = delimiter;
+	}
+	return to;
+}
+
+/*
+ * The rows in hand, if all results are simply numbers, which then need no place
+ * before this one.  False: they aren't, and nothing was appended.
+ */
+static bool
+put_plain_rows(const struct mb_group_cursor *c, size_t n, struct mb_buf *out,
+    struct mb_str prefix, char delimiter)
+{
+	const struct mb_query *q = c->g->q;
+	char *to;
+
+	mb_buf_reserve(out, room_for_numbers(c, n, prefix.len));
+	to = out->p + out->len;
+	for (size_t i = 0; i < n; i++) {
+		to = put_keys(to, c, i, prefix, delimiter);
+		for (size_t k = 0; k < q->n_aggs; k++) {
+			const struct mb_slot *s = &q->slots[q->aggs[k].slot];
+
+			to = mb_accum_put_plain(q->aggs[k].op, s->kind,
+			    c->groups[i] + c->g->state_off + s->off, to);
+			if (to == NULL)
+				return false;
+			*to++ = delimiter;
+		}
+		to[-1] = '\n';
+	}
+	out->len = (size_t)(to - out->p);
+	return true;
+}
+
 /* The next rows of the cursor, appended; how many. */
 static int
 put_rows(struct mb_group_cursor *c, struct mb_buf *out, struct mb_str prefix,
@@ -77,21 +132,18 @@ put_rows(struct mb_group_cursor *c, struct mb_buf *out, struct mb_str prefix,
 {
 	const bool are_bare = !mb_csv_may_split_numbers(delimiter);
 	const struct mb_query *q = c->g->q;
-	int n = mb_group_cursor_take(c, err);
+	size_t n = mb_group_cursor_next(c);
 	char *to;
 
-	if (n <= 0)
-		return n;
-	mb_buf_reserve(out, room_for(c, (size_t)n, prefix.len));
+	if (n == 0 || (are_bare && put_plain_rows(c, n, out, prefix,
+	    delimiter)))
+		return (int)n;
+	if (mb_group_cursor_results(c, n, err) < 0)
+		return -1;
+	mb_buf_reserve(out, room_for(c, n, prefix.len));
 	to = out->p + out->len;
-	for (size_t i = 0; i < (size_t)n; i++) {
-		if (prefix.len > 0)
-			memcpy(to, prefix.p, prefix.len);
-		to += prefix.len;
-		for (size_t k = 0; k < q->n_keys; k++) {
-			to = put_key(to, c, i, k, delimiter);
-			*to++ = delimiter;
-		}
+	for (size_t i = 0; i < n; i++) {
+		to = put_keys(to, c, i, prefix, delimiter);
 		for (size_t k = 0; k < q->n_aggs; k++) {
 			const struct mb_value *v =
 			    &c->results[k * MB_ROWS + i];
@@ -104,7 +156,7 @@ put_rows(struct mb_group_cursor *c, struct mb_buf *out, struct mb_str prefix,
 		to[-1] = '\n';
 	}
 	out->len = (size_t)(to - out->p);
-	return n;
+	return (int)n;
 }
 
 /*

@@ -88,8 +88,11 @@ void mb_group_cursor_release(struct mb_group_cursor *c);
 void mb_group_cursor_deal(struct mb_group_cursor *from,
     struct mb_group_cursor *to, size_t n);
 
-/* Take the next groups, at most MB_ROWS, in hand; how many, or -1. */
-MB_CHECK int mb_group_cursor_take(struct mb_group_cursor *c,
+/* Take the next groups, at most MB_ROWS, in hand; how many. */
+size_t mb_group_cursor_next(struct mb_group_cursor *c);
+
+/* The results of the n groups in hand: n, or -1. */
+MB_CHECK int mb_group_cursor_results(struct mb_group_cursor *c, size_t n,
     struct mb_err *err);
 
 static inline const struct mb_group_key *

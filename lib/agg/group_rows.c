@@ -131,12 +131,18 @@ take_sorted(struct mb_group_cursor *c)
 	return n;
 }
 
+size_t
+mb_group_cursor_next(struct mb_group_cursor *c)
+{
+	return c->g->sorted != NULL ? take_sorted(c) : take_groups(c);
+}
+
 int
-mb_group_cursor_take(struct mb_group_cursor *c, struct mb_err *err)
+mb_group_cursor_results(struct mb_group_cursor *c, size_t n,
+    struct mb_err *err)
 {
 	const struct mb_groups *g = c->g;
 	const struct mb_query *q = g->q;
-	size_t n = g->sorted != NULL ? take_sorted(c) : take_groups(c);
 
 	mb_buf_reset(&c->text);
 	mb_buf_reserve(&c->text, n * q->n_aggs * MB_ACCUM_TEXT);
@@ -161,7 +167,8 @@ mb_groups_next(struct mb_groups *g, struct mb_value *values, size_t stride,
 {
 	const struct mb_query *q = g->q;
 	const struct mb_group_cursor *c = &g->cursor;
-	int n = mb_group_cursor_take(&g->cursor, err);
+	int n = mb_group_cursor_results(&g->cursor,
+	    mb_group_cursor_next(&g->cursor), err);
 
 	for (size_t i = 0; n > 0 && i < (size_t)n; i++, values += stride) {
 		for (size_t k = 0; k < q->n_keys; k++)
